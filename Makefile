@@ -1,0 +1,65 @@
+# The project's commands; `make help` lists them. The first one that needs it makes .venv and installs
+# sltprob into it, and only a change to pyproject.toml or constraints.txt installs again.
+
+# Tried in this order. A PYTHON of your own replaces the list: make PYTHON=/path/to/python3.12 test
+PYTHON ?= .venv/bin/python python3.12 python3
+# Passed on by demo, test, test-slow: make demo ARGS='--betas 1,100'
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Test processes. Most of their time is compilation, which uses one core; 0 runs the tests in pytest's own process.
+WORKERS ?= 2
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean python
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## measure lambda-hat with three samplers; a new folder runs/demo-DATE-TIME each time
+	@out=runs/demo-$$(date +%Y%m%d-%H%M%S); \
+	$(BIN)/sltprob compare tanh_zero --out "$$out" $(ARGS) && echo "Report: $$out/report.html"
+
+test: $(STAMP) ## run the tests, without the slow ones
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-slow: $(STAMP) ## run only the slow tests
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+
+lint: $(STAMP) ## check format, style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## run the measurements in benchmarks/, one after the other
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean: ## remove .venv, builds and caches; runs/ stays
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing sltprob into .venv (once, some minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(BIN)/python: | python
+	@$(if $(filter uv,$(FOUND)),uv venv --quiet --seed --python 3.12 .venv,$(FOUND) -m venv .venv)
+
+# Checked on every call, so that an old PYTHON is refused even when .venv exists already.
+python:
+	@$(if $(FOUND),:,$(error sltprob needs Python 3.12 or newer with its venv module, and found $(or \
+	$(shell $(versions)),nothing that runs as $(PYTHON)); get one (pyenv install 3.12, or \
+	apt install python3.12-venv, or uv, which fetches its own) or name one (make PYTHON=...)))
+
+probe := import ensurepip, sys; sys.exit(sys.version_info < (3, 12))
+version := import platform; print(platform.python_version())
+first = for p in $(PYTHON); do "$$p" -c '$(probe)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done
+versions = for p in $(filter-out $(BIN)/%,$(PYTHON)); do v=$$("$$p" -c '$(version)' 2>/dev/null) && echo "$$p $$v"; done
+# uv steps in for the list above, not for a PYTHON that somebody named.
+uv = $(if $(filter file,$(origin PYTHON)),command -v uv >/dev/null 2>&1 && echo uv)
+# The interpreter (or uv) that makes .venv; empty when there is none. Looked for once, when first asked.
+FOUND = $(eval FOUND := $(or $(shell $(first)),$(shell $(uv))))$(FOUND)

@@ -1,0 +1,62 @@
+"""Measure lambda-hat of singular models, and say when not to believe the measurement.
+
+The verbs, one for each arrow:
+
+    Model --temper--> TemperedPosterior --sample--> draws --estimate--> LambdaHat
+                                                      draws --diagnose--> Verdict
+
+Judging works on a machine without JAX, so what computes is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sltprob.data import Data
+from sltprob.diagnostics import Check, Verdict, diagnose
+from sltprob.draws import load, save
+from sltprob.estimate import LambdaHat, estimate
+from sltprob.exact import Exact
+
+if TYPE_CHECKING:
+    from sltprob import models, samplers
+    from sltprob.models.base import Model, Truth
+    from sltprob.posterior import TemperedPosterior, temper
+    from sltprob.samplers.base import Sampler
+    from sltprob.sampling import sample
+
+__all__ = [
+    "Check",
+    "Data",
+    "Exact",
+    "LambdaHat",
+    "Model",
+    "Sampler",
+    "TemperedPosterior",
+    "Truth",
+    "Verdict",
+    "diagnose",
+    "estimate",
+    "load",
+    "models",
+    "sample",
+    "samplers",
+    "save",
+    "temper",
+]
+
+_LAZY = {
+    "Model": "sltprob.models.base",
+    "Sampler": "sltprob.samplers.base",
+    "TemperedPosterior": "sltprob.posterior",
+    "Truth": "sltprob.models.base",
+    "sample": "sltprob.sampling",
+    "temper": "sltprob.posterior",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in ("models", "samplers"):
+        return importlib.import_module(f"sltprob.{name}")
+    raise AttributeError(f"module 'sltprob' has no attribute {name!r}")

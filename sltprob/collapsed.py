@@ -1,0 +1,745 @@
+"""The exact answer of a model with a linear Gaussian readout, by integrating the readout out.
+
+If the loss is ``L = a^T G(w) a`` with a prior ``a ~ N(0, sigma^2 I)``, the readout a integrates out
+in closed form. With ``mu_k`` the eigenvalues of G(w) and ``z_k = 2 beta sigma^2 mu_k``, what is left
+is a density of w alone::
+
+    p(w | beta)  proportional to  p(w) det(I + 2 beta sigma^2 G(w))^(-1/2)
+    lambda_hat = E_{w | beta}[ 1/2 sum_k z_k / (1 + z_k) ]
+    F          = -log E_{w ~ prior}[ det(I + 2 beta sigma^2 G(w))^(-1/2) ]
+
+Every flat direction of a, which is what makes sampling all of (a, w) hard, is gone. Two methods
+evaluate it: importance sampling from the prior of w while its weights are good (wide networks), and
+tempered sequential Monte Carlo on the density of w when they are not (narrow networks at a large
+beta, where w itself concentrates).
+
+The caller gives the feature matrix T with ``T T^T = G``. The eigenvalues of G are taken as squared
+singular values of T, never from G: that resolves eigenvalues down to ``eps^2`` of the largest one
+instead of ``eps``, and so serves up to beta of about 1e26 instead of 1e13.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sltprob.exact import Exact
+
+__all__ = ["PrecisionError", "exact", "importance_sampling", "tempered_sampling"]
+
+type Array = NDArray[np.float64]
+type DrawPrior = Callable[[np.random.Generator, int], Array]
+type LogPrior = Callable[[Array], Array]
+type Features = Callable[[Array], Array]
+
+# 2 beta sigma^2 (eps s_max)^2 is what rounding of T does to log det(I + 2 beta sigma^2 G).
+LARGEST_ROUNDING = 1e-3
+# What leaving out features outside of the compressed basis may do to log det, per draw.
+LARGEST_RESIDUAL = 1e-6
+# Doubles in one batch of feature matrices: a batch should stay in the processor's cache.
+BATCH_SIZE = 1 << 16
+PILOT_ROWS = 4096
+NUM_PROBES = 8
+
+# Importance sampling: few effective draws, or a tiny fraction of them, say that the weights have
+# a tail that the draws have not seen.
+PILOT_DRAWS = 1024
+SMALLEST_ESS = 400.0
+SMALLEST_ESS_FRACTION = 0.02
+LARGEST_WORK = 6_000_000
+
+NUM_REPLICATES = 16
+RUNG_ESS_FRACTION = 0.8
+LADDER_CYCLES = 1
+TARGET_ACCEPTANCE = 0.3
+LARGEST_DRIFT = 5.0
+LARGEST_LOG_FACTOR = 30.0
+
+
+class PrecisionError(RuntimeError):
+    """Say that the exact answer could not be computed to the tolerance that was asked for."""
+
+
+def exact(
+    beta: float,
+    *,
+    draw_prior: DrawPrior,
+    log_prior: LogPrior,
+    features: Features,
+    readout_scale: float,
+    tolerance: float = 0.01,
+    seed: int = 0,
+) -> Exact:
+    """Compute lambda-hat and the free energy, by whichever method is good enough at this beta.
+
+    Importance sampling is used if a pilot run says that it reaches the tolerance with enough
+    effective draws, tempered sequential Monte Carlo otherwise.
+
+    Parameters
+    ----------
+    beta : float, dimensionless
+        Inverse temperature, the factor of the mean loss ``L = a^T G(w) a``.
+    draw_prior : callable
+        ``draw_prior(generator, n)`` gives n draws of w from its prior, shape (n, ...).
+    log_prior : callable
+        Maps w, shape (n, ...), to its log prior density, shape (n,), up to a constant; ``-inf``
+        outside of the support.
+    features : callable
+        Maps w, shape (n, ...), to T, shape (n, h, Q): ``T[i, q] = sqrt(weight_q) phi_i(x_q)``.
+    readout_scale : float, dimensionless
+        Prior standard deviation sigma of each readout weight.
+    tolerance : float, dimensionless
+        Relative error wanted on lambda-hat: its standard error is brought below a third of it.
+    seed : int
+        Seed of the random numbers.
+
+    Returns
+    -------
+    Exact
+        Values with their standard errors, and the method that was used.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, if `features` gives something else than (n, h, Q) finite
+        numbers, or if beta is larger than double precision resolves.
+    PrecisionError
+        If the standard error is still above five times `tolerance` when the budget is spent, or if
+        the replicates disagree.
+
+    Notes
+    -----
+    If the budget is spent with a relative standard error between ``tolerance / 3`` and
+    ``5 tolerance``, the value is returned with that larger `mcse`: look at it.
+
+    References
+    ----------
+    Robert, C. P. and Casella, G. (2004). Monte Carlo Statistical Methods, 2nd ed., Springer
+    (importance sampling, Rao-Blackwellisation).
+    Del Moral, P., Doucet, A. and Jasra, A. (2006). Sequential Monte Carlo samplers. JRSS B 68,
+    411-436.
+    """
+    _check_beta(beta)
+    _check_tolerance(tolerance)
+    model = _Collapsed(draw_prior, log_prior, features, readout_scale)
+    num_draws = _enough_draws(model, beta, tolerance, seed)
+    while num_draws is not None:
+        answer, ess = _importance(model, [beta], num_draws, seed)[0]
+        if ess >= SMALLEST_ESS and answer.mcse <= tolerance / 3.0 * answer.lambda_hat:
+            return answer
+        num_draws = 2 * num_draws if 2 * num_draws <= model.affordable_draws else None
+    return _tempered(model, beta, tolerance, seed)
+
+
+def importance_sampling(
+    betas: Sequence[float],
+    *,
+    draw_prior: DrawPrior,
+    features: Features,
+    readout_scale: float,
+    num_draws: int = 4096,
+    seed: int = 0,
+) -> tuple[Exact, ...]:
+    """Compute lambda-hat and the free energy at several betas from the same draws of the prior.
+
+    The values at different betas share their draws, so their errors are correlated: a curve is
+    smoother than its standard errors suggest.
+
+    Parameters
+    ----------
+    betas : sequence of float, dimensionless
+        Inverse temperatures.
+    draw_prior, features, readout_scale, seed
+        As in `exact`.
+    num_draws : int
+        Number of draws of w.
+
+    Returns
+    -------
+    tuple of Exact
+        One for each beta; `method` has the effective sample size of the weights.
+
+    Raises
+    ------
+    ValueError
+        As in `exact`, or if `num_draws` is below 2.
+
+    Notes
+    -----
+    The estimate is self-normalised, its standard errors are those of the delta method. Both are
+    worthless when the effective sample size is small (below some hundreds): the draws have then
+    missed the region that matters, and the standard error has missed it too. Nothing is checked
+    here; `exact` does.
+
+    References
+    ----------
+    Owen, A. B. (2013). Monte Carlo theory, methods and examples, chapter 9.
+    """
+    for beta in betas:
+        _check_beta(beta)
+    if num_draws < 2:
+        raise ValueError(f"num_draws={num_draws!r}, but it must be 2 or more; write num_draws=4096.")
+    model = _Collapsed(draw_prior, _no_log_prior, features, readout_scale)
+    return tuple(answer for answer, _ in _importance(model, betas, num_draws, seed))
+
+
+def tempered_sampling(
+    beta: float,
+    *,
+    draw_prior: DrawPrior,
+    log_prior: LogPrior,
+    features: Features,
+    readout_scale: float,
+    tolerance: float = 0.01,
+    seed: int = 0,
+) -> Exact:
+    """Compute lambda-hat and the free energy by tempered sequential Monte Carlo over w.
+
+    Sixteen independent populations go from the prior to beta over rungs chosen by their effective
+    sample size, with Metropolis moves of w at each rung, and go on moving at beta until the
+    standard error, taken from the scatter of the sixteen, is small enough.
+
+    Parameters
+    ----------
+    beta, draw_prior, log_prior, features, readout_scale, tolerance, seed
+        As in `exact`.
+
+    Returns
+    -------
+    Exact
+        Values with their standard errors.
+
+    Raises
+    ------
+    ValueError
+        As in `exact`.
+    PrecisionError
+        As in `exact`.
+
+    Notes
+    -----
+    The populations share the ladder of betas and the adapted step sizes, nothing else. Each gives an
+    unbiased estimate of Z; lambda-hat is their average weighted by these, with the standard error of
+    a ratio. What no internal check can see is a region that all sixteen miss on the way down.
+
+    References
+    ----------
+    Del Moral, P., Doucet, A. and Jasra, A. (2006). Sequential Monte Carlo samplers. JRSS B 68,
+    411-436.
+    Whiteley, N., Lee, A. and Heine, K. (2016). On the role of interaction in sequential Monte Carlo
+    algorithms. Bernoulli 22, 494-529 (weighted independent populations).
+    """
+    _check_beta(beta)
+    _check_tolerance(tolerance)
+    model = _Collapsed(draw_prior, log_prior, features, readout_scale)
+    return _tempered(model, beta, tolerance, seed)
+
+
+# --- The collapsed density ------------------------------------------------------------------------
+
+
+class _Collapsed:
+    """Evaluate the collapsed density at flat parameters, shape (n, d), in batches."""
+
+    def __init__(
+        self, draw_prior: DrawPrior, log_prior: LogPrior, features: Features, readout_scale: float
+    ) -> None:
+        if not (math.isfinite(readout_scale) and readout_scale > 0):
+            raise ValueError(
+                f"readout_scale={readout_scale!r}, but it must be a finite number above 0; "
+                "write readout_scale=1.0."
+            )
+        self._draw_prior, self._log_prior, self._features = draw_prior, log_prior, features
+        self.readout_scale = readout_scale
+        generator = np.random.default_rng(0)
+        self.shape = np.shape(draw_prior(generator, 2))[1:]
+        self.dimension = math.prod(self.shape)
+        first = self._checked_features(self.draw(generator, 2))
+        self.width, self.num_nodes = first.shape[1:]
+        self._projection: Array | None = None
+        self._rank = self.num_nodes
+
+    @property
+    def affordable_draws(self) -> int:
+        """Number of draws whose spectra take some seconds."""
+        return LARGEST_WORK // (self.width + 8)
+
+    def draw(self, generator: np.random.Generator, count: int) -> Array:
+        """Draw from the prior of w, shape (count, d)."""
+        w = np.asarray(self._draw_prior(generator, count), dtype=float)
+        if w.shape != (count, *self.shape):
+            raise ValueError(
+                f"draw_prior(generator, {count}) gave shape {w.shape}, but it must give "
+                f"{(count, *self.shape)}: one draw along each step of the first axis."
+            )
+        return w.reshape(count, self.dimension)
+
+    def log_prior(self, w: Array) -> Array:
+        """Evaluate the log prior density, shape (n,)."""
+        values = np.asarray(self._log_prior(w.reshape(len(w), *self.shape)), dtype=float)
+        if values.shape != (len(w),):
+            raise ValueError(
+                f"log_prior gave shape {values.shape} for {len(w)} draws, but it must give "
+                f"{(len(w),)}; sum over the axes of one draw."
+            )
+        return values
+
+    def compress(self, w: Array, beta: float) -> None:
+        """Choose an orthonormal basis of the node axis that holds the features around given draws.
+
+        The features of many units span far fewer directions than there are nodes, so everything
+        after the features themselves becomes cheaper. What the basis leaves out is measured for
+        every draw, see `_reduced`.
+        """
+        self._projection = None
+        # Narrow matrices are small enough; and two draws from the prior may repeat.
+        count = min(len(w), max(2, PILOT_ROWS // max(self.width, self.num_nodes // 8)))
+        if self.width < 8 or count * self.width < 4 * self.num_nodes:
+            return
+        pilot = self._checked_features(w[np.linspace(0, len(w) - 1, count).astype(int)])
+        directions = np.linalg.svd(
+            pilot[::2].reshape(-1, self.num_nodes), full_matrices=False
+        )[2]
+        # Per held-out draw, the square of what is left out if the first r directions are kept.
+        energies = np.sum((pilot[1::2] @ directions.T) ** 2, axis=1)
+        left_out = np.cumsum(energies[:, ::-1], axis=1)[:, ::-1].max(axis=0)
+        small = self.factor(beta) * left_out <= 0.01 * LARGEST_RESIDUAL
+        self._rank = int(np.argmax(small)) if small.any() else self.num_nodes
+        if self._rank > 0.7 * self.num_nodes:
+            return
+        kept = directions[: self._rank].T
+        probes = np.random.default_rng(1).standard_normal((self.num_nodes, NUM_PROBES))
+        probes -= kept @ (kept.T @ probes)
+        self._projection = np.concatenate([kept, probes / math.sqrt(NUM_PROBES)], axis=1)
+
+    def factor(self, beta: float) -> float:
+        """Give 2 beta sigma^2, by which the eigenvalues of G are multiplied."""
+        return 2.0 * beta * self.readout_scale**2
+
+    def spectra(self, w: Array, beta: float) -> Array:
+        """Give the eigenvalues of G, shape (n, k), as far as they are resolved up to `beta`."""
+        squares = np.zeros((len(w), min(self.width, self.num_nodes)))
+        for rows, matrices in self._reduced(w, beta):
+            singular = np.linalg.svd(matrices, compute_uv=False)
+            squares[rows, : singular.shape[1]] = singular**2
+        return squares
+
+    def half_log_det(self, w: Array, beta: float) -> Array:
+        """Evaluate 1/2 log det(I + 2 beta sigma^2 G), shape (n,)."""
+        scale = math.sqrt(self.factor(beta))
+        values = np.empty(len(w))
+        for rows, reduced in self._reduced(w, beta):
+            matrices = reduced if reduced.shape[1] >= reduced.shape[2] else reduced.mT
+            height, size = matrices.shape[1:]
+            # The R of [scale T; I], large rows first, has R^T R = I + scale^2 T^T T, and R keeps
+            # the digits that this product would lose.
+            stacked = np.zeros((len(matrices), height + size, size))
+            stacked[:, :height] = scale * matrices
+            stacked[:, height:] = np.eye(size)
+            triangles = np.linalg.qr(stacked, mode="r")
+            diagonals = np.abs(np.diagonal(triangles, axis1=1, axis2=2))
+            values[rows] = np.log(diagonals).sum(axis=1)
+        return values
+
+    def _reduced(self, w: Array, beta: float) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Give T in batches, in the compressed basis where this changes nothing up to `beta`.
+
+        With R the part of T that the basis leaves out, 0 <= log det - log det_kept
+        <= 2 beta sigma^2 |R|^2, and |R|^2 is estimated with a few random directions. Draws for
+        which it is too large are given with all their nodes.
+        """
+        projection = self._projection
+        step = max(1, BATCH_SIZE // (self.width * self.num_nodes))
+        parts = [np.arange(start, min(start + step, len(w))) for start in range(0, len(w), step)]
+        if projection is None:
+            yield from ((rows, self._checked_features(w[rows])) for rows in parts)
+            return
+        coordinates = np.empty((len(w), self.width, projection.shape[1]))
+        for rows in parts:
+            np.matmul(self._checked_features(w[rows]), projection, out=coordinates[rows[0] : rows[-1] + 1])
+        left_out = np.sum(coordinates[:, :, self._rank :] ** 2, axis=(1, 2))
+        held = self.factor(beta) * left_out <= LARGEST_RESIDUAL
+        inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
+        step = max(1, BATCH_SIZE // (self.width * self._rank))
+        for start in range(0, len(inside), step):
+            rows = inside[start : start + step]
+            yield rows, coordinates[rows, :, : self._rank]
+        for start in range(0, len(outside), 16):
+            rows = outside[start : start + 16]
+            yield rows, self._checked_features(w[rows])
+
+    def check_resolution(self, beta: float, squares: Array) -> None:
+        """Raise if rounding of the features is visible at this beta."""
+        epsilon = np.finfo(float).eps
+        largest = float(np.max(squares))
+        if largest <= 0:
+            return
+        rounding = 2.0 * beta * (self.readout_scale * epsilon) ** 2 * largest
+        if not rounding <= LARGEST_ROUNDING:
+            limit = beta * LARGEST_ROUNDING / rounding
+            raise ValueError(
+                f"beta={beta!r} is more than double precision resolves here: features of norm "
+                f"{math.sqrt(largest):.3g} serve up to beta={limit:.2g}; write a beta below that."
+            )
+
+    def _checked_features(self, w: Array) -> Array:
+        values = np.asarray(self._features(w.reshape(len(w), *self.shape)), dtype=float)
+        if values.ndim != 3 or len(values) != len(w):
+            raise ValueError(
+                f"features gave shape {values.shape} for {len(w)} draws, but it must give "
+                f"({len(w)}, units, nodes); write sqrt(weights) * tanh(w[:, :, None] * nodes)."
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "features gave a value that is not finite, but all must be; bound the prior of w "
+                "or write an activation that does not overflow."
+            )
+        return values
+
+
+def _no_log_prior(w: Array) -> Array:
+    return np.zeros(len(w))
+
+
+def _check_beta(beta: float) -> None:
+    if not (math.isfinite(beta) and beta > 0):
+        raise ValueError(f"beta={beta!r}, but it must be a finite number above 0; write beta=1e4.")
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if not 1e-4 <= tolerance <= 0.5:
+        raise ValueError(
+            f"tolerance={tolerance!r}, but it must be from 0.0001 to 0.5; write tolerance=0.01."
+        )
+
+
+def _half_log_det_of(squares: Array, factor: float) -> Array:
+    values: Array = 0.5 * np.log1p(factor * squares).sum(axis=-1)
+    return values
+
+
+def _lambda_of(squares: Array, factor: float) -> Array:
+    resolved = factor * squares
+    values: Array = 0.5 * (resolved / (1.0 + resolved)).sum(axis=-1)
+    return values
+
+
+def _log_mean_exp(values: Array) -> float:
+    top = float(np.max(values))
+    return top + math.log(float(np.mean(np.exp(values - top))))
+
+
+# --- Importance sampling --------------------------------------------------------------------------
+
+
+def _importance(
+    model: _Collapsed, betas: Sequence[float], num_draws: int, seed: int
+) -> list[tuple[Exact, float]]:
+    """Give the answer and the effective sample size at each beta."""
+    largest = max(betas)
+    w = model.draw(np.random.default_rng([seed, 1]), num_draws)
+    model.compress(w, largest)
+    squares = model.spectra(w, largest)
+    answers = []
+    for beta in betas:
+        model.check_resolution(beta, squares)
+        factor = model.factor(beta)
+        log_weights = -_half_log_det_of(squares, factor)
+        shares = np.exp(log_weights - np.max(log_weights))
+        shares /= shares.sum()
+        lambdas = _lambda_of(squares, factor)
+        lambda_hat = float(shares @ lambdas)
+        ess = 1.0 / float(shares @ shares)
+        answer = Exact(
+            beta=float(beta),
+            lambda_hat=lambda_hat,
+            mcse=float(np.sqrt(np.sum((shares * (lambdas - lambda_hat)) ** 2))),
+            free_energy=-_log_mean_exp(log_weights),
+            free_energy_mcse=math.sqrt(max(0.0, 1.0 / ess - 1.0 / num_draws)),
+            method=f"importance sampling, {num_draws} draws, ess {ess:.0f}",
+        )
+        answers.append((answer, ess))
+    return answers
+
+
+def _enough_draws(model: _Collapsed, beta: float, tolerance: float, seed: int) -> int | None:
+    """Predict from a pilot how many draws importance sampling needs; None if it will not do."""
+    # Other draws than those of the answer: choosing by a pilot must not bias it.
+    answer, ess = _importance(model, [beta], PILOT_DRAWS, seed + 1_000_003)[0]
+    if ess < SMALLEST_ESS_FRACTION * PILOT_DRAWS:
+        return None
+    wanted = tolerance / 3.0 * answer.lambda_hat
+    # A quarter more than the pilot says, because it knows the spread only roughly.
+    needed = 1.25 * PILOT_DRAWS * max(SMALLEST_ESS / ess, (answer.mcse / wanted) ** 2)
+    return max(PILOT_DRAWS, math.ceil(needed)) if needed <= model.affordable_draws else None
+
+
+# --- Tempered sequential Monte Carlo --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Particles:
+    """All populations, one after the other: w (n, d), log prior (n,), eigenvalues of G (n, k)."""
+
+    w: Array
+    log_prior: Array
+    squares: Array
+
+    def take(self, index: NDArray[np.int64]) -> "_Particles":
+        return _Particles(self.w[index], self.log_prior[index], self.squares[index])
+
+
+def _tempered(model: _Collapsed, beta: float, tolerance: float, seed: int) -> Exact:
+    generator = np.random.default_rng([seed, 2])
+    mover = _Mover(model, generator)
+    particles, log_partitions, num_rungs = _descend(model, mover, beta, generator)
+    model.check_resolution(beta, particles.squares)
+    shares = np.exp(log_partitions - np.max(log_partitions))
+    shares /= shares.sum()
+    num_replicates = len(shares)
+    correction = num_replicates / (num_replicates - 1.0)
+    factor = model.factor(beta)
+    history: list[Array] = []
+    budget = _budget(model, len(particles.w))
+    num_cycles = 16
+    while True:
+        for _ in range(num_cycles - len(history)):
+            particles = mover.cycle(particles, beta, adapt=False)
+            lambdas = _lambda_of(particles.squares, factor)
+            history.append(lambdas.reshape(num_replicates, -1).mean(axis=1))
+        kept = np.array(history[len(history) // 4 :])
+        means = kept.mean(axis=0)
+        lambda_hat = float(shares @ means)
+        mcse = math.sqrt(correction * float(np.sum((shares * (means - lambda_hat)) ** 2)))
+        drift = _drift(kept)
+        done = mcse <= tolerance / 3.0 * lambda_hat and abs(drift) <= LARGEST_DRIFT
+        if done or 2 * num_cycles > budget:
+            break
+        num_cycles *= 2
+    _check_precision(beta, lambda_hat, mcse, tolerance, drift, shares)
+    free_energy_mcse = math.sqrt(correction * max(0.0, float(shares @ shares) - 1 / num_replicates))
+    method = (
+        f"tempered sequential Monte Carlo, {num_replicates} populations of "
+        f"{len(particles.w) // num_replicates}, {num_rungs} rungs, {len(history)} cycles at beta"
+    )
+    return Exact(
+        beta=float(beta),
+        lambda_hat=lambda_hat,
+        mcse=mcse,
+        free_energy=-_log_mean_exp(log_partitions),
+        free_energy_mcse=free_energy_mcse,
+        method=method,
+    )
+
+
+def _population_size(width: int) -> int:
+    return int(np.clip(2048 // width, 64, 256))
+
+
+def _budget(model: _Collapsed, num_particles: int) -> int:
+    """Give the largest number of cycles at the target: about a minute of work, by a cost model."""
+    rank = min(model.width, model.num_nodes)
+    cost = model.width * model.num_nodes + 2 * (model.width + model.num_nodes) * rank**2 // 10
+    return max(64, int(1e10 / (num_particles * cost * 12)))
+
+
+def _descend(
+    model: _Collapsed, mover: "_Mover", beta: float, generator: np.random.Generator
+) -> tuple[_Particles, Array, int]:
+    """Go from the prior to beta; give the particles and log Z of each population."""
+    size = _population_size(model.width)
+    w = model.draw(generator, NUM_REPLICATES * size)
+    particles = _Particles(w, model.log_prior(w), model.spectra(w, beta))
+    log_partitions = np.zeros(NUM_REPLICATES)
+    reached, num_rungs = 0.0, 0
+    while reached < beta:
+        following = _next_beta(particles.squares, reached, beta, model.readout_scale)
+        log_weights = _log_increments(particles.squares, reached, following, model.readout_scale)
+        log_partitions += [_log_mean_exp(row) for row in log_weights]
+        particles = particles.take(_resample(log_weights, generator))
+        reached = following
+        num_rungs += 1
+        mover.rescale(particles.w)
+        model.compress(particles.w, reached)
+        for _ in range(LADDER_CYCLES):
+            particles = mover.cycle(particles, reached, adapt=True)
+    return particles, log_partitions, num_rungs
+
+
+def _log_increments(squares: Array, reached: float, following: float, scale: float) -> Array:
+    """Give the log weights of going from one beta to another, shape (replicates, particles)."""
+    old = _half_log_det_of(squares, 2.0 * reached * scale**2)
+    new = _half_log_det_of(squares, 2.0 * following * scale**2)
+    return (old - new).reshape(NUM_REPLICATES, -1)
+
+
+def _next_beta(squares: Array, reached: float, beta: float, scale: float) -> float:
+    """Choose the next rung: the populations keep four fifths of their effective size on average."""
+
+    def ess_fraction(following: float) -> float:
+        log_weights = _log_increments(squares, reached, following, scale)
+        weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+        ess = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
+        return float(np.mean(ess)) / weights.shape[1]
+
+    if ess_fraction(beta) >= RUNG_ESS_FRACTION:
+        return beta
+    largest = float(squares.sum(axis=1).max())
+    low = math.log(max(reached, 1e-3 / (2.0 * scale**2 * largest)))
+    high = math.log(beta)
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        if ess_fraction(math.exp(middle)) >= RUNG_ESS_FRACTION:
+            low = middle
+        else:
+            high = middle
+    # Never stand still, whatever rounding does.
+    return min(beta, max(math.exp(low), 1.001 * reached))
+
+
+def _resample(log_weights: Array, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Resample each population by itself, systematically; give indices into all particles."""
+    num_replicates, size = log_weights.shape
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    cumulative = np.cumsum(weights, axis=1)
+    positions = (np.arange(size) + generator.random((num_replicates, 1))) / size
+    chosen = [
+        np.minimum(np.searchsorted(total / total[-1], place), size - 1) + size * number
+        for number, (total, place) in enumerate(zip(cumulative, positions, strict=True))
+    ]
+    return np.concatenate(chosen)
+
+
+def _drift(history: Array) -> float:
+    """Compare the two halves of a history (cycle, replicate): z of the difference."""
+    half = len(history) // 2
+    differences = history[half:].mean(axis=0) - history[:half].mean(axis=0)
+    spread = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return float(differences.mean()) / spread if spread > 0 else 0.0
+
+
+def _check_precision(
+    beta: float, lambda_hat: float, mcse: float, tolerance: float, drift: float, shares: Array
+) -> None:
+    effective = 1.0 / float(shares @ shares)
+    advice = "write a smaller beta, a larger tolerance, or take another method as the truth."
+    if not effective >= 0.25 * len(shares):
+        raise PrecisionError(
+            f"At beta={beta:g} the {len(shares)} populations disagree about the free energy "
+            f"({effective:.1f} of them carry the weight; {0.25 * len(shares):.0f} would do); "
+            + advice
+        )
+    if not abs(drift) <= LARGEST_DRIFT:
+        raise PrecisionError(
+            f"At beta={beta:g} lambda-hat still drifts (z={drift:.1f} between halves of the run; "
+            f"up to {LARGEST_DRIFT:g} would do); " + advice
+        )
+    if not mcse <= 5.0 * tolerance * lambda_hat:
+        raise PrecisionError(
+            f"At beta={beta:g} the relative standard error is {mcse / lambda_hat:.2g} when the "
+            f"budget is spent ({5.0 * tolerance:g} would do); " + advice
+        )
+
+
+# --- Metropolis moves of w ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Name a family of proposals and the number of coordinates that it changes."""
+
+    kind: str
+    size: int
+    log_step: float = 0.0
+
+
+class _Mover:
+    """Move all particles by Metropolis steps of several kinds and sizes, with adapted steps.
+
+    Kinds: ``walk`` adds noise to some coordinates; ``stretch`` multiplies each of them by a factor of
+    its own; ``common`` multiplies them by the same factor, which is how a whole network shrinks;
+    ``pair`` stretches the sum or the difference of two coordinates, because G is nearly singular, and
+    its density large, where two units agree up to sign.
+    """
+
+    def __init__(self, model: _Collapsed, generator: np.random.Generator) -> None:
+        self._model, self._generator = model, generator
+        self._scales = np.ones(model.dimension)
+        sizes = sorted({min(4**level, model.dimension) for level in range(10)})
+        kinds = [("walk", size) for size in sizes] + [("stretch", size) for size in sizes]
+        kinds += [("common", size) for size in sizes if size > 1]
+        kinds += [("pair", 2)] if model.dimension > 1 else []
+        self.moves = [_Move(kind, size) for kind, size in kinds]
+
+    def rescale(self, w: Array) -> None:
+        """Set the unit of length of ``walk`` to the spread of each coordinate."""
+        spread = w.std(axis=0)
+        self._scales = np.where(spread > 0, spread, 1.0)
+
+    def cycle(self, particles: _Particles, beta: float, *, adapt: bool) -> _Particles:
+        """Make every kind of move once; give the new particles."""
+        w, log_prior = particles.w.copy(), particles.log_prior.copy()
+        half_log_det = _half_log_det_of(particles.squares, self._model.factor(beta))
+        for number, move in enumerate(self.moves):
+            rate = self._step(move, w, log_prior, half_log_det, beta)
+            if adapt:
+                log_step = move.log_step + 2.0 * (rate - TARGET_ACCEPTANCE)
+                self.moves[number] = replace(move, log_step=float(np.clip(log_step, -20.0, 3.0)))
+        return _Particles(w, log_prior, self._model.spectra(w, beta))
+
+    def _step(
+        self, move: _Move, w: Array, log_prior: Array, half_log_det: Array, beta: float
+    ) -> float:
+        """Make one Metropolis step in place; give the mean acceptance probability."""
+        proposal, log_jacobian = self._propose(move, w)
+        new_log_prior = self._model.log_prior(proposal)
+        # Nothing is evaluated where the prior says no: the features may not even exist there.
+        inside = np.flatnonzero(new_log_prior + log_jacobian > -np.inf)
+        new_half_log_det = self._model.half_log_det(proposal[inside], beta)
+        log_ratio = (
+            (new_log_prior - log_prior + log_jacobian)[inside]
+            + half_log_det[inside]
+            - new_half_log_det
+        )
+        probability = np.exp(np.minimum(0.0, log_ratio))
+        accepted = self._generator.random(len(inside)) < probability
+        chosen = inside[accepted]
+        w[chosen] = proposal[chosen]
+        log_prior[chosen] = new_log_prior[chosen]
+        half_log_det[chosen] = new_half_log_det[accepted]
+        return float(probability.sum()) / len(w)
+
+    def _propose(self, move: _Move, w: Array) -> tuple[Array, Array]:
+        """Give a proposal and the log Jacobian of the map that made it."""
+        count, dimension = w.shape
+        # Each particle has a step of its own, over an order of magnitude: the density has structure
+        # at many scales, and no single step serves all particles.
+        steps = np.exp(move.log_step + self._generator.standard_normal((count, 1)))
+        rows = np.arange(count)[:, None]
+        order = self._generator.random((count, dimension)).argpartition(move.size - 1, axis=1)
+        chosen = order[:, : move.size]
+        proposal = w.copy()
+        log_jacobian = np.zeros(count)
+        if move.kind == "walk":
+            noise = self._generator.standard_normal(chosen.shape)
+            proposal[rows, chosen] += steps * noise * self._scales[chosen]
+            return proposal, log_jacobian
+        one_each = move.kind == "stretch"
+        logs = steps * self._generator.standard_normal((count, move.size if one_each else 1))
+        # Refusing absurd factors, in both directions, keeps the move reversible and w finite.
+        absurd = np.abs(logs).max(axis=1) > LARGEST_LOG_FACTOR
+        logs[absurd] = 0.0
+        if move.kind == "pair":
+            first = w[rows[:, 0], chosen[:, 0]]
+            signs = self._generator.choice([-1.0, 1.0], size=count)
+            second = signs * w[rows[:, 0], chosen[:, 1]]
+            middle, half = 0.5 * (first + second), 0.5 * (first - second) * np.exp(logs[:, 0])
+            proposal[rows[:, 0], chosen[:, 0]] = middle + half
+            proposal[rows[:, 0], chosen[:, 1]] = signs * (middle - half)
+            log_jacobian = logs[:, 0]
+        else:
+            proposal[rows, chosen] *= np.exp(logs)
+            log_jacobian = logs.sum(axis=1) * (1 if one_each else move.size)
+        return proposal, np.where(absurd, -np.inf, log_jacobian)

@@ -1,0 +1,85 @@
+"""The verdict on a run: trusted, doubtful or wrong, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import xarray as xr
+
+from sltprob import draws as schema
+from sltprob.diagnostics.checks import CHECKS, Check, Run
+
+__all__ = ["Verdict", "diagnose"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks say together.
+
+    Parameters
+    ----------
+    status : str
+        ``"trusted"``: every check passed. ``"wrong"``: a check found evidence that the number
+        is wrong. ``"doubtful"``: the evidence does not suffice.
+    checks : tuple of Check
+    """
+
+    status: str
+    checks: tuple[Check, ...]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether every check passed."""
+        return self.status == "trusted"
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed, evidence of a wrong number first."""
+        failed = [check for check in self.checks if not check.passed]
+        return tuple(sorted(failed, key=lambda check: not check.evidence))
+
+    @property
+    def reason(self) -> str:
+        """One sentence: why."""
+        if self.trusted:
+            return f"all {len(self.checks)} checks passed"
+        first = self.failed[0]
+        return f"{first.meaning}: {first.value:.3g}, must be {first.relation} {first.limit:g}"
+
+    def __str__(self) -> str:
+        lines = [f"{self.status}: {self.reason}"]
+        lines += [f"  {check}\n    {check.advice}" for check in self.failed]
+        return "\n".join(lines)
+
+
+def diagnose(draws: xr.DataTree) -> Verdict:
+    """Judge a run by all checks. It needs nothing but the file, and no JAX.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        Of `sltprob.sample` or `sltprob.load`.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        If the draws do not follow the schema.
+    TypeError
+        If they are no DataTree.
+
+    References
+    ----------
+    .. [1] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
+       Bayesian Analysis 16 (2021) 667-718; every check names its own.
+    """
+    schema.check(draws)
+    run = Run.of(draws)
+    checks = tuple(check for function in CHECKS for check in function(run))
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return Verdict("trusted", checks)
+    return Verdict("wrong" if any(check.evidence for check in failed) else "doubtful", checks)

@@ -1,0 +1,203 @@
+"""The schema of a run: an `xarray.DataTree` in ArviZ's layout, built, saved and loaded.
+
+Groups
+------
+posterior
+    Constrained values of the latent sites, (chain, draw, ...); absent with ``keep="loss"``.
+sample_stats
+    ``loss``, ``lp``, ``squared_gradient`` (|∇U|²), ``acceptance_rate``, ``num_gradients`` by
+    (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained coordinates and
+    ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their difference is the
+    virial about c); ``diverging``, ``energy`` and ``gradient_noise`` where the sampler has them.
+warmup_sample_stats
+    ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.
+constant_data
+    ``site_dimension`` by site: what the mean of ``virial`` must be; and what warm-up tuned.
+
+The root's attributes say how the run was made; `REQUIRED_ATTRIBUTES` lists those that judging
+needs. Everything that judging needs is in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+__all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "save"]
+
+#: beta: inverse temperature; minimum_loss: L*, NaN if unknown; unadjusted: 1 for a kernel without
+#: a Metropolis step; step_size: of an unadjusted kernel, NaN else; loss_rounding and data_error:
+#: absolute rounding error of the loss and relative error of its quadrature.
+REQUIRED_ATTRIBUTES = (
+    "model",
+    "sampler",
+    "beta",
+    "seed",
+    "minimum_loss",
+    "unadjusted",
+    "step_size",
+    "loss_rounding",
+    "data_error",
+)
+
+
+def build(
+    *,
+    sample_stats: Mapping[str, np.ndarray],
+    posterior: Mapping[str, np.ndarray] | None,
+    warmup: Mapping[str, np.ndarray],
+    tuned: Mapping[str, np.ndarray],
+    site_dimensions: Mapping[str, int],
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Build a run from its arrays.
+
+    Parameters
+    ----------
+    sample_stats : mapping of str to array, shape (chain, draw) or (chain, draw, site)
+    posterior : mapping of str to array, shape (chain, draw, ...), or None
+    warmup : mapping of str to array, shape (chain, draw)
+    tuned : mapping of str to array
+    site_dimensions : mapping of str to int
+    attributes : mapping of str to str or number
+
+    Returns
+    -------
+    xarray.DataTree
+
+    Raises
+    ------
+    ValueError
+        If an attribute that judging needs is missing.
+    """
+    sites = list(site_dimensions)
+    groups: dict[str, Any] = {"sample_stats": dict(sample_stats)}
+    if posterior:
+        # xarray forbids "/" in names; NumPyro's module sites have it.
+        groups["posterior"] = {
+            name.replace("/", "."): values for name, values in posterior.items()
+        }
+    if warmup:
+        groups["warmup_sample_stats"] = dict(warmup)
+    tree = az.from_dict(
+        groups,
+        dims={"virial": ["site"], "virial_offset": ["site"]},
+        coords={"site": sites},
+        attrs={"/": dict(attributes)},
+        save_warmup=True,
+    )
+    constants: dict[str, Any] = {"site_dimension": ("site", list(site_dimensions.values()))}
+    for name, value in tuned.items():
+        constants[name] = (tuple(f"{name}_{axis}" for axis in range(np.ndim(value))), value)
+    tree["constant_data"] = xr.DataTree(xr.Dataset(constants, coords={"site": sites}))
+    check(tree)
+    return tree
+
+
+def check(draws: Any, what: str = "the draws") -> None:
+    """Raise unless the draws follow the schema as far as judging needs it.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+    what : str
+        How to call them in the message.
+
+    Raises
+    ------
+    TypeError
+        If they are no DataTree.
+    ValueError
+        If a group, a variable or an attribute is missing.
+    """
+    if not isinstance(draws, xr.DataTree):
+        raise TypeError(
+            f"{what}: a {type(draws).__name__} is not a run; pass the DataTree of "
+            "sltprob.sample(...) or sltprob.load(path)"
+        )
+    missing = [name for name in REQUIRED_ATTRIBUTES if name not in draws.attrs]
+    has_stats = "sample_stats" in draws.children
+    if not has_stats or "loss" not in draws["sample_stats"]:
+        missing.append("sample_stats/loss")
+    elif draws["sample_stats"]["loss"].dims != ("chain", "draw"):
+        missing.append("sample_stats/loss with dimensions (chain, draw)")
+    if missing:
+        raise ValueError(
+            f"{what}: not a complete run of sltprob, it lacks {', '.join(missing)}; make it "
+            "with sltprob.sample(...)"
+        )
+
+
+def save(draws: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Save a run as netCDF, whole or not at all.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+    path : path
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is false.
+    OSError
+        If the folder cannot be written.
+    """
+    check(draws)
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name, or pass overwrite=True")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        draws.to_netcdf(temporary, engine="h5netcdf")
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Load a run into memory.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    xarray.DataTree
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or is not a run of sltprob.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give a run such as runs/hmc-beta1e4.nc")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            draws = tree.load()
+    except Exception as error:
+        # h5py raises anything from OSError to RuntimeError on a damaged file.
+        raise ValueError(f"{path}: cannot be read as netCDF ({error})") from error
+    check(draws, str(path))
+    return draws

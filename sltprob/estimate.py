@@ -1,0 +1,93 @@
+"""Lambda-hat from the draws, with its Monte Carlo error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from sltprob import draws as schema
+
+__all__ = ["LambdaHat", "estimate"]
+
+
+@dataclass(frozen=True)
+class LambdaHat:
+    """An estimate of λ̂(β) = β (E_β[L] - L*).
+
+    Parameters
+    ----------
+    value : float, dimensionless
+        NaN if a draw is not finite or a chain did not move.
+    mcse : float, dimensionless
+        Monte Carlo standard error of the mean.
+    beta : float, dimensionless
+    ess : float
+        Bulk effective sample size of the loss.
+    per_chain : tuple of float
+        The estimate of every chain.
+    """
+
+    value: float
+    mcse: float
+    beta: float
+    ess: float
+    per_chain: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"lambda-hat({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}"
+
+
+def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> LambdaHat:
+    """Estimate lambda-hat from a run.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        Of `sltprob.sample` or `sltprob.load`.
+    minimum_loss : float, optional
+        L*, by default what the run knows.
+
+    Returns
+    -------
+    LambdaHat
+
+    Raises
+    ------
+    ValueError
+        If the draws do not follow the schema, or L* is not known.
+    TypeError
+        If they are no DataTree.
+
+    References
+    ----------
+    .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
+    .. [2] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
+       Bayesian Analysis 16 (2021), for the effective sample size.
+    """
+    schema.check(draws)
+    beta = float(draws.attrs["beta"])
+    if minimum_loss is None:
+        minimum_loss = float(draws.attrs["minimum_loss"])
+    if math.isnan(minimum_loss):
+        raise ValueError(
+            "L* of this model is not known; write estimate(draws, minimum_loss=...) with the "
+            "loss at its optimum"
+        )
+    losses = np.asarray(draws["sample_stats"]["loss"].values, dtype=float)
+    scaled = beta * (losses - minimum_loss)
+    with np.errstate(all="ignore"):
+        per_chain = tuple(float(value) for value in scaled.mean(axis=1))
+    alive = losses.shape[1] >= 4 and np.all(np.isfinite(scaled)) and np.all(np.ptp(scaled, axis=1))
+    if not alive:
+        return LambdaHat(math.nan, math.nan, beta, math.nan, per_chain)
+    return LambdaHat(
+        float(scaled.mean()),
+        float(array_stats.mcse(scaled, chain_axis=0, draw_axis=1, method="mean")),
+        beta,
+        float(array_stats.ess(scaled, chain_axis=0, draw_axis=1, method="bulk")),
+        per_chain,
+    )

@@ -1,0 +1,118 @@
+"""What a model is: a program, its population, and what is known about it exactly."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from sltprob.data import Data
+from sltprob.exact import Exact
+
+__all__ = ["Model", "Truth"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What theory says about a model in the limit of infinite beta.
+
+    Parameters
+    ----------
+    learning_coefficient : Fraction or None
+        The real log canonical threshold; None when it is unknown or does not exist.
+    multiplicity : int or None
+        Its multiplicity.
+    source : str
+        The theorem or derivation, with its reference.
+    status : str
+        How certain it is: ``"proved"``, ``"upper bound"``, ``"numerical"`` or ``"none"``.
+    """
+
+    learning_coefficient: Fraction | None
+    multiplicity: int | None
+    source: str
+    status: str = "proved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(abc.ABC):
+    """A model whose loss is known on the whole data distribution.
+
+    A subclass is a frozen dataclass: its fields are its options, and two models with the same
+    options are equal, so that they share one compilation.
+    """
+
+    @abc.abstractmethod
+    def program(self, **arguments: Any) -> None:
+        """Run the NumPyro program; its arguments are those of `population`.
+
+        Parameters
+        ----------
+        **arguments : array
+        """
+
+    @abc.abstractmethod
+    def population(self) -> Data:
+        """Give the data over which the loss is averaged: a quadrature rule, or a data set.
+
+        Returns
+        -------
+        Data
+        """
+
+    @abc.abstractmethod
+    def optimum(self) -> dict[str, Any]:
+        """Give a point of least loss, the deepest singularity where that is known.
+
+        Returns
+        -------
+        dict of str to array
+            Constrained values of all latent sites.
+        """
+
+    @abc.abstractmethod
+    def truth(self) -> Truth:
+        """Say what theory knows about the limit of infinite beta.
+
+        Returns
+        -------
+        Truth
+        """
+
+    @property
+    def minimum_loss(self) -> float:
+        """The least loss L*, exactly (float, in units of the loss)."""
+        return 0.0
+
+    def minibatch(self, rng_key: Any, size: int) -> dict[str, Any] | None:
+        """Draw fresh data from the population, if it can be drawn from.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        size : int
+
+        Returns
+        -------
+        dict of str to array, or None
+            Arguments of the program with `size` rows; None where only the rows of
+            `population` can be drawn.
+        """
+        return None
+
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+        """Compute lambda-hat and the free energy at this beta without sampling the posterior.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        tolerance : float, dimensionless
+            Relative error that is wanted on lambda-hat.
+
+        Returns
+        -------
+        Exact or None
+            None where no independent route is known.
+        """
+        return None

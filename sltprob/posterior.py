@@ -1,0 +1,562 @@
+"""The tempered posterior of a NumPyro program: the only place that knows temperature.
+
+The density is p(θ) ∝ prior(θ) exp(-β L(θ) - γ/2 |θ - θ*|²), where L is the weighted mean of the
+negative log likelihoods of the data. It lives on unconstrained coordinates, with the Jacobian of
+the transforms in the prior. Only the likelihood is tempered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer.util import compute_log_probs
+
+from sltprob.data import Data
+from sltprob.models.base import Model
+
+__all__ = ["TemperedPosterior", "temper"]
+
+Position = dict[str, Any]
+
+# Rounding of beta*L that is still far below the statistical error of any run.
+_LARGEST_ROUNDING = 0.01
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What about a program cannot change without compiling again.
+
+    Parameters
+    ----------
+    program : callable
+        The NumPyro program.
+    model : Model or None
+        The model that it comes from, if it comes from one.
+    shapes : tuple of (name, shape)
+        Unconstrained shape of every latent site.
+    observed : tuple of (name, axis)
+        The observed sites and the axis of their log likelihood that counts the data.
+    rows : tuple of str
+        The arguments that have one row per datum.
+    constants : tuple of (name, value)
+        The arguments that are no arrays, such as sizes, flags and names.
+    """
+
+    program: Callable[..., Any]
+    model: Model | None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    observed: tuple[tuple[str, int], ...]
+    rows: tuple[str, ...]
+    constants: tuple[tuple[str, Any], ...] = ()
+
+    def run(self, **arguments: Any) -> Any:
+        """Run the program with its constants.
+
+        Parameters
+        ----------
+        **arguments : array
+        """
+        return self.program(**arguments, **dict(self.constants))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TemperedPosterior:
+    """A tempered posterior on unconstrained coordinates.
+
+    It is a pytree: data, weights, beta, localization and center are leaves and may change
+    without compiling again. A position is a dict from site name to unconstrained array.
+    Make one with `temper`.
+
+    Parameters
+    ----------
+    arguments : dict of str to array
+        Keyword arguments of the program.
+    weights : array, shape (n,)
+        Weight of each datum in the mean loss.
+    beta : array, shape ()
+        Inverse temperature, dimensionless; it multiplies the mean loss.
+    localization : array, shape ()
+        γ >= 0 of the Gaussian around `center`, in constrained coordinates.
+    center : dict of str to array
+        Constrained values.
+    minimum_loss : array, shape ()
+        L*, or NaN where it is not known.
+    data_error : array, shape ()
+        Relative error of the mean loss, from quadrature.
+    structure : Structure
+    """
+
+    arguments: dict[str, Any]
+    weights: Any
+    beta: Any
+    localization: Any
+    center: dict[str, Any]
+    minimum_loss: Any
+    data_error: Any
+    structure: Structure = field(metadata={"static": True})
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Number of unconstrained coordinates of every site."""
+        return {name: math.prod(shape) for name, shape in self.structure.shapes}
+
+    @property
+    def dimension(self) -> int:
+        """Number of unconstrained coordinates."""
+        return sum(self.dimensions.values())
+
+    def at(self, beta: float) -> TemperedPosterior:
+        """Give the same posterior at another inverse temperature.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+
+        Returns
+        -------
+        TemperedPosterior
+
+        Raises
+        ------
+        ValueError
+            If beta is not positive and finite, or float32 cannot resolve it.
+        """
+        return replace(self, beta=jnp.asarray(_checked_beta(beta)))
+
+    def _evaluate(
+        self, position: Position, arguments: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Run the program once: log prior with Jacobian, log likelihoods, constrained values."""
+        log_jacobians = []
+        values = {}
+
+        def substitute(site: dict[str, Any]) -> Any:
+            name = site["name"]
+            if site["type"] != "sample" or name not in position:
+                return None
+            transform = biject_to(site["fn"].support)
+            value = transform(position[name])
+            log_jacobians.append(
+                jnp.sum(transform.log_abs_det_jacobian(position[name], value))
+            )
+            values[name] = value
+            return value
+
+        program = handlers.substitute(self.structure.run, substitute_fn=substitute)
+        log_probs, _ = compute_log_probs(program, (), dict(arguments), {}, sum_log_prob=False)
+        log_prior = sum(log_jacobians, jnp.zeros(()))
+        log_prior += sum(jnp.sum(log_probs[name]) for name in position)
+        likelihoods = {name: log_probs[name] for name, _ in self.structure.observed}
+        # Localization with gamma = 0 is exact: the term is 0 times a finite number.
+        distance = sum(jnp.sum((values[name] - self.center[name]) ** 2) for name in self.center)
+        return log_prior - 0.5 * self.localization * distance, likelihoods, values
+
+    def _mean_loss(self, likelihoods: Mapping[str, Any], weights: Any) -> Any:
+        total = jnp.zeros(())
+        for name, axis in self.structure.observed:
+            losses = -jnp.moveaxis(likelihoods[name], axis, 0)
+            total += weights @ losses.reshape(losses.shape[0], -1).sum(axis=1)
+        return total
+
+    def log_prior(self, position: Position) -> Any:
+        """Evaluate the log prior with Jacobian and localization.
+
+        Parameters
+        ----------
+        position : dict of str to array
+
+        Returns
+        -------
+        array, shape ()
+        """
+        return self._evaluate(position, self.arguments)[0]
+
+    def loss(self, position: Position) -> Any:
+        """Evaluate the mean loss L on all data.
+
+        Parameters
+        ----------
+        position : dict of str to array
+
+        Returns
+        -------
+        array, shape ()
+        """
+        return self._mean_loss(self._evaluate(position, self.arguments)[1], self.weights)
+
+    def logdensity(self, position: Position) -> Any:
+        """Evaluate the log density, up to a constant.
+
+        Parameters
+        ----------
+        position : dict of str to array
+
+        Returns
+        -------
+        array, shape ()
+        """
+        log_prior, likelihoods, _ = self._evaluate(position, self.arguments)
+        return log_prior - self.beta * self._mean_loss(likelihoods, self.weights)
+
+    def loss_from_logdensity(self, position: Position, logdensity: Any) -> Any:
+        """Recover the loss from a log density that is already known, at the cost of the prior.
+
+        Parameters
+        ----------
+        position : dict of str to array
+        logdensity : array, shape ()
+
+        Returns
+        -------
+        array, shape ()
+        """
+        return (self.log_prior(position) - logdensity) / self.beta
+
+    def minibatch_logdensity(self, position: Position, minibatch: Mapping[str, Any]) -> Any:
+        """Evaluate the unbiased estimate of the log density on a minibatch.
+
+        Parameters
+        ----------
+        position : dict of str to array
+        minibatch : mapping of str to array
+            From `draw_minibatch`.
+
+        Returns
+        -------
+        array, shape ()
+        """
+        log_prior, likelihoods, _ = self._evaluate(position, minibatch)
+        name, axis = self.structure.observed[0]
+        size = likelihoods[name].shape[axis]
+        weights = jnp.full(size, jnp.sum(self.weights) / size)
+        return log_prior - self.beta * self._mean_loss(likelihoods, weights)
+
+    def draw_minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
+        """Draw a minibatch: fresh data from a population, rows (by weight) from a data set.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        size : int
+
+        Returns
+        -------
+        dict of str to array
+        """
+        if self.structure.model is not None:
+            fresh = self.structure.model.minibatch(rng_key, size)
+            if fresh is not None:
+                return fresh
+        chosen = jax.random.choice(
+            rng_key, len(self.weights), (size,), p=self.weights / jnp.sum(self.weights)
+        )
+        return {
+            name: value[chosen] if name in self.structure.rows else value
+            for name, value in self.arguments.items()
+        }
+
+    def constrain(self, position: Position) -> dict[str, Any]:
+        """Map a position to the values of the latent sites.
+
+        Parameters
+        ----------
+        position : dict of str to array
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return self._evaluate(position, self.arguments)[2]
+
+    def unconstrain(self, values: Mapping[str, Any]) -> Position:
+        """Map values of the latent sites to a position.
+
+        Parameters
+        ----------
+        values : mapping of str to array
+
+        Returns
+        -------
+        dict of str to array
+
+        Raises
+        ------
+        ValueError
+            If a site is missing or has another shape.
+        """
+        names = [name for name, _ in self.structure.shapes]
+        if set(values) != set(names):
+            raise ValueError(
+                f"values are given for {sorted(values)}; the latent sites are {sorted(names)}"
+            )
+        program = handlers.substitute(
+            handlers.seed(self.structure.run, jax.random.PRNGKey(0)),
+            data={name: jnp.asarray(values[name]) for name in names},
+        )
+        sites = handlers.trace(program).get_trace(**self.arguments)
+        position = {}
+        for name, shape in self.structure.shapes:
+            support = sites[name]["fn"].support
+            position[name] = biject_to(support).inv(sites[name]["value"])
+            if position[name].shape != shape:
+                raise ValueError(
+                    f"the value of site {name!r} has shape {jnp.shape(values[name])}, which "
+                    f"maps to {position[name].shape} unconstrained; it must map to {shape}"
+                )
+        return position
+
+    def draw_prior(self, rng_key: Any) -> Position:
+        """Draw a position from the prior.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+
+        Returns
+        -------
+        dict of str to array
+        """
+        program = handlers.seed(self.structure.run, rng_key)
+        sites = handlers.trace(program).get_trace(**self.arguments)
+        return {
+            name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])
+            for name, _ in self.structure.shapes
+        }
+
+
+def temper(
+    model: Any,
+    data: Any = None,
+    *,
+    beta: float,
+    localization: float = 0.0,
+    center: Mapping[str, Any] | None = None,
+    minimum_loss: float | None = None,
+) -> TemperedPosterior:
+    """Temper a NumPyro program.
+
+    Parameters
+    ----------
+    model : Model or callable
+        A model of this package, or any NumPyro program with at least one observed site that has
+        a batch dimension.
+    data : Data, mapping of str to array, or None
+        Keyword arguments of the program, with weights if they are not equal. None stands for
+        the population of a `Model`.
+    beta : float, dimensionless
+        Inverse temperature; it multiplies the mean loss, so that n is the ordinary posterior of
+        n data and n/log(n) is WBIC's.
+    localization : float
+        γ of the Gaussian exp(-γ/2 |θ - center|²) on constrained values; 0 for none.
+    center : mapping of str to array, optional
+        Constrained values, by default the optimum of a `Model`.
+    minimum_loss : float, optional
+        L* of the definition of lambda-hat, by default that of a `Model` on its population.
+
+    Returns
+    -------
+    TemperedPosterior
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, if the program cannot be tempered correctly (the message
+        names the site and says what to write instead), or if float32 cannot resolve beta times
+        the loss.
+    TypeError
+        If the model or the data are of no known type.
+
+    References
+    ----------
+    .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
+    .. [2] E. Lau et al., "The local learning coefficient", arXiv 2308.12108 (localization).
+    """
+    built_in = model if isinstance(model, Model) else None
+    program = built_in.program if built_in is not None else model
+    if not callable(program):
+        raise TypeError(
+            f"the model is a {type(model).__name__}; give a NumPyro program (a callable) or a "
+            "Model, such as sltprob.models.get('tanh_zero')"
+        )
+    if minimum_loss is None and built_in is not None and data is None:
+        minimum_loss = built_in.minimum_loss
+    if data is None:
+        if built_in is None:
+            raise TypeError("a program needs data: temper(program, {'x': x, 'y': y}, beta=...)")
+        data = built_in.population()
+    if isinstance(data, Mapping):
+        data = Data(data)
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"data is a {type(data).__name__}; give a mapping of the program's arguments, such "
+            "as {'x': x, 'y': y}, or Data(arguments, weights)"
+        )
+    beta = _checked_beta(beta)
+    if not 0 <= localization < math.inf:
+        raise ValueError(f"localization={localization}: it must be >= 0 and finite")
+    arguments, constants = {}, []
+    for name, value in data.arguments.items():
+        if isinstance(value, np.ndarray | np.generic | jax.Array | list | float):
+            arguments[name] = jnp.asarray(value)
+        else:
+            constants.append((name, value))
+    sites = _trace(program, {**arguments, **dict(constants)})
+    latent, observed, size = _sites(sites, data)
+    shapes = tuple(
+        (site["name"], biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])))
+        for site in latent
+    )
+    weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
+    rows = tuple(
+        name
+        for name, value in arguments.items()
+        if np.ndim(value) >= 1 and np.shape(value)[0] == size
+    )
+    if center is None and localization > 0:
+        if built_in is None:
+            raise ValueError(
+                f"localization={localization} needs a center: pass center={{'site': value, ...}}"
+            )
+        center = built_in.optimum()
+    posterior = TemperedPosterior(
+        arguments=arguments,
+        weights=jnp.asarray(weights, dtype=float),
+        beta=jnp.asarray(beta),
+        localization=jnp.asarray(float(localization)),
+        center={} if center is None else {k: jnp.asarray(v) for k, v in center.items()},
+        minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
+        data_error=jnp.asarray(float(data.error)),
+        structure=Structure(program, built_in, shapes, observed, rows, tuple(constants)),
+    )
+    if center is not None:
+        posterior.unconstrain(posterior.center)
+    return posterior
+
+
+def _checked_beta(beta: float) -> float:
+    try:
+        beta = float(beta)
+    except (TypeError, ValueError):
+        raise ValueError(f"beta={beta!r}: it must be a positive number, such as 1e4") from None
+    if not 0 < beta < math.inf:
+        raise ValueError(f"beta={beta:g}: it must be positive and finite, such as 1e4")
+    precision = jnp.finfo(jnp.zeros(()).dtype)
+    if precision.bits < 64 and beta * float(precision.eps) > _LARGEST_ROUNDING:
+        raise ValueError(
+            f"float32 resolves beta*L only to {beta * float(precision.eps):.2g} at "
+            f"beta={beta:g} (limit {_LARGEST_ROUNDING}); use beta <= "
+            f"{_LARGEST_ROUNDING / float(precision.eps):.2g}, or write numpyro.enable_x64() "
+            "before anything else (--dtype float64 on the command line)"
+        )
+    return beta
+
+
+def _trace(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    seeded = handlers.seed(program, jax.random.PRNGKey(0))
+    return dict(handlers.trace(seeded).get_trace(**arguments))
+
+
+def _refuse(name: str, what: str, instead: str) -> ValueError:
+    return ValueError(f"site {name!r} cannot be tempered: {what}; {instead}")
+
+
+def _sites(
+    sites: Mapping[str, Any], data: Data
+) -> tuple[list[Any], tuple[tuple[str, int], ...], int]:
+    """Sort the sites of a trace into latent and observed, and refuse what would go wrong."""
+    latent, likelihoods = [], []
+    for name, site in sites.items():
+        kind = site["type"]
+        if kind == "plate":
+            full, subsample = site["args"]
+            if subsample is not None and subsample != full:
+                raise _refuse(
+                    name,
+                    f"the plate takes {subsample} of {full} rows",
+                    "write plate(name, size) without subsample_size, and let the sampler "
+                    "draw minibatches, as in sgld[batch_size=32]",
+                )
+        elif kind == "param":
+            raise _refuse(
+                name, "a param has no prior", "write numpyro.sample(name, prior) instead"
+            )
+        elif kind == "control_flow":
+            raise _refuse(
+                name,
+                "sites inside scan or cond are not seen",
+                "write the loop with plates or a Python loop",
+            )
+        if kind != "sample":
+            continue
+        if site["infer"].get("is_auxiliary", False):
+            raise _refuse(
+                name,
+                "a factor does not say whether it is prior or likelihood",
+                "write a likelihood as numpyro.sample(name, distribution, obs=y) and a prior "
+                "as numpyro.sample(name, distribution)",
+            )
+        if site["scale"] is not None and not np.all(np.asarray(site["scale"]) == 1):
+            raise _refuse(
+                name,
+                "a scale handler changes its weight",
+                "leave the handler out and pass Data(arguments, weights=...) and beta",
+            )
+        if site["infer"].get("enumerate") is not None:
+            raise _refuse(
+                name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily"
+            )
+        if site["is_observed"]:
+            likelihoods.append(site)
+            continue
+        if site["fn"].support.is_discrete:
+            raise _refuse(
+                name, "it is discrete", "sum it out by hand, as in MixtureSameFamily"
+            )
+        latent.append(site)
+    if not latent:
+        raise ValueError("the program has no latent site; write numpyro.sample(name, prior)")
+    if not likelihoods:
+        raise ValueError(
+            "the program has no observed site; write numpyro.sample(name, distribution, obs=y)"
+        )
+    observed, size = _batch_axes(likelihoods, data)
+    return latent, observed, size
+
+
+def _batch_axes(
+    likelihoods: list[Any], data: Data
+) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Find the axis of each log likelihood that counts the data."""
+    size = None if data.weights is None else len(data.weights)
+    axes = []
+    for site in likelihoods:
+        shape = jnp.shape(site["fn"].log_prob(site["value"]))
+        if not shape:
+            raise _refuse(
+                site["name"],
+                "its log likelihood is one number, so the data cannot be weighed one by one",
+                "give it a batch dimension: a plate over the data, or fewer event dimensions",
+            )
+        plates = [frame for frame in site["cond_indep_stack"] if frame.size in (size, None)]
+        if size is None and len(site["cond_indep_stack"]) == 1:
+            plates = list(site["cond_indep_stack"])
+        axis = plates[0].dim % len(shape) if len(plates) == 1 else 0
+        size = shape[axis] if size is None else size
+        if shape[axis] != size:
+            raise _refuse(
+                site["name"],
+                f"its log likelihood has shape {shape}, and there are {size} data",
+                "make the data its first axis, or put it in a plate of that size",
+            )
+        axes.append((site["name"], axis))
+    assert size is not None
+    return tuple(axes), size

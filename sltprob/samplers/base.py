@@ -1,0 +1,135 @@
+"""What a sampler is: warm-up, one step, and what it tells about the step.
+
+A sampler sees a log density; only the posterior knows temperature. The loop is elsewhere
+(`sltprob.sampling`): it vectorises over chains, records the loss and compiles.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from sltprob.posterior import TemperedPosterior
+
+__all__ = ["Evaluation", "Sampler", "Warmup"]
+
+
+class Evaluation(NamedTuple):
+    """A position with its log density and gradient.
+
+    Parameters
+    ----------
+    position : dict of str to array
+    logdensity : array, shape ()
+    logdensity_grad : dict of str to array
+    """
+
+    position: Any
+    logdensity: Any
+    logdensity_grad: Any
+
+
+class Warmup(NamedTuple):
+    """What a warm-up leaves behind.
+
+    Parameters
+    ----------
+    states : pytree
+        State of every chain, leading axis chain.
+    parameters : dict of str to array
+        What was tuned, shared by all chains; stored with the run.
+    trace : dict of str to array
+        ``loss`` of shape (draw, chain), and what else the warm-up can tell per draw.
+    num_gradients : array, shape ()
+        Gradient evaluations on all data, per chain.
+    """
+
+    states: Any
+    parameters: dict[str, Any]
+    trace: dict[str, Any]
+    num_gradients: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(abc.ABC):
+    """A Markov kernel with its warm-up.
+
+    A subclass is a frozen dataclass: its fields are its options. It is static under jit.
+    `unadjusted` says that the kernel has no Metropolis step, so that its stationary law is off
+    by something that grows with the step size.
+    """
+
+    unadjusted: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def warmup(
+        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
+    ) -> Warmup:
+        """Tune on all chains together, and bring them near stationarity.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        posterior : TemperedPosterior
+        positions : pytree, leading axis chain
+        num_steps : int
+
+        Returns
+        -------
+        Warmup
+        """
+
+    @abc.abstractmethod
+    def step(
+        self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Make one draw of one chain.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        posterior : TemperedPosterior
+        state : pytree
+        parameters : dict of str to array
+            Of `Warmup`.
+
+        Returns
+        -------
+        state : pytree
+        info : dict of str to array, shape ()
+            At least ``acceptance_rate`` and ``num_gradients``; by ArviZ's names also
+            ``diverging`` and ``energy`` where the kernel has them.
+        """
+
+    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
+        """Give position, log density and gradient of a state, on all data.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+        state : pytree
+            With the fields of `Evaluation`, or overridden in the subclass.
+
+        Returns
+        -------
+        Evaluation
+        """
+        return Evaluation(state.position, state.logdensity, state.logdensity_grad)
+
+
+def evaluate_position(posterior: TemperedPosterior, position: Any) -> Evaluation:
+    """Evaluate a bare position on all data.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    position : dict of str to array
+
+    Returns
+    -------
+    Evaluation
+    """
+    return Evaluation(position, *jax.value_and_grad(posterior.logdensity)(position))

@@ -1,0 +1,280 @@
+"""Configuration as text that round-trips: ``hmc[num_steps=64]``.
+
+One notation serves the command line, the tables, the stored runs and the reports. A
+specification is a registry name, followed by options in brackets when they differ from the
+defaults; a value may itself be a specification (``tanh_zero[embedding_prior=normal[1]]``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import pkgutil
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Registry", "build", "describe", "parse", "split_outside_brackets"]
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Split at commas that stand outside all brackets.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"hmc[num_steps=64,trajectory=1],mala"``.
+
+    Returns
+    -------
+    list of str
+        The stripped parts, empty parts left out.
+
+    Raises
+    ------
+    ValueError
+        If the brackets do not match.
+    """
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    if depth != 0:
+        raise ValueError(f"the brackets of {text!r} do not match; write name[option=value,...]")
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """Parse a specification into its name and its options.
+
+    Parameters
+    ----------
+    text : str
+        ``name`` or ``name[option=value,...]``.
+
+    Returns
+    -------
+    name : str
+    options : dict of str to str
+
+    Raises
+    ------
+    ValueError
+        If the text is not of that form, or an option comes twice.
+    """
+    text = text.strip()
+    name, bracket, rest = text.partition("[")
+    if (bracket and not rest.endswith("]")) or not name.strip():
+        raise ValueError(f"{text!r} is not a specification; write name or name[option=value,...]")
+    options: dict[str, str] = {}
+    for part in split_outside_brackets(rest[:-1] if bracket else ""):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise ValueError(f"{part!r} in {text!r} is not an option; write option=value")
+        if key.strip() in options:
+            raise ValueError(f"option {key.strip()!r} comes twice in {text!r}; give it once")
+        options[key.strip()] = value.strip()
+    return name.strip(), options
+
+
+def _convert(text: str, annotation: Any) -> Any:
+    """Convert the text of an option to the type of its field."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        choices = typing.get_args(annotation)
+        if type(None) in choices and text.lower() == "none":
+            return None
+        return _convert(text, next(choice for choice in choices if choice is not type(None)))
+    if annotation is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ValueError("true or false")
+    if annotation is int:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not number.is_integer():
+            raise ValueError("a whole number")
+        return int(text) if text.lstrip("+-").isdigit() else int(number)
+    if annotation is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError("a number") from None
+    return text
+
+
+def build[T](cls: type[T], name: str, options: Mapping[str, str]) -> T:
+    """Make an object from the text of its options.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass; its fields are the options.
+    name : str
+        What to call it in messages.
+    options : mapping of str to str
+
+    Returns
+    -------
+    object of type `cls`
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or its value does not fit.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    values = {}
+    for key, text in options.items():
+        if key not in known:
+            have = ", ".join(known) if known else "none"
+            raise ValueError(f"{name} has no option {key!r}; its options are: {have}")
+        try:
+            values[key] = _convert(text, hints[key])
+        except ValueError as error:
+            raise ValueError(f"{name}[{key}={text}]: {key} takes {error}") from None
+    return cls(**values)
+
+
+def _show(value: Any) -> str:
+    """Write a value so that it reads back equal."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float):
+        return short if float(short := f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def describe(thing: Any, name: str) -> str:
+    """Write the specification of an object: its name and the options that are not default.
+
+    Parameters
+    ----------
+    thing : dataclass instance
+    name : str
+        Its registry name.
+
+    Returns
+    -------
+    str
+        Text from which `parse` and `build` make an equal object.
+    """
+    options = []
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        if field.init and value != field.default:
+            options.append(f"{field.name}={_show(value)}")
+    return f"{name}[{','.join(options)}]" if options else name
+
+
+class Registry[T]:
+    """The objects of one kind, found by file name or by entry point.
+
+    A module of the package registers its class by being there: the module's name is the name,
+    and its ``__all__`` names the class and nothing else. Another distribution registers its own
+    through an entry point. A module whose name starts with an underscore, and ``base``, are not
+    entries.
+
+    Parameters
+    ----------
+    package : str
+        The package whose modules are the entries; also the entry-point group.
+    kind : str
+        What to call an entry in messages, for example ``"sampler"``.
+    """
+
+    def __init__(self, package: str, kind: str) -> None:
+        self.package = package
+        self.kind = kind
+
+    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        return {point.name: point for point in importlib.metadata.entry_points(group=self.package)}
+
+    def names(self) -> list[str]:
+        """List the names, sorted.
+
+        Returns
+        -------
+        list of str
+        """
+        path = importlib.import_module(self.package).__path__
+        own = {
+            module.name
+            for module in pkgutil.iter_modules(path)
+            if not module.name.startswith("_") and module.name != "base"
+        }
+        return sorted(own | set(self._entry_points()))
+
+    def type_of(self, name: str) -> type[T]:
+        """Find the class of a name.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        type
+
+        Raises
+        ------
+        ValueError
+            If there is no such name.
+        """
+        names = self.names()
+        if name not in names:
+            raise ValueError(f"unknown {self.kind} {name!r}; there are: {', '.join(names)}")
+        points = self._entry_points()
+        if name in points:
+            return typing.cast("type[T]", points[name].load())
+        module = importlib.import_module(f"{self.package}.{name}")
+        (class_name,) = module.__all__
+        return typing.cast("type[T]", getattr(module, class_name))
+
+    def get(self, text: str) -> T:
+        """Make the object that a specification describes.
+
+        Parameters
+        ----------
+        text : str
+            For example ``"hmc[num_steps=64]"``.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        ValueError
+            If the name, an option or a value is not right.
+        """
+        name, options = parse(text)
+        return build(self.type_of(name), name, options)
+
+    def name_of(self, thing: Any) -> str:
+        """Give the registry name of an object, or its class name if it is in no registry.
+
+        Parameters
+        ----------
+        thing : object
+
+        Returns
+        -------
+        str
+        """
+        module = type(thing).__module__
+        if module.startswith(self.package + "."):
+            return module.rpartition(".")[2]
+        for name, point in self._entry_points().items():
+            if point.value == f"{module}:{type(thing).__qualname__}":
+                return name
+        return type(thing).__name__

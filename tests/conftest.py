@@ -1,0 +1,29 @@
+"""Switches that hold for every test, set before anything makes an array."""
+
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+# beta * L has no digits left in float32 long before the largest beta that the tests use.
+jax.config.update("jax_enable_x64", True)
+# A silent (n,) against (n, m) is a density that is wrong without an error.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# No deadline, as the first example compiles; the same examples everywhere, as a failure should be
+# the change's.
+hypothesis.settings.register_profile("sltprob", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("sltprob")
+
+
+@pytest.fixture
+def numpyro_promotes_ranks() -> Iterator[None]:
+    """Let one test promote ranks, for models whose NumPyro distributions do so themselves.
+
+    BlackJAX's kernels and adaptation never do. NumPyro's distributions do when a batch of values
+    meets parameters that are not scalars: ``Dirichlet(ones(3)).log_prob(values)`` with values of
+    shape (20, 3), likewise MultivariateNormal, LKJCholesky, ``Normal(zeros(3), 1).to_event(1)``.
+    """
+    with jax.numpy_rank_promotion("allow"):
+        yield
