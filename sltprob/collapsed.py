@@ -37,10 +37,10 @@ type Features = Callable[[Array], Array]
 # 2 beta sigma^2 (eps s_max)^2 is what rounding of T does to log det(I + 2 beta sigma^2 G).
 LARGEST_ROUNDING = 1e-3
 # What leaving out features outside of the compressed basis may do to log det, per draw.
-LARGEST_RESIDUAL = 1e-6
+LARGEST_RESIDUAL = 1e-5
 # Doubles in one batch of feature matrices: a batch should stay in the processor's cache.
 BATCH_SIZE = 1 << 16
-PILOT_ROWS = 4096
+PILOT_ROWS = 16384
 NUM_PROBES = 8
 
 # Importance sampling: few effective draws, or a tiny fraction of them, say that the weights have
@@ -52,6 +52,7 @@ LARGEST_WORK = 6_000_000
 
 NUM_REPLICATES = 16
 RUNG_ESS_FRACTION = 0.8
+LARGEST_RUNG = 100.0
 LADDER_CYCLES = 1
 TARGET_ACCEPTANCE = 0.3
 LARGEST_DRIFT = 5.0
@@ -180,7 +181,9 @@ def importance_sampling(
     for beta in betas:
         _check_beta(beta)
     if num_draws < 2:
-        raise ValueError(f"num_draws={num_draws!r}, but it must be 2 or more; write num_draws=4096.")
+        raise ValueError(
+            f"num_draws={num_draws!r}, but it must be 2 or more; write num_draws=4096."
+        )
     model = _Collapsed(draw_prior, _no_log_prior, features, readout_scale)
     return tuple(answer for answer, _ in _importance(model, betas, num_draws, seed))
 
@@ -259,7 +262,7 @@ class _Collapsed:
         first = self._checked_features(self.draw(generator, 2))
         self.width, self.num_nodes = first.shape[1:]
         self._projection: Array | None = None
-        self._rank = self.num_nodes
+        self._rank, self._held_factor = self.num_nodes, math.inf
 
     @property
     def affordable_draws(self) -> int:
@@ -293,19 +296,21 @@ class _Collapsed:
         after the features themselves becomes cheaper. What the basis leaves out is measured for
         every draw, see `_reduced`.
         """
-        self._projection = None
-        # Narrow matrices are small enough; and two draws from the prior may repeat.
-        count = min(len(w), max(2, PILOT_ROWS // max(self.width, self.num_nodes // 8)))
+        self._projection, self._held_factor = None, self.factor(beta)
+        count = min(len(w), max(2, PILOT_ROWS // self.width))
+        # Narrow matrices are small enough as they are.
         if self.width < 8 or count * self.width < 4 * self.num_nodes:
             return
         pilot = self._checked_features(w[np.linspace(0, len(w) - 1, count).astype(int)])
-        directions = np.linalg.svd(
-            pilot[::2].reshape(-1, self.num_nodes), full_matrices=False
-        )[2]
+        held_out = np.arange(count) % 4 == 0
+        rows = pilot[~held_out].reshape(-1, self.num_nodes)
+        directions = np.linalg.svd(np.linalg.qr(rows, mode="r"))[2]
         # Per held-out draw, the square of what is left out if the first r directions are kept.
-        energies = np.sum((pilot[1::2] @ directions.T) ** 2, axis=1)
-        left_out = np.cumsum(energies[:, ::-1], axis=1)[:, ::-1].max(axis=0)
-        small = self.factor(beta) * left_out <= 0.01 * LARGEST_RESIDUAL
+        energies = np.sum((pilot[held_out] @ directions.T) ** 2, axis=1)
+        left_out = np.cumsum(energies[:, ::-1], axis=1)[:, ::-1]
+        # Not the maximum: a rare draw beyond all others may be evaluated with all nodes.
+        typical = np.quantile(left_out, 0.9, axis=0)
+        small = self._held_factor * typical <= 0.1 * LARGEST_RESIDUAL
         self._rank = int(np.argmax(small)) if small.any() else self.num_nodes
         if self._rank > 0.7 * self.num_nodes:
             return
@@ -318,10 +323,10 @@ class _Collapsed:
         """Give 2 beta sigma^2, by which the eigenvalues of G are multiplied."""
         return 2.0 * beta * self.readout_scale**2
 
-    def spectra(self, w: Array, beta: float) -> Array:
-        """Give the eigenvalues of G, shape (n, k), as far as they are resolved up to `beta`."""
+    def spectra(self, w: Array) -> Array:
+        """Give the eigenvalues of G, shape (n, k), exact up to the beta of `compress`."""
         squares = np.zeros((len(w), min(self.width, self.num_nodes)))
-        for rows, matrices in self._reduced(w, beta):
+        for rows, matrices in self._reduced(w):
             singular = np.linalg.svd(matrices, compute_uv=False)
             squares[rows, : singular.shape[1]] = singular**2
         return squares
@@ -330,7 +335,7 @@ class _Collapsed:
         """Evaluate 1/2 log det(I + 2 beta sigma^2 G), shape (n,)."""
         scale = math.sqrt(self.factor(beta))
         values = np.empty(len(w))
-        for rows, reduced in self._reduced(w, beta):
+        for rows, reduced in self._reduced(w):
             matrices = reduced if reduced.shape[1] >= reduced.shape[2] else reduced.mT
             height, size = matrices.shape[1:]
             # The R of [scale T; I], large rows first, has R^T R = I + scale^2 T^T T, and R keeps
@@ -343,8 +348,8 @@ class _Collapsed:
             values[rows] = np.log(diagonals).sum(axis=1)
         return values
 
-    def _reduced(self, w: Array, beta: float) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        """Give T in batches, in the compressed basis where this changes nothing up to `beta`.
+    def _reduced(self, w: Array) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Give T in batches, in the compressed basis where that holds it.
 
         With R the part of T that the basis leaves out, 0 <= log det - log det_kept
         <= 2 beta sigma^2 |R|^2, and |R|^2 is estimated with a few random directions. Draws for
@@ -358,9 +363,11 @@ class _Collapsed:
             return
         coordinates = np.empty((len(w), self.width, projection.shape[1]))
         for rows in parts:
-            np.matmul(self._checked_features(w[rows]), projection, out=coordinates[rows[0] : rows[-1] + 1])
+            np.matmul(
+                self._checked_features(w[rows]), projection, out=coordinates[rows[0] : rows[-1] + 1]
+            )
         left_out = np.sum(coordinates[:, :, self._rank :] ** 2, axis=(1, 2))
-        held = self.factor(beta) * left_out <= LARGEST_RESIDUAL
+        held = self._held_factor * left_out <= LARGEST_RESIDUAL
         inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
         step = max(1, BATCH_SIZE // (self.width * self._rank))
         for start in range(0, len(inside), step):
@@ -441,7 +448,7 @@ def _importance(
     largest = max(betas)
     w = model.draw(np.random.default_rng([seed, 1]), num_draws)
     model.compress(w, largest)
-    squares = model.spectra(w, largest)
+    squares = model.spectra(w)
     answers = []
     for beta in betas:
         model.check_resolution(beta, squares)
@@ -551,7 +558,7 @@ def _descend(
     """Go from the prior to beta; give the particles and log Z of each population."""
     size = _population_size(model.width)
     w = model.draw(generator, NUM_REPLICATES * size)
-    particles = _Particles(w, model.log_prior(w), model.spectra(w, beta))
+    particles = _Particles(w, model.log_prior(w), model.spectra(w))
     log_partitions = np.zeros(NUM_REPLICATES)
     reached, num_rungs = 0.0, 0
     while reached < beta:
@@ -562,7 +569,7 @@ def _descend(
         reached = following
         num_rungs += 1
         mover.rescale(particles.w)
-        model.compress(particles.w, reached)
+        model.compress(particles.w, min(beta, LARGEST_RUNG * reached))
         for _ in range(LADDER_CYCLES):
             particles = mover.cycle(particles, reached, adapt=True)
     return particles, log_partitions, num_rungs
@@ -584,6 +591,8 @@ def _next_beta(squares: Array, reached: float, beta: float, scale: float) -> flo
         ess = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
         return float(np.mean(ess)) / weights.shape[1]
 
+    # The spectra hold no further than this, see _descend.
+    beta = min(beta, LARGEST_RUNG * reached) if reached > 0 else beta
     if ess_fraction(beta) >= RUNG_ESS_FRACTION:
         return beta
     largest = float(squares.sum(axis=1).max())
@@ -687,7 +696,7 @@ class _Mover:
             if adapt:
                 log_step = move.log_step + 2.0 * (rate - TARGET_ACCEPTANCE)
                 self.moves[number] = replace(move, log_step=float(np.clip(log_step, -20.0, 3.0)))
-        return _Particles(w, log_prior, self._model.spectra(w, beta))
+        return _Particles(w, log_prior, self._model.spectra(w))
 
     def _step(
         self, move: _Move, w: Array, log_prior: Array, half_log_det: Array, beta: float

@@ -1,0 +1,71 @@
+"""A progress bar for the terminal, fed by the loop."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from sltprob.sampling import Progress
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar:
+    """Show one line for each run: sampler, beta, draws per second, running lambda-hat.
+
+    Pass it as ``sample(..., progress=bar)`` inside ``with ProgressBar() as bar``.
+
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        By default standard error; nothing is shown where it is not a terminal.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1, state="")
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far a run is.
+
+        Parameters
+        ----------
+        progress : Progress
+        """
+        state = progress.stage
+        if progress.stage == "sample" and progress.seconds > 0:
+            state = f"{progress.draws / progress.seconds:.0f} draws/s"
+            if not math.isnan(progress.lambda_hat):
+                state += f"  λ̂ {progress.lambda_hat:.3f} ± {progress.mcse:.2g}"
+        self._bar.update(
+            self._task,
+            description=f"{progress.sampler} β={progress.beta:g}",
+            completed=progress.draws,
+            total=progress.total,
+            state=state,
+        )
