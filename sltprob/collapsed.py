@@ -37,9 +37,11 @@ type Features = Callable[[Array], Array]
 # 2 beta sigma^2 (eps s_max)^2 is what rounding of T does to log det(I + 2 beta sigma^2 G).
 LARGEST_ROUNDING = 1e-3
 # What leaving out features outside of the compressed basis may do to log det, per draw.
-LARGEST_RESIDUAL = 1e-5
+LARGEST_RESIDUAL = 1e-4
 # Doubles in one batch of feature matrices: a batch should stay in the processor's cache.
 BATCH_SIZE = 1 << 16
+# Doubles of compressed features that are held at a time.
+BLOCK_SIZE = 1 << 22
 PILOT_ROWS = 16384
 NUM_PROBES = 8
 
@@ -53,7 +55,8 @@ LARGEST_WORK = 6_000_000
 NUM_REPLICATES = 16
 RUNG_ESS_FRACTION = 0.8
 LARGEST_RUNG = 100.0
-LADDER_CYCLES = 1
+LADDER_CYCLES = 3
+SMALLEST_CYCLES = 8
 TARGET_ACCEPTANCE = 0.3
 LARGEST_DRIFT = 5.0
 LARGEST_LOG_FACTOR = 30.0
@@ -261,8 +264,7 @@ class _Collapsed:
         self.dimension = math.prod(self.shape)
         first = self._checked_features(self.draw(generator, 2))
         self.width, self.num_nodes = first.shape[1:]
-        self._projection: Array | None = None
-        self._rank, self._held_factor = self.num_nodes, math.inf
+        self._basis: _Basis | None = None
 
     @property
     def affordable_draws(self) -> int:
@@ -290,34 +292,13 @@ class _Collapsed:
         return values
 
     def compress(self, w: Array, beta: float) -> None:
-        """Choose an orthonormal basis of the node axis that holds the features around given draws.
-
-        The features of many units span far fewer directions than there are nodes, so everything
-        after the features themselves becomes cheaper. What the basis leaves out is measured for
-        every draw, see `_reduced`.
-        """
-        self._projection, self._held_factor = None, self.factor(beta)
+        """Choose a basis of the node axis that holds the features around given draws up to `beta`."""
+        self._basis = None
         count = min(len(w), max(2, PILOT_ROWS // self.width))
         # Narrow matrices are small enough as they are.
-        if self.width < 8 or count * self.width < 4 * self.num_nodes:
-            return
-        pilot = self._checked_features(w[np.linspace(0, len(w) - 1, count).astype(int)])
-        held_out = np.arange(count) % 4 == 0
-        rows = pilot[~held_out].reshape(-1, self.num_nodes)
-        directions = np.linalg.svd(np.linalg.qr(rows, mode="r"))[2]
-        # Per held-out draw, the square of what is left out if the first r directions are kept.
-        energies = np.sum((pilot[held_out] @ directions.T) ** 2, axis=1)
-        left_out = np.cumsum(energies[:, ::-1], axis=1)[:, ::-1]
-        # Not the maximum: a rare draw beyond all others may be evaluated with all nodes.
-        typical = np.quantile(left_out, 0.9, axis=0)
-        small = self._held_factor * typical <= 0.1 * LARGEST_RESIDUAL
-        self._rank = int(np.argmax(small)) if small.any() else self.num_nodes
-        if self._rank > 0.7 * self.num_nodes:
-            return
-        kept = directions[: self._rank].T
-        probes = np.random.default_rng(1).standard_normal((self.num_nodes, NUM_PROBES))
-        probes -= kept @ (kept.T @ probes)
-        self._projection = np.concatenate([kept, probes / math.sqrt(NUM_PROBES)], axis=1)
+        if self.width >= 8 and count * self.width >= 4 * self.num_nodes:
+            chosen = np.linspace(0, len(w) - 1, count).astype(int)
+            self._basis = _find_basis(self._checked_features(w[chosen]), self.factor(beta))
 
     def factor(self, beta: float) -> float:
         """Give 2 beta sigma^2, by which the eigenvalues of G are multiplied."""
@@ -326,56 +307,45 @@ class _Collapsed:
     def spectra(self, w: Array) -> Array:
         """Give the eigenvalues of G, shape (n, k), exact up to the beta of `compress`."""
         squares = np.zeros((len(w), min(self.width, self.num_nodes)))
-        for rows, matrices in self._reduced(w):
-            singular = np.linalg.svd(matrices, compute_uv=False)
+        for rows, matrices, held in self._reduced(w):
+            whole = matrices if held else self._checked_features(w[rows])
+            singular = np.linalg.svd(whole, compute_uv=False)
             squares[rows, : singular.shape[1]] = singular**2
         return squares
 
-    def half_log_det(self, w: Array, beta: float) -> Array:
-        """Evaluate 1/2 log det(I + 2 beta sigma^2 G), shape (n,)."""
+    def half_log_det(self, w: Array, beta: float, *, limit: Array) -> Array:
+        """Evaluate 1/2 log det(I + 2 beta sigma^2 G), shape (n,).
+
+        Values above `limit`, shape (n,), need not be right: they may stand for any larger one.
+        """
         scale = math.sqrt(self.factor(beta))
         values = np.empty(len(w))
-        for rows, reduced in self._reduced(w):
-            matrices = reduced if reduced.shape[1] >= reduced.shape[2] else reduced.mT
-            height, size = matrices.shape[1:]
-            # The R of [scale T; I], large rows first, has R^T R = I + scale^2 T^T T, and R keeps
-            # the digits that this product would lose.
-            stacked = np.zeros((len(matrices), height + size, size))
-            stacked[:, :height] = scale * matrices
-            stacked[:, height:] = np.eye(size)
-            triangles = np.linalg.qr(stacked, mode="r")
-            diagonals = np.abs(np.diagonal(triangles, axis1=1, axis2=2))
-            values[rows] = np.log(diagonals).sum(axis=1)
+        for rows, matrices, held in self._reduced(w):
+            values[rows] = _half_log_det(matrices, scale)
+            if not held:
+                # What the basis leaves out can only add to the determinant.
+                again = rows[values[rows] <= limit[rows]]
+                values[again] = _half_log_det(self._checked_features(w[again]), scale)
         return values
 
-    def _reduced(self, w: Array) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        """Give T in batches, in the compressed basis where that holds it.
-
-        With R the part of T that the basis leaves out, 0 <= log det - log det_kept
-        <= 2 beta sigma^2 |R|^2, and |R|^2 is estimated with a few random directions. Draws for
-        which it is too large are given with all their nodes.
-        """
-        projection = self._projection
-        step = max(1, BATCH_SIZE // (self.width * self.num_nodes))
-        parts = [np.arange(start, min(start + step, len(w))) for start in range(0, len(w), step)]
-        if projection is None:
-            yield from ((rows, self._checked_features(w[rows])) for rows in parts)
-            return
-        coordinates = np.empty((len(w), self.width, projection.shape[1]))
-        for rows in parts:
-            np.matmul(
-                self._checked_features(w[rows]), projection, out=coordinates[rows[0] : rows[-1] + 1]
+    def _reduced(self, w: Array) -> Iterator[tuple[NDArray[np.int64], Array, bool]]:
+        """Give T in batches, in the compressed basis, and whether that holds it."""
+        per_draw = self.width * (self.num_nodes if self._basis is None else self._basis.size)
+        for block in _slices(np.arange(len(w)), per_draw, BLOCK_SIZE):
+            whole = (
+                (rows, self._checked_features(w[rows]))
+                for rows in _slices(block, self.width * self.num_nodes, BATCH_SIZE)
             )
-        left_out = np.sum(coordinates[:, :, self._rank :] ** 2, axis=(1, 2))
-        held = self._held_factor * left_out <= LARGEST_RESIDUAL
-        inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
-        step = max(1, BATCH_SIZE // (self.width * self._rank))
-        for start in range(0, len(inside), step):
-            rows = inside[start : start + step]
-            yield rows, coordinates[rows, :, : self._rank]
-        for start in range(0, len(outside), 16):
-            rows = outside[start : start + 16]
-            yield rows, self._checked_features(w[rows])
+            if self._basis is None:
+                yield from ((rows, features, True) for rows, features in whole)
+                continue
+            coordinates = np.concatenate([part @ self._basis.projection for _, part in whole])
+            tiers = self._basis.tiers(coordinates)
+            for tier, rank in enumerate([*self._basis.ranks, self._basis.ranks[-1]]):
+                members = np.flatnonzero(tiers == tier)
+                for rows in _slices(members, self.width * rank, BATCH_SIZE):
+                    held = tier < len(self._basis.ranks)
+                    yield block[rows], coordinates[rows, :, :rank], held
 
     def check_resolution(self, beta: float, squares: Array) -> None:
         """Raise if rounding of the features is visible at this beta."""
@@ -406,6 +376,60 @@ class _Collapsed:
         return values
 
 
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """Hold an orthonormal basis of the node axis, in order of importance, to be cut at some ranks.
+
+    The features of many units span far fewer directions than there are nodes, so everything after
+    the features themselves becomes cheaper. With R the part of T that is left out,
+    ``0 <= log det - log det_kept <= 2 beta sigma^2 |R|^2``; ``|R|^2`` is measured for every draw, its
+    part outside of the largest rank by a few random directions (columns at the end of
+    `projection`), which estimate it to within a small factor.
+    """
+
+    projection: Array
+    ranks: tuple[int, ...]
+    factor: float
+
+    @property
+    def size(self) -> int:
+        return int(self.projection.shape[1])
+
+    def tiers(self, coordinates: Array) -> NDArray[np.int64]:
+        """Give the first rank that holds each draw, as an index; one too many if none does."""
+        energies = np.sum(coordinates**2, axis=1)
+        left_out = np.stack([energies[:, rank:].sum(axis=1) for rank in self.ranks])
+        return np.sum(~(self.factor * left_out <= LARGEST_RESIDUAL), axis=0)
+
+
+def _find_basis(pilot: Array, factor: float) -> _Basis | None:
+    """Find the basis of features of shape (n, h, Q); None if it would save too little."""
+    num_nodes = pilot.shape[2]
+    held_out = np.arange(len(pilot)) % 4 == 0
+    rows = pilot[~held_out].reshape(-1, num_nodes)
+    directions = np.linalg.svd(np.linalg.qr(rows, mode="r"))[2]
+    # Per held-out draw, the square of what is left out if the first r directions are kept.
+    energies = np.sum((pilot[held_out] @ directions.T) ** 2, axis=1)
+    left_out = np.cumsum(energies[:, ::-1], axis=1)[:, ::-1]
+    # Not the maximum: rare draws beyond the others go to the next tier.
+    small = factor * np.quantile(left_out, 0.9, axis=0) <= 0.1 * LARGEST_RESIDUAL
+    rank = int(np.argmax(small)) if small.any() else num_nodes
+    if rank > 0.7 * num_nodes:
+        return None
+    ranks = (rank, min(2 * rank + 8, num_nodes - 1))
+    kept = directions[: ranks[-1]].T
+    probes = np.random.default_rng(1).standard_normal((num_nodes, NUM_PROBES))
+    probes -= kept @ (kept.T @ probes)
+    return _Basis(np.concatenate([kept, probes / math.sqrt(NUM_PROBES)], axis=1), ranks, factor)
+
+
+def _slices(indices: NDArray[np.int64], per_index: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut indices into pieces whose arrays, `per_index` doubles each, have at most `size`."""
+    step = max(1, size // per_index)
+    for start in range(0, len(indices), step):
+        yield indices[start : start + step]
+
+
 def _no_log_prior(w: Array) -> Array:
     return np.zeros(len(w))
 
@@ -420,6 +444,20 @@ def _check_tolerance(tolerance: float) -> None:
         raise ValueError(
             f"tolerance={tolerance!r}, but it must be from 0.0001 to 0.5; write tolerance=0.01."
         )
+
+
+def _half_log_det(matrices: Array, scale: float) -> Array:
+    """Evaluate 1/2 log det(I + scale^2 T T^T) for matrices T, shape (n, h, r)."""
+    tall = matrices if matrices.shape[1] >= matrices.shape[2] else matrices.mT
+    height, size = tall.shape[1:]
+    # The R of [scale T; I], large rows first, has R^T R = I + scale^2 T^T T, and it keeps the digits
+    # that this product would lose.
+    stacked = np.zeros((len(tall), height + size, size))
+    stacked[:, :height] = scale * tall
+    stacked[:, height:] = np.eye(size)
+    triangles = np.linalg.qr(stacked, mode="r")
+    values: Array = np.log(np.abs(np.diagonal(triangles, axis1=1, axis2=2))).sum(axis=1)
+    return values
 
 
 def _half_log_det_of(squares: Array, factor: float) -> Array:
@@ -510,7 +548,7 @@ def _tempered(model: _Collapsed, beta: float, tolerance: float, seed: int) -> Ex
     factor = model.factor(beta)
     history: list[Array] = []
     budget = _budget(model, len(particles.w))
-    num_cycles = 16
+    num_cycles = SMALLEST_CYCLES
     while True:
         for _ in range(num_cycles - len(history)):
             particles = mover.cycle(particles, beta, adapt=False)
@@ -676,7 +714,9 @@ class _Mover:
     def __init__(self, model: _Collapsed, generator: np.random.Generator) -> None:
         self._model, self._generator = model, generator
         self._scales = np.ones(model.dimension)
-        sizes = sorted({min(4**level, model.dimension) for level in range(10)})
+        # About a factor of five apart, from one coordinate to all.
+        levels = max(1, round(math.log(model.dimension) / math.log(5.0)))
+        sizes = sorted({round(model.dimension ** (n / levels)) for n in range(levels + 1)})
         kinds = [("walk", size) for size in sizes] + [("stretch", size) for size in sizes]
         kinds += [("common", size) for size in sizes if size > 1]
         kinds += [("pair", 2)] if model.dimension > 1 else []
@@ -701,24 +741,22 @@ class _Mover:
     def _step(
         self, move: _Move, w: Array, log_prior: Array, half_log_det: Array, beta: float
     ) -> float:
-        """Make one Metropolis step in place; give the mean acceptance probability."""
+        """Make one Metropolis step in place; give the fraction that was accepted."""
         proposal, log_jacobian = self._propose(move, w)
         new_log_prior = self._model.log_prior(proposal)
-        # Nothing is evaluated where the prior says no: the features may not even exist there.
-        inside = np.flatnonzero(new_log_prior + log_jacobian > -np.inf)
-        new_half_log_det = self._model.half_log_det(proposal[inside], beta)
-        log_ratio = (
-            (new_log_prior - log_prior + log_jacobian)[inside]
-            + half_log_det[inside]
-            - new_half_log_det
-        )
-        probability = np.exp(np.minimum(0.0, log_ratio))
-        accepted = self._generator.random(len(inside)) < probability
-        chosen = inside[accepted]
+        prior_ratio = new_log_prior - log_prior + log_jacobian
+        log_uniform = -self._generator.standard_exponential(len(w))
+        # Accept if the new 1/2 log det is below this. It is never negative, so nothing need be
+        # evaluated for a limit that is: absurd proposals, and those outside of the support.
+        limit = prior_ratio + half_log_det - log_uniform
+        hopeful = np.flatnonzero(limit > 0)
+        new_half_log_det = self._model.half_log_det(proposal[hopeful], beta, limit=limit[hopeful])
+        accepted = new_half_log_det < limit[hopeful]
+        chosen = hopeful[accepted]
         w[chosen] = proposal[chosen]
         log_prior[chosen] = new_log_prior[chosen]
         half_log_det[chosen] = new_half_log_det[accepted]
-        return float(probability.sum()) / len(w)
+        return len(chosen) / len(w)
 
     def _propose(self, move: _Move, w: Array) -> tuple[Array, Array]:
         """Give a proposal and the log Jacobian of the map that made it."""

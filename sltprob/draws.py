@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,15 @@ def build(
         }
     if warmup:
         groups["warmup_sample_stats"] = dict(warmup)
-    tree = az.from_dict(
-        groups,
-        dims={"virial": ["site"], "virial_offset": ["site"]},
-        coords={"site": sites},
-        attrs={"/": dict(attributes)},
-        save_warmup=True,
-    )
+    # ArviZ warns of more chains than draws; here the axes are named and cannot be mixed up.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        tree = az.from_dict(
+            groups,
+            dims={"virial": ["site"], "virial_offset": ["site"]},
+            coords={"site": sites},
+            attrs={"/": dict(attributes)},
+            save_warmup=True,
+        )
     constants: dict[str, Any] = {"site_dimension": ("site", list(site_dimensions.values()))}
     for name, value in tuned.items():
         constants[name] = (tuple(f"{name}_{axis}" for axis in range(np.ndim(value))), value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +79,15 @@ def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Lambda
             "loss at its optimum"
         )
     losses = np.asarray(draws["sample_stats"]["loss"].values, dtype=float)
-    scaled = beta * (losses - minimum_loss)
-    with np.errstate(all="ignore"):
-        per_chain = tuple(float(value) for value in scaled.mean(axis=1))
-    alive = losses.shape[1] >= 4 and np.all(np.isfinite(scaled)) and np.all(np.ptp(scaled, axis=1))
-    if not alive:
+    # What overflows or does not exist is NaN in the result: nobody need be warned.
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        return _estimate(beta * (losses - minimum_loss), beta)
+
+
+def _estimate(scaled: np.ndarray, beta: float) -> LambdaHat:
+    per_chain = tuple(float(value) for value in scaled.mean(axis=1))
+    enough = scaled.shape[0] >= 1 and scaled.shape[1] >= 4
+    if not (enough and np.all(np.isfinite(scaled)) and np.all(np.ptp(scaled, axis=1) > 0)):
         return LambdaHat(math.nan, math.nan, beta, math.nan, per_chain)
     return LambdaHat(
         float(scaled.mean()),

@@ -110,7 +110,7 @@ def sample(
     Raises
     ------
     ValueError
-        If an argument is out of range.
+        If an argument is out of range, or the sampler does not apply to the posterior.
     TypeError
         If the posterior was not made by `temper`.
     """
@@ -122,6 +122,11 @@ def sample(
     if isinstance(sampler, str):
         sampler = samplers.get(sampler)
     _check_counts(draws, warmup, chains, seed, keep, target_mcse)
+    if (reason := sampler.applies_to(posterior)) is not None:
+        raise ValueError(
+            f"{samplers.specification(sampler)} does not apply to {_model_name(posterior)}: "
+            f"{reason}; take another sampler, such as 'hmc'"
+        )
     begin = time.perf_counter()
     key = jax.random.key(seed)
     key_init, key_warmup, key_draws, key_rounding = jax.random.split(key, 4)
@@ -362,7 +367,7 @@ def _run_chunk(
         return state, _record(posterior, evaluation, info, center, keep)
 
     def body(states: Any, index: Any) -> tuple[Any, Any]:
-        return jax.vmap(draw, in_axes=(0, 0, None))(keys, states, index)
+        return sampler.over_chains(lambda key, state: draw(key, state, index), keys, states)
 
     states, record = jax.lax.scan(body, states, first + jnp.arange(num_draws))
     return states, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), record)

@@ -110,8 +110,7 @@ class Run:
                 str(site): int(value)
                 for site, value in zip(dimension["site"].values, dimension.values, strict=True)
             }
-        with np.errstate(all="ignore"):
-            loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
+        loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
         return cls(loss, stats, sites, dict(draws.attrs))
 
     def number(self, name: str) -> float:
@@ -130,8 +129,7 @@ class Run:
     @property
     def lambda_hat(self) -> float:
         """The mean of the scaled loss."""
-        with np.errstate(all="ignore"):
-            return float(self.loss.mean()) if self.loss.size else math.nan
+        return float(self.loss.mean()) if self.loss.size else math.nan
 
     @property
     def knows_minimum(self) -> bool:
@@ -184,20 +182,23 @@ def _statistic(kind: str, values: np.ndarray, **options: Any) -> float:
         return math.nan
     if not np.all(np.ptp(values, axis=1) > 0):
         return math.nan
-    with np.errstate(all="ignore"):
-        result = getattr(array_stats, kind)(values, chain_axis=0, draw_axis=1, **options)
-    return float(result)
+    return float(getattr(array_stats, kind)(values, chain_axis=0, draw_axis=1, **options))
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """Divide, NaN where there is nothing to divide by."""
+    return float(numerator) / float(denominator) if denominator != 0 else math.nan
 
 
 def _z(values: np.ndarray, expected: float) -> float:
     mcse = _statistic("mcse", values, method="mean")
-    return abs(float(values.mean()) - expected) / mcse if mcse > 0 else math.nan
+    return _ratio(abs(float(values.mean()) - expected), mcse)
 
 
 def finite(run: Run) -> list[Check]:
-    """Count draws whose loss, gradient or log density is not finite."""
-    watched = [run.loss, *(run.stats[k] for k in ("lp", "squared_gradient") if k in run.stats)]
-    bad = max((int(np.sum(~np.isfinite(values))) for values in watched), default=0)
+    """Count draws in which something that was recorded is not finite."""
+    watched = [run.loss, *run.stats.values()]
+    bad = max(int(np.sum(~np.isfinite(values))) for values in watched)
     return [
         _below(
             "finite",
@@ -271,7 +272,7 @@ def relative_error(run: Run) -> list[Check]:
     return [
         _below(
             "mcse",
-            mcse / abs(run.lambda_hat) if run.lambda_hat != 0 else math.nan,
+            _ratio(mcse, abs(run.lambda_hat)),
             0.05,
             "Monte Carlo standard error, relative to lambda-hat",
             "The error bar is wide: run longer; four times the draws halve it.",
@@ -293,9 +294,8 @@ def _virials(run: Run) -> dict[str, np.ndarray]:
         traces[site] = run.stats["virial"][..., index]
         if "virial_offset" in run.stats:
             offset = run.stats["virial_offset"][..., index]
-            with np.errstate(all="ignore"):
-                covariance = np.cov(traces[site].ravel(), offset.ravel())
-                slope = covariance[0, 1] / covariance[1, 1]
+            covariance = np.cov(traces[site].ravel(), offset.ravel())
+            slope = _ratio(covariance[0, 1], covariance[1, 1])
             if np.isfinite(slope):
                 traces[site] = traces[site] - slope * offset
     return traces
@@ -311,8 +311,7 @@ def virial(run: Run) -> list[Check]:
     checks = []
     for site, trace in traces.items():
         dimension = dimensions[site]
-        with np.errstate(all="ignore"):
-            ratio = float(np.mean(trace)) / dimension
+        ratio = _ratio(float(np.mean(trace)), dimension)
         direction = "too large: halve the step" if ratio > 1 else "too small: run longer, hotter"
         checks.append(
             _below(
@@ -400,10 +399,9 @@ def step_bias(run: Run) -> list[Check]:
     if not run.number("unadjusted") or "squared_gradient" not in run.stats:
         return []
     step_size = run.number("step_size")
-    with np.errstate(all="ignore"):
-        covariance = np.cov(run.loss.ravel(), run.stats["squared_gradient"].ravel())[0, 1]
-        noise = np.mean(run.stats.get("gradient_noise", np.zeros(1)))
-        bias = step_size / 4 * (covariance + noise) / abs(run.lambda_hat)
+    covariance = np.cov(run.loss.ravel(), run.stats["squared_gradient"].ravel())[0, 1]
+    noise = np.mean(run.stats.get("gradient_noise", np.zeros(1)))
+    bias = _ratio(step_size / 4 * float(covariance + noise), abs(run.lambda_hat))
     factor = 2 ** max(1, math.ceil(math.log2(bias / 0.02))) if 0 < bias < 1e12 else 4
     return [
         _below(
@@ -441,8 +439,7 @@ def energy(run: Run) -> list[Check]:
     if "energy" not in run.stats or run.chains_and_draws[1] < 4:
         return []
     values = run.stats["energy"]
-    with np.errstate(all="ignore"):
-        bfmi = np.mean(np.diff(values, axis=1) ** 2, axis=1) / np.var(values, axis=1)
+    bfmi = np.mean(np.diff(values, axis=1) ** 2, axis=1) / np.var(values, axis=1)
     return [
         _above(
             "bfmi",
@@ -467,7 +464,7 @@ def drift(run: Run) -> list[Check]:
     return [
         _below(
             "drift",
-            difference / error if error > 0 else math.nan,
+            _ratio(difference, error),
             4.0,
             "standard errors between the means of the two halves of the trace",
             "The loss still drifts: run a longer warm-up.",
@@ -482,8 +479,7 @@ def precision(run: Run) -> list[Check]:
     if not run.knows_minimum:
         error = rounding
     else:
-        with np.errstate(all="ignore"):
-            error = rounding / abs(run.lambda_hat) + run.number("data_error")
+        error = _ratio(rounding, abs(run.lambda_hat)) + run.number("data_error")
     return [
         _below(
             "precision",

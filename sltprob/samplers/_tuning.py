@@ -10,7 +10,16 @@ import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.flatten_util import ravel_pytree
 
-__all__ = ["adapt_step_size", "largest_curvature"]
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers.base import Sampler, Warmup
+
+__all__ = [
+    "adapt_step_size",
+    "check_target_acceptance_rate",
+    "largest_curvature",
+    "largest_curvature_of_chains",
+    "tune_step_size",
+]
 
 
 def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], position: Any) -> Any:
@@ -43,6 +52,27 @@ def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], positio
     start = jax.random.normal(rng_key, flat.shape, flat.dtype)
     start /= jnp.linalg.norm(start)
     return jax.lax.fori_loop(0, 20, iterate, (start, jnp.zeros((), flat.dtype)))[1]
+
+
+def largest_curvature_of_chains(
+    rng_key: Any, logdensity_fn: Callable[[Any], Any], positions: Any
+) -> Any:
+    """Estimate the largest curvature over all chains.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    logdensity_fn : callable
+    positions : pytree, leading axis chain
+
+    Returns
+    -------
+    array, shape ()
+    """
+    keys = jax.random.split(rng_key, len(jax.tree.leaves(positions)[0]))
+    return jnp.max(
+        jax.vmap(largest_curvature, in_axes=(0, None, 0))(keys, logdensity_fn, positions)
+    )
 
 
 def adapt_step_size(
@@ -88,3 +118,83 @@ def adapt_step_size(
     keys = jax.random.split(rng_key, num_steps)
     (states, adaptation), trace = jax.lax.scan(body, (states, init(initial_step_size)), keys)
     return states, final(adaptation), trace
+
+
+def tune_step_size(
+    sampler: Sampler,
+    rng_key: Any,
+    posterior: TemperedPosterior,
+    states: Any,
+    parameters_at: Callable[[Any], dict[str, Any]],
+    initial_step_size: Any,
+    num_steps: int,
+    target_acceptance_rate: float | None,
+) -> Warmup:
+    """Run a sampler's own step on all chains, and adapt its step size meanwhile.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+    states : pytree, leading axis chain
+    parameters_at : callable
+        From a step size to the parameters of ``sampler.step``.
+    initial_step_size : array, shape ()
+    num_steps : int
+    target_acceptance_rate : float or None
+        None to keep the initial step size.
+
+    Returns
+    -------
+    Warmup
+    """
+
+    def step(key: Any, states: Any, step_size: Any) -> Any:
+        parameters = parameters_at(step_size)
+
+        def one(key: Any, state: Any) -> Any:
+            state, info = sampler.step(key, posterior, state, parameters)
+            # The gradient that this computes is used by nobody, so XLA leaves it out.
+            position, logdensity, _ = sampler.evaluate(posterior, state)
+            return state, {"loss": posterior.loss_from_logdensity(position, logdensity), **info}
+
+        num_chains = len(jax.tree.leaves(states)[0])
+        states, trace = sampler.over_chains(one, jax.random.split(key, num_chains), states)
+        return states, trace.get("acceptance_rate"), trace
+
+    if target_acceptance_rate is None:
+        step_size = jnp.asarray(initial_step_size)
+
+        def body(states: Any, key: Any) -> Any:
+            states, _, trace = step(key, states, step_size)
+            return states, trace
+
+        states, trace = jax.lax.scan(body, states, jax.random.split(rng_key, num_steps))
+    else:
+        states, step_size, trace = adapt_step_size(
+            rng_key, step, states, initial_step_size, num_steps, target_acceptance_rate
+        )
+    gradients = jnp.sum(jnp.mean(trace["num_gradients"], axis=1))
+    return Warmup(states, parameters_at(step_size), trace, gradients)
+
+
+def check_target_acceptance_rate(target_acceptance_rate: float, example: float) -> None:
+    """Refuse a target acceptance that is no probability.
+
+    Parameters
+    ----------
+    target_acceptance_rate : float
+    example : float
+        What would do.
+
+    Raises
+    ------
+    ValueError
+        If it is out of range.
+    """
+    if not 0 < target_acceptance_rate < 1:
+        raise ValueError(
+            f"target_acceptance_rate={target_acceptance_rate}: it must lie between 0 and 1, "
+            f"such as {example}"
+        )

@@ -7,6 +7,7 @@ A sampler sees a log density; only the posterior knows temperature. The loop is 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -59,10 +60,42 @@ class Sampler(abc.ABC):
 
     A subclass is a frozen dataclass: its fields are its options. It is static under jit.
     `unadjusted` says that the kernel has no Metropolis step, so that its stationary law is off
-    by something that grows with the step size.
+    by something that grows with the step size. `vectorised` says that chains may share one
+    vectorised call; a kernel whose cost differs from draw to draw runs them one after the other.
     """
 
     unadjusted: ClassVar[bool] = False
+    vectorised: ClassVar[bool] = True
+
+    def applies_to(self, posterior: TemperedPosterior) -> str | None:
+        """Say why this sampler cannot sample this posterior, if it cannot.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+
+        Returns
+        -------
+        str or None
+            The reason, as the end of a sentence; None when it applies.
+        """
+        return None
+
+    def over_chains(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Apply a function of one chain to all chains.
+
+        Parameters
+        ----------
+        function : callable
+        *arguments : pytree, leading axis chain
+
+        Returns
+        -------
+        pytree, leading axis chain
+        """
+        if self.vectorised:
+            return jax.vmap(function)(*arguments)
+        return jax.lax.map(lambda chain: function(*chain), arguments)
 
     @abc.abstractmethod
     def warmup(
@@ -100,8 +133,9 @@ class Sampler(abc.ABC):
         -------
         state : pytree
         info : dict of str to array, shape ()
-            At least ``acceptance_rate`` and ``num_gradients``; by ArviZ's names also
-            ``diverging`` and ``energy`` where the kernel has them.
+            At least ``num_gradients``; ``acceptance_rate``, ``diverging`` and ``energy`` (ArviZ's
+            names) where the kernel has them. Of an unadjusted kernel also what the check
+            ``step_bias`` needs: see `sltprob.draws`.
         """
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:

@@ -1,0 +1,143 @@
+"""The answer in words: what λ̂ is at each temperature, and what is not to be believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+
+from sltprob.report.judged import CONTRADICTION, Judged
+from sltprob.report.numbers import inverse_temperature, measured
+
+__all__ = ["Answer", "answers", "headline"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known about λ̂ of one model at one inverse temperature.
+
+    Parameters
+    ----------
+    model : str
+    beta : float, dimensionless
+    best : Judged or None
+        The believable run of least error; None if there is none.
+    nearest : Judged or None
+        Without a believable run: the one that failed least.
+    runs : tuple of Judged
+        All of this model and beta.
+    """
+
+    model: str
+    beta: float
+    best: Judged | None
+    nearest: Judged | None
+    runs: tuple[Judged, ...]
+
+    @property
+    def beta_text(self) -> str:
+        """The inverse temperature, for people."""
+        return inverse_temperature(self.beta)
+
+    @property
+    def shown(self) -> Judged:
+        """The run that the answer is about."""
+        run = self.best or self.nearest
+        assert run is not None  # an answer has at least one run
+        return run
+
+    @property
+    def exact_text(self) -> str:
+        """The exact value with its error, for people."""
+        known = next((run.cell for run in self.runs if run.cell["exact"] is not None), None)
+        return measured(known["exact"], known["exact_mcse"]).text() if known else "not known"
+
+    @property
+    def agreement(self) -> str:
+        """One sentence about the other believable runs; empty if there are none."""
+        trusted = [run for run in self.runs if run.believable]
+        others = [run for run in trusted if run is not self.best]
+        if not others:
+            return ""
+        for first, second in combinations(trusted, 2):
+            error = math.hypot(first.cell["mcse"], second.cell["mcse"])
+            distance = abs(first.cell["lambda_hat"] - second.cell["lambda_hat"])
+            if not distance < CONTRADICTION * error:
+                return (
+                    f"Caution: the trusted runs {first.name} ({first.value}) and {second.name} "
+                    f"({second.value}) contradict each other."
+                )
+        if len(others) == 1:
+            return f"{others[0].name} agrees: {others[0].value}."
+        return f"{len(others)} other trusted runs agree."
+
+
+def answers(judged: Sequence[Judged]) -> list[Answer]:
+    """Find the answer at each temperature.
+
+    Parameters
+    ----------
+    judged : sequence of Judged
+        As `judge` sorts them.
+
+    Returns
+    -------
+    list of Answer
+    """
+    result = []
+    for (model, beta), group in groupby(
+        judged, key=lambda run: (run.cell["model"], run.cell["beta"])
+    ):
+        runs = tuple(group)
+        trusted = [run for run in runs if run.believable]
+        best = min(trusted, key=_error) if trusted else None
+        nearest = None if trusted else min(runs, key=_failure)
+        result.append(Answer(model, beta, best, nearest, runs))
+    return result
+
+
+def headline(found: Sequence[Answer]) -> str:
+    """Say in one sentence at which temperatures λ̂ is known.
+
+    Parameters
+    ----------
+    found : sequence of Answer
+        Of one model.
+
+    Returns
+    -------
+    str
+    """
+    known = [answer for answer in found if answer.best]
+    unknown = [answer for answer in found if not answer.best]
+    if len(found) == 1:
+        run = found[0].shown
+        if found[0].best:
+            return f"λ̂ = {run.value} at β = {run.beta}, and it can be believed."
+        return f"No measurement of λ̂ at β = {run.beta} can be believed yet."
+    if not known:
+        return f"No measurement of λ̂ can be believed yet, at any of {len(found)} temperatures."
+    if not unknown:
+        return f"λ̂ can be believed at all {len(found)} temperatures."
+    return (
+        f"λ̂ can be believed at {len(known)} of {len(found)} temperatures: {_list(known)}; "
+        f"not at {_list(unknown)}."
+    )
+
+
+def _list(found: Sequence[Answer]) -> str:
+    texts = [answer.beta_text for answer in found]
+    if len(texts) > 4:
+        return f"{len(texts)} of them, β = {texts[0]} … {texts[-1]}"
+    return "β = " + (f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0])
+
+
+def _error(run: Judged) -> float:
+    mcse = run.cell["mcse"]
+    return math.inf if mcse is None else mcse
+
+
+def _failure(run: Judged) -> tuple[bool, bool, int, float]:
+    wrong = run.status in ("wrong", "contradicted")
+    return run.cell["lambda_hat"] is None, wrong, len(run.verdict.failed), _error(run)

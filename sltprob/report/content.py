@@ -1,0 +1,190 @@
+"""What the page says about one run: settings, versions, its command and its sources."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import numpy as np
+
+from sltprob.report.figures import Figure
+from sltprob.report.identities import energy, virial
+from sltprob.report.judged import Judged
+from sltprob.report.mixing import autocorrelation, effective_sample_size, ranks
+from sltprob.report.numbers import number
+from sltprob.report.sources import references
+from sltprob.report.traces import acceptance, loss_trace
+
+__all__ = ["Sources", "figures_of", "reproduce", "settings", "versions"]
+
+_LONGEST = 400
+_METHODS = (
+    'T. Säilynoja, P.-C. Bürkner, A. Vehtari, "Graphical test for discrete uniformity", '
+    "Statistics and Computing 32 (2022)",
+)
+
+
+class Sources:
+    """Number the citations of a page in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, int] = {}
+
+    def cite(self, text: str) -> int:
+        """Give the number of a source.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        int
+            From 1.
+        """
+        return self.entries.setdefault(" ".join(text.split()).rstrip("."), len(self.entries) + 1)
+
+    def of(self, judged: Judged) -> dict[str, list[int]]:
+        """Cite what a run rests on.
+
+        Parameters
+        ----------
+        judged : Judged
+
+        Returns
+        -------
+        dict of str to list of int
+            Sources of the model, the sampler, the checks and the figures; without empty ones.
+        """
+        attributes = judged.draws.attrs
+        texts = {
+            "model": references("model", judged.cell["model"], attributes),
+            "sampler": references("sampler", judged.cell["sampler"], attributes),
+            "checks": [check.reference for check in judged.verdict.checks],
+            "figures": list(_METHODS),
+        }
+        return {
+            kind: list(dict.fromkeys(self.cite(text) for text in found if text))
+            for kind, found in texts.items()
+            if any(found)
+        }
+
+
+def figures_of(judged: Judged, points: int) -> list[Figure]:
+    """Draw all figures of a run.
+
+    Parameters
+    ----------
+    judged : Judged
+    points : int
+        How many points a trace may have, over all chains.
+
+    Returns
+    -------
+    list of Figure
+    """
+    return [
+        loss_trace(judged, points),
+        ranks(judged),
+        effective_sample_size(judged),
+        autocorrelation(judged),
+        acceptance(judged, points),
+        virial(judged),
+        energy(judged),
+    ]
+
+
+def reproduce(judged: Judged) -> str:
+    """Write the command that makes the run again.
+
+    Parameters
+    ----------
+    judged : Judged
+
+    Returns
+    -------
+    str
+        One line for a POSIX shell.
+    """
+    attributes, cell = judged.draws.attrs, judged.cell
+    options: dict[str, Any] = {
+        "sampler": cell["sampler"],
+        "beta": _literal(cell["beta"]),
+        "seed": cell["seed"],
+        "chains": cell["chains"],
+        "draws": cell["draws"],
+    }
+    if "warmup_sample_stats" in judged.draws.children:
+        options["warmup"] = judged.draws["warmup_sample_stats"].sizes.get("draw", 0)
+    if attributes.get("init", "prior") not in ("prior", "given"):
+        options["init"] = attributes["init"]
+    if attributes.get("dtype", "float64") != "float64":
+        options["dtype"] = attributes["dtype"]
+    words = ["sltprob", "run", cell["model"]]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def _literal(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def settings(judged: Judged) -> list[tuple[str, str]]:
+    """List how a run was made: its attributes, its sites and what warm-up tuned.
+
+    Parameters
+    ----------
+    judged : Judged
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    rows = [
+        (str(name).replace("_", " "), _show(value))
+        for name, value in judged.draws.attrs.items()
+        if not str(name).startswith("version_") and not str(name).endswith("_references")
+    ]
+    if judged.run.sites:
+        sites = ", ".join(f"{site}: {size}" for site, size in judged.run.sites.items())
+        rows.append(("dimension of each site", _cut(sites)))
+    if "constant_data" in judged.draws.children:
+        for name, variable in judged.draws["constant_data"].data_vars.items():
+            if name != "site_dimension":
+                rows.append((f"tuned {str(name).replace('_', ' ')}", _show(variable.values)))
+    return rows
+
+
+def versions(judged: Judged) -> list[tuple[str, str]]:
+    """List the versions of the software that made a run.
+
+    Parameters
+    ----------
+    judged : Judged
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    return [
+        (str(name).removeprefix("version_"), _show(value))
+        for name, value in judged.draws.attrs.items()
+        if str(name).startswith("version_")
+    ]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+
+
+def _show(value: Any) -> str:
+    array = np.asarray(value)
+    if array.ndim and np.issubdtype(array.dtype, np.number) and array.size > 4:
+        low, high = number(float(array.min())), number(float(array.max()))
+        return f"{array.size} values from {low} to {high}"
+    plain = array.tolist() if array.ndim else array.item()
+    if isinstance(plain, float):
+        return _literal(plain)
+    return _cut(str(plain))

@@ -1,0 +1,252 @@
+"""The figure of λ̂ against β: every sampler, and the exact line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import Any
+
+from sltprob.exact import Exact
+from sltprob.report.figures import SERIES, Figure, axis, escape, unavailable
+from sltprob.report.judged import Judged
+from sltprob.report.numbers import inverse_temperature, measured, number
+
+__all__ = ["by_model", "curve_figure"]
+
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon")
+
+
+def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> Figure:
+    """Draw λ̂ against β for the runs of one model.
+
+    Parameters
+    ----------
+    judged : sequence of Judged
+    exact : sequence of Exact
+        The exact line; without it, the exact values that the runs hold.
+    key : str
+
+    Returns
+    -------
+    Figure
+    """
+    heading = "λ̂ against inverse temperature"
+    shown = [run for run in judged if _drawable(run.cell["beta"], run.cell["lambda_hat"])]
+    line = _exact_points(judged, exact)
+    if not shown and not line:
+        return unavailable(key, heading, "No run has a value of λ̂.", wide=True)
+    samplers = sorted({run.cell["sampler"] for run in shown})
+    shift = _shift([run.cell["beta"] for run in shown], len(samplers))
+    data: list[dict[str, Any]] = []
+    if line:
+        data.append(_exact_line(line))
+    for index, sampler in enumerate(samplers):
+        own = [run for run in shown if run.cell["sampler"] == sampler]
+        offset = shift * (index - (len(samplers) - 1) / 2)
+        data += _sampler_traces(sampler, own, index, offset)
+    if any(not run.believable for run in shown):
+        data.append(_legend_entry("hollow: do not believe", "@muted", "circle-open", "hollow"))
+    low, high = _limits(shown, [point.lambda_hat for point in line])
+    outside = [run for run in shown if not low <= run.cell["lambda_hat"] <= high]
+    moved = " Samplers are moved sideways a little, so that they do not hide each other."
+    left_out = " Values outside the frame have an arrow at its edge." if outside else ""
+    alternative = "; ".join(f"{run.name} at β = {run.beta}: {run.value}" for run in shown[:20])
+    decades = _decades([*(run.cell["beta"] for run in shown), *(point.beta for point in line)])
+    return Figure(
+        key,
+        heading,
+        "Bars are ± one Monte Carlo standard error. Filled markers can be believed, hollow ones "
+        "cannot." + moved * (len(samplers) > 1) + left_out,
+        f"λ̂ against β. {alternative}",
+        {
+            "data": data,
+            "layout": {
+                "height": 440,
+                "hovermode": "closest",
+                "xaxis": axis(
+                    "inverse temperature β (dimensionless)",
+                    type="log",
+                    **({"dtick": math.ceil(decades / 9)} if decades >= 1.5 else {}),
+                    exponentformat="power",
+                    range=_x_range(shown, line),
+                ),
+                "yaxis": axis("λ̂(β) (dimensionless)", range=[low, high]),
+                "annotations": [_arrow(run, high) for run in outside],
+            },
+        },
+        wide=True,
+    )
+
+
+def _drawable(beta: float, value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and 0 < beta < math.inf
+
+
+def _exact_points(judged: Sequence[Judged], exact: Sequence[Exact]) -> list[Exact]:
+    points = {point.beta: point for point in exact if _drawable(point.beta, point.lambda_hat)}
+    for run in judged:
+        value, beta = run.cell["exact"], run.cell["beta"]
+        known = any(math.isclose(beta, other, rel_tol=1e-9) for other in points)
+        if _drawable(beta, value) and not known:
+            points[beta] = Exact(
+                beta=beta,
+                lambda_hat=value,
+                mcse=run.cell["exact_mcse"] or 0.0,
+                free_energy=math.nan,
+                free_energy_mcse=math.nan,
+                method=str(run.draws.attrs.get("exact_method", "")),
+            )
+    return [points[beta] for beta in sorted(points)]
+
+
+def _exact_line(points: Sequence[Exact]) -> dict[str, Any]:
+    texts = []
+    for point in points:
+        text = f"exact λ̂ = {measured(point.lambda_hat, point.mcse).text()}"
+        if math.isfinite(point.free_energy):
+            energy = measured(point.free_energy, point.free_energy_mcse).text()
+            text += f"<br>free energy = {energy} nats"
+        text += f"<br>β = {inverse_temperature(point.beta)}<br>{escape(point.method)}"
+        texts.append(text)
+    few = len(points) < 12
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if few else "lines",
+        "x": [float(f"{point.beta:.6g}") for point in points],
+        "y": [float(f"{point.lambda_hat:.6g}") for point in points],
+        "name": "exact",
+        "line": {"color": "@ink", "width": 1.6},
+        "marker": {"symbol": "line-ew-open", "size": 9, "color": "@ink"},
+        "text": texts,
+        "hoverinfo": "text",
+    }
+
+
+def _shift(betas: Sequence[float], samplers: int) -> float:
+    """Choose the distance between samplers, in decades: a small part of that between betas."""
+    logs = sorted({round(math.log10(beta), 6) for beta in betas})
+    gap = min((high - low for low, high in pairwise(logs)), default=1.0)
+    return min(0.05, 0.25 * gap / max(samplers, 1))
+
+
+def _sampler_traces(
+    sampler: str, runs: Sequence[Judged], index: int, offset: float
+) -> list[dict[str, Any]]:
+    color = SERIES[index % len(SERIES)]
+    symbol = _SYMBOLS[index % len(_SYMBOLS)]
+    group = f"sampler{index}"
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [float(f"{run.cell['beta'] * 10**offset:.5g}") for run in runs],
+        "y": [float(f"{run.cell['lambda_hat']:.6g}") for run in runs],
+        "error_y": {
+            "array": [float(f"{run.cell['mcse'] or 0:.3g}") for run in runs],
+            "color": color,
+            "thickness": 1.6,
+            "width": 5,
+        },
+        "marker": {
+            "symbol": [symbol if run.believable else f"{symbol}-open" for run in runs],
+            "color": color,
+            "size": 11,
+            "line": {"width": 2, "color": color},
+        },
+        "text": [_hover(run) for run in runs],
+        "hoverinfo": "text",
+        "customdata": [f"run-{run.number}" for run in runs],
+        "name": escape(sampler),
+        "legendgroup": group,
+        "showlegend": False,
+    }
+    return [_legend_entry(sampler, color, symbol, group), points]
+
+
+def _legend_entry(name: str, color: str, symbol: str, group: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "name": escape(name),
+        "legendgroup": group,
+        "marker": {"symbol": symbol, "color": color, "size": 11, "line": {"width": 2}},
+    }
+
+
+def _hover(run: Judged) -> str:
+    distance = f"<br>{run.distance}" if run.distance else ""
+    return (
+        f"<b>{escape(run.name)}</b><br>λ̂ = {run.value}<br>β = {run.beta}{distance}"
+        f"<br>{escape(run.status)}"
+    )
+
+
+def _limits(runs: Sequence[Judged], exact: Sequence[float]) -> tuple[float, float]:
+    """Frame what is known, and of the rest what is not far from it."""
+    kept = list(exact)
+    for run in runs:
+        if run.believable:
+            kept += _ends(run)
+    if not kept:
+        kept = [run.cell["lambda_hat"] for run in runs]
+        middle = sorted(kept)[len(kept) // 2]
+        kept = [value for value in kept if abs(value) <= 4 * abs(middle)] or kept
+    reach = max(max(kept) - min(kept), 0.5 * abs(max(kept, key=abs)), 1e-12)
+    low, high = min(kept) - reach, max(kept) + reach
+    for run in runs:
+        if low <= run.cell["lambda_hat"] <= high:
+            kept += [min(max(end, low), high) for end in _ends(run)]
+    margin = 0.07 * (max(kept) - min(kept)) or 0.1 * abs(kept[0]) or 0.1
+    bottom = min(kept) - margin
+    return (0.0 if 0 <= min(kept) < 0.4 * max(kept) else bottom), max(kept) + margin
+
+
+def _ends(run: Judged) -> list[float]:
+    value, error = run.cell["lambda_hat"], run.cell["mcse"] or 0.0
+    return [value - error, value + error]
+
+
+def _decades(betas: Sequence[float]) -> float:
+    return math.log10(max(betas) / min(betas)) if betas else 0.0
+
+
+def _x_range(runs: Sequence[Judged], exact: Sequence[Exact]) -> list[float]:
+    logs = [math.log10(beta) for beta in (*(r.cell["beta"] for r in runs), *(e.beta for e in exact))]
+    margin = 0.06 * (max(logs) - min(logs)) or 0.5
+    return [min(logs) - margin, max(logs) + margin]
+
+
+def _arrow(run: Judged, high: float) -> dict[str, Any]:
+    above = run.cell["lambda_hat"] > high
+    text = f"{escape(run.name)} {number(run.cell['lambda_hat'])} {'↑' if above else '↓'}"
+    return {
+        "x": math.log10(run.cell["beta"]),
+        "y": 1 if above else 0,
+        "yref": "paper",
+        "yanchor": "top" if above else "bottom",
+        "text": text,
+        "showarrow": False,
+        "font": {"size": 12},
+        "bgcolor": "@surface",
+        "bordercolor": "@line",
+        "borderpad": 3,
+    }
+
+
+def by_model(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Group runs by their model.
+
+    Parameters
+    ----------
+    judged : sequence of Judged
+        As `judge` sorts them.
+
+    Returns
+    -------
+    dict of str to list of Judged
+    """
+    return {
+        model: list(group) for model, group in groupby(judged, key=lambda run: run.cell["model"])
+    }

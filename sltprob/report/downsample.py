@@ -1,0 +1,106 @@
+"""Fewer points that look the same: every extreme of a trace survives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["bucket_means", "extremes", "shortened"]
+
+
+def extremes(values: np.ndarray, buckets: int) -> np.ndarray:
+    """Choose the least and the greatest value of each of `buckets` equal stretches.
+
+    Parameters
+    ----------
+    values : array, shape (draw,)
+        May hold values that are not finite; they are chosen only where nothing else is.
+    buckets : int
+
+    Returns
+    -------
+    array of int, shape (at most 2 * buckets,)
+        Positions, increasing; all of them if there are no more than that.
+
+    Raises
+    ------
+    ValueError
+        If `buckets` is not positive.
+    """
+    if buckets < 1:
+        raise ValueError(f"buckets={buckets}: it must be at least 1, such as 200")
+    size = len(values)
+    if size <= 2 * buckets:
+        return np.arange(size)
+    low = np.where(np.isfinite(values), values, math.inf)
+    high = np.where(np.isfinite(values), values, -math.inf)
+    edges = np.linspace(0, size, buckets + 1).astype(int)
+    chosen = []
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        pair = {start + int(np.argmin(low[start:stop])), start + int(np.argmax(high[start:stop]))}
+        chosen += sorted(pair)
+    return np.array(chosen)
+
+
+def bucket_means(values: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average stretches of a trace.
+
+    Parameters
+    ----------
+    values : array, shape (draw,)
+    buckets : int
+
+    Returns
+    -------
+    positions : array, shape (at most buckets,)
+        Middle of each stretch, in draws.
+    means : array, shape (at most buckets,)
+        NaN where a draw of the stretch is not finite.
+
+    Raises
+    ------
+    ValueError
+        If `buckets` is not positive.
+    """
+    if buckets < 1:
+        raise ValueError(f"buckets={buckets}: it must be at least 1, such as 50")
+    edges = np.linspace(0, len(values), min(buckets, len(values)) + 1).astype(int)
+    pairs = list(zip(edges[:-1], edges[1:], strict=True))
+    positions = np.array([(start + stop - 1) / 2 for start, stop in pairs])
+    return positions, np.array([np.mean(values[start:stop]) for start, stop in pairs])
+
+
+def shortened(values: Any, resolution: int = 1000) -> list[float | int | None]:
+    """Round to what a screen can show, for a short JSON text.
+
+    Parameters
+    ----------
+    values : array-like, shape (point,)
+    resolution : int
+        How many steps the bulk of the values spans, at least.
+
+    Returns
+    -------
+    list
+        Of int where the rounded value is whole, and None where it is not finite.
+    """
+    array = np.asarray(values, dtype=float)
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return [None] * array.size
+    low, high = np.quantile(finite, [0.05, 0.95])
+    span = float(high - low) or float(np.ptp(finite)) or float(np.max(np.abs(finite))) or 1.0
+    if not 1e-250 < span < 1e250:
+        return [float(value) if math.isfinite(value) else None for value in array]
+    decimals = math.ceil(-math.log10(span / resolution))
+    result: list[float | int | None] = []
+    for value in array:
+        if not math.isfinite(value):
+            result.append(None)
+            continue
+        rounded = round(float(value), decimals)
+        whole = rounded.is_integer() and abs(rounded) < 1e15
+        result.append(int(rounded) if whole else rounded)
+    return result

@@ -1,0 +1,205 @@
+"""Runs with their verdicts, in the order in which a report tells them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sltprob.diagnostics import Check, Verdict, diagnose
+from sltprob.diagnostics.checks import Run
+from sltprob.exact import Exact
+from sltprob.report.numbers import inverse_temperature, measured, number
+from sltprob.study.cell import summarise
+
+__all__ = ["CONTRADICTION", "Judged", "explain", "judge", "quiet"]
+
+#: Standard errors from the exact value at which a measurement contradicts it, if it is also off
+#: by more than `RELEVANT`: what no trusted run may do.
+CONTRADICTION = 4.0
+#: Relative difference below which a contradiction is of no consequence.
+RELEVANT = 0.05
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Compute on broken runs without warnings: what is NaN is shown as such."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run with what was found out about it.
+
+    Parameters
+    ----------
+    number : int
+        Its place in the report, from 1.
+    draws : xarray.DataTree
+    run : Run
+        What the checks read of it.
+    verdict : Verdict
+    cell : mapping
+        Of `sltprob.study.cell.summarise`, with the exact value of the curve if the run has none.
+    name : str
+        Sampler, with the seed if the report has several.
+    """
+
+    number: int
+    draws: xr.DataTree
+    run: Run
+    verdict: Verdict
+    cell: Mapping[str, Any]
+    name: str
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the value is too far from the exact one."""
+        value, exact, z = self.cell["lambda_hat"], self.cell["exact"], self.cell["z"]
+        if z is None:
+            return False
+        return bool(abs(z) >= CONTRADICTION and abs(value - exact) > RELEVANT * abs(exact))
+
+    @property
+    def believable(self) -> bool:
+        """Whether the checks trust the run and the exact value, if known, does not object."""
+        has_value = self.cell["lambda_hat"] is not None
+        return self.verdict.trusted and has_value and not self.contradicted
+
+    @property
+    def status(self) -> str:
+        """The verdict in one word, ``"contradicted"`` if the exact value refutes its trust."""
+        if self.verdict.trusted and self.contradicted:
+            return "contradicted"
+        return self.verdict.status
+
+    @property
+    def value(self) -> str:
+        """Lambda-hat with its error, for people."""
+        return measured(self.cell["lambda_hat"], self.cell["mcse"]).text()
+
+    @property
+    def beta(self) -> str:
+        """The inverse temperature, for people."""
+        return inverse_temperature(self.cell["beta"])
+
+    @property
+    def reason(self) -> str:
+        """One sentence: why the verdict is what it is."""
+        checks = len(self.verdict.checks)
+        if self.verdict.trusted:
+            if self.contradicted:
+                return (
+                    f"all {checks} checks passed, and yet the exact value is "
+                    f"{abs(self.cell['z']):.1f} standard errors away: the checks were deceived"
+                )
+            if self.cell["lambda_hat"] is None:
+                return f"all {checks} checks passed, but L* is unknown, so there is no λ̂"
+            return f"all {checks} checks passed"
+        failed = self.verdict.failed
+        rest = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        return explain(failed[0]) + rest
+
+    @property
+    def distance(self) -> str:
+        """How far the value is from the exact one, in words; empty where that is not known."""
+        z = self.cell["z"]
+        if z is None:
+            return ""
+        return f"{abs(z):.1f} standard errors {'above' if z > 0 else 'below'} the exact value"
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, of the first check that failed; empty if none did."""
+        failed = self.verdict.failed
+        return failed[0].advice if failed else ""
+
+
+def explain(check: Check) -> str:
+    """Say what a check found and what it should have found.
+
+    Parameters
+    ----------
+    check : Check
+
+    Returns
+    -------
+    str
+        With as many digits as tell the value from the limit.
+    """
+    side = "below" if check.relation == "<" else "above"
+    if math.isnan(check.value):
+        return f"{check.meaning}: cannot be computed, must be {side} {check.limit:g}"
+    limit = number(check.limit)
+    written = next(
+        (text for digits in (3, 4, 5) if (text := number(check.value, digits)) != limit),
+        f"{check.value!r}",
+    )
+    if check.value == check.limit:
+        written = limit
+    return f"{check.meaning}: {written}, must be {side} {limit}"
+
+
+def judge(
+    runs: Sequence[xr.DataTree], curves: Mapping[str, Sequence[Exact]] | None = None
+) -> list[Judged]:
+    """Judge runs, and sort them by model, beta, sampler and seed.
+
+    Parameters
+    ----------
+    runs : sequence of xarray.DataTree
+    curves : mapping of str to sequence of Exact, optional
+        Exact values by model, for runs that do not hold their own.
+
+    Returns
+    -------
+    list of Judged
+
+    Raises
+    ------
+    ValueError
+        If a run does not follow the schema.
+    TypeError
+        If it is no DataTree.
+    """
+    judged = []
+    for draws in runs:
+        with quiet():
+            verdict = diagnose(draws)
+            cell = _with_exact(summarise(draws, verdict), curves or {})
+            judged.append((draws, Run.of(draws), verdict, cell))
+    judged.sort(key=lambda item: [item[3][key] for key in ("model", "beta", "sampler", "seed")])
+    several_seeds = len({item[3]["seed"] for item in judged}) > 1
+    return [
+        Judged(
+            position,
+            draws,
+            run,
+            verdict,
+            cell,
+            f"{cell['sampler']}, seed {cell['seed']}" if several_seeds else cell["sampler"],
+        )
+        for position, (draws, run, verdict, cell) in enumerate(judged, start=1)
+    ]
+
+
+def _with_exact(cell: dict[str, Any], curves: Mapping[str, Sequence[Exact]]) -> dict[str, Any]:
+    if cell["exact"] is not None:
+        return cell
+    for exact in curves.get(cell["model"], ()):
+        if math.isclose(exact.beta, cell["beta"], rel_tol=1e-9):
+            cell |= {"exact": exact.lambda_hat, "exact_mcse": exact.mcse}
+            if cell["lambda_hat"] is not None:
+                error = math.hypot(cell["mcse"] or 0.0, exact.mcse)
+                if error > 0:
+                    cell["z"] = (cell["lambda_hat"] - exact.lambda_hat) / error
+            break
+    return cell

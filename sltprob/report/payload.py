@@ -1,0 +1,86 @@
+"""What a page carries inside itself: compressed text that the browser inflates."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+__all__ = ["compressed", "compressed_json", "plotly_hash", "plotly_payload", "script_hash"]
+
+
+def compressed(text: str) -> str:
+    """Compress text for a page.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Base64 of gzip of UTF-8: letters, digits, ``+``, ``/`` and ``=`` only, so that nothing
+        in it can end a script element. The same text gives the same result.
+    """
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def compressed_json(value: Any) -> str:
+    """Compress a value as JSON for a page.
+
+    Parameters
+    ----------
+    value : object
+        Of JSON's types, without NaN.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If there is a NaN or an infinity in it, which JSON does not have.
+    """
+    return compressed(json.dumps(value, allow_nan=False, separators=(",", ":")))
+
+
+def script_hash(text: str) -> str:
+    """Give the source expression by which a content security policy allows a script.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def plotly_payload() -> str:
+    """Compress Plotly's script, as it came with the installed package.
+
+    Returns
+    -------
+    str
+    """
+    return compressed(get_plotlyjs())
+
+
+@cache
+def plotly_hash() -> str:
+    """Give the source expression that allows Plotly's script.
+
+    Returns
+    -------
+    str
+    """
+    return script_hash(get_plotlyjs())

@@ -1,0 +1,90 @@
+"""What samplers of Hamiltonian trajectories share: the metric, and the energy of a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from blackjax.mcmc.metrics import default_metric
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._tuning import tune_step_size
+from sltprob.samplers.base import Sampler, Warmup
+from sltprob.samplers.hmc import HMC
+
+__all__ = ["energy_of_draw", "warm_up_by_hmc"]
+
+
+def energy_of_draw(info: Any, logdensity_before: Any, inverse_mass_matrix: Any) -> Any:
+    """Give the energy of the state that was kept.
+
+    BlackJAX reports the energy of the proposal even when it was rejected.
+
+    Parameters
+    ----------
+    info : blackjax.mcmc.hmc.HMCInfo
+    logdensity_before : array, shape ()
+    inverse_mass_matrix : array
+
+    Returns
+    -------
+    array, shape ()
+    """
+    stayed = default_metric(inverse_mass_matrix).kinetic_energy(info.momentum) - logdensity_before
+    return jnp.where(info.is_accepted, info.energy, stayed)
+
+
+def warm_up_by_hmc(
+    sampler: Sampler,
+    rng_key: Any,
+    posterior: TemperedPosterior,
+    positions: Any,
+    num_steps: int,
+    *,
+    init: Callable[[Any], Any],
+    parameters_at: Callable[[Any, Any], dict[str, Any]],
+    target_acceptance_rate: float,
+    scale: Callable[[int], float] = lambda dimension: 1.0,
+) -> Warmup:
+    """Let HMC learn the metric in three quarters of the steps, then adapt the sampler's own step.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+    positions : pytree, leading axis chain
+    num_steps : int
+    init : callable
+        From an `Evaluation` to the state of one chain.
+    parameters_at : callable
+        ``(step_size, inverse_mass_matrix)`` to the parameters of ``sampler.step``.
+    target_acceptance_rate : float
+    scale : callable
+        From the dimension to the ratio of a good step of the sampler to one of HMC.
+
+    Returns
+    -------
+    Warmup
+    """
+    key_hmc, key_tune = jax.random.split(rng_key)
+    teacher = HMC()
+    steps = 3 * num_steps // 4
+    learned = teacher.warmup(key_hmc, posterior, positions, steps)
+    metric = learned.parameters["inverse_mass_matrix"]
+    states = jax.vmap(lambda state: init(teacher.evaluate(posterior, state)))(learned.states)
+    tuned = tune_step_size(
+        sampler,
+        key_tune,
+        posterior,
+        states,
+        lambda step_size: parameters_at(step_size, metric),
+        learned.parameters["step_size"] * scale(posterior.dimension),
+        num_steps - steps,
+        target_acceptance_rate,
+    )
+    loss = jnp.concatenate([learned.trace["loss"], tuned.trace["loss"]])
+    gradients = learned.num_gradients + tuned.num_gradients
+    return tuned._replace(trace={"loss": loss}, num_gradients=gradients)

@@ -1,0 +1,68 @@
+"""Random-walk Metropolis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import blackjax.mcmc.random_walk as random_walk
+import jax.numpy as jnp
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._local import LocalSampler
+from sltprob.samplers.base import Evaluation, evaluate_position
+
+__all__ = ["RandomWalk"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWalk(LocalSampler):
+    """Random-walk Metropolis: an isotropic Gaussian move, then accept or reject.
+
+    It needs no gradient; ``num_gradients`` counts its evaluations of the density. It is the
+    baseline that every sampler with gradients should beat.
+
+    Parameters
+    ----------
+    step_size : float or None
+        Standard deviation of the move; None to adapt it.
+    steps_per_draw : int
+        Kernel steps between two draws that are kept.
+    target_acceptance_rate : float
+        0.234 is optimal in high dimension.
+
+    References
+    ----------
+    .. [1] A. Gelman, W. R. Gilks, G. O. Roberts, "Weak convergence and optimal scaling of random
+       walk Metropolis algorithms", Annals of Applied Probability 7 (1997) 110-120.
+    """
+
+    target_acceptance_rate: float = 0.234
+
+    def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
+        return random_walk.init(position, posterior.logdensity)
+
+    def _initial_step_size(self, width: Any, dimension: int) -> Any:
+        return width / jnp.sqrt(dimension)
+
+    def _kernel_step(
+        self, rng_key: Any, posterior: TemperedPosterior, state: Any, step_size: Any
+    ) -> tuple[Any, Any]:
+        move = random_walk.normal(step_size)
+        kernel = random_walk.build_additive_step()
+        state, info = kernel(rng_key, state, posterior.logdensity, move)
+        return state, info.acceptance_rate
+
+    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
+        """Compute the gradient that the kernel does without.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+        state : blackjax.mcmc.random_walk.RWState
+
+        Returns
+        -------
+        Evaluation
+        """
+        return evaluate_position(posterior, state.position)

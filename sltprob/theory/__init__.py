@@ -1,0 +1,1 @@
+"""What is known without sampling: closed forms, spectra and bounds."""

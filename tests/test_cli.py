@@ -1,0 +1,154 @@
+"""The real command line, with real files."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import sltprob
+from sltprob.cli import main
+
+CELL = (
+    "model sampler beta seed lambda_hat mcse exact exact_mcse z ess rhat draws chains gradients "
+    "seconds_warmup seconds_sampling seconds_compile verdict failed_checks"
+).split()
+SMALL = ["--draws", "200", "--warmup", "100"]
+
+
+def sltprob_command(*arguments, cwd=None, environment=None):
+    return subprocess.run(
+        [sys.executable, "-m", "sltprob", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )
+
+
+def test_compare_writes_runs_summary_and_report(tmp_path):
+    out = tmp_path / "out"
+    done = sltprob_command(
+        *("compare", "tanh_zero[width=4]", "--samplers", "hmc,mala[steps_per_draw=5]"),
+        *("--betas", "1,1e2", "--out", out, "--json", *SMALL),
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(done.stdout)
+    assert len(cells) == 4
+    for cell in cells:
+        assert list(cell) == CELL
+        assert cell["model"] == "tanh_zero[width=4]"
+        assert cell["verdict"] in ("trusted", "doubtful", "wrong")
+    with (out / "summary.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [float(row["lambda_hat"]) for row in rows] == [c["lambda_hat"] for c in cells]
+    files = sorted((out / "runs").glob("*.nc"))
+    assert len(files) == 4
+    assert sltprob.load(files[0]).attrs["exact"] > 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "mala[steps_per_draw=5]" in page
+    again = sltprob_command("compare", "--out", out)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_run_exact_list_and_diagnose_speak_json(tmp_path):
+    path = tmp_path / "run.nc"
+    done = sltprob_command(
+        "run", "tanh_zero[width=4]", "--beta", "10", "--out", path, "--json", *SMALL
+    )
+    assert done.returncode == 0, done.stderr
+    cell = json.loads(done.stdout)
+    assert list(cell) == CELL
+    judged = json.loads(sltprob_command("diagnose", path, "--json").stdout)
+    assert {name: judged[name] for name in CELL} == cell
+    assert judged["checks"]
+    rows = json.loads(
+        sltprob_command("exact", "tanh_zero[width=4]", "--betas", "1,10", "--json").stdout
+    )
+    assert [list(row) for row in rows] == [
+        ["beta", "lambda_hat", "mcse", "free_energy", "free_energy_mcse", "method"]
+    ] * 2
+    assert rows[1]["lambda_hat"] == pytest.approx(cell["exact"], rel=0.02)
+    for what, name in (("models", "tanh_zero"), ("samplers", "hmc")):
+        listed = json.loads(sltprob_command("list", what, "--json").stdout)
+        assert name in [row["name"] for row in listed]
+
+
+def test_strict_makes_an_untrusted_run_fail():
+    done = sltprob_command(
+        *("run", "tanh_zero[width=4]", "--draws", "20", "--warmup", "20", "--beta", "10"),
+        "--strict",
+    )
+    assert done.returncode == 1
+    assert "doubtful" in done.stdout or "wrong" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "tanh_zero", "--sampler", "gibbs"], "unknown sampler 'gibbs'"),
+        (["run", "tanh_zero", "--sampler", "hmc[leaps=3]"], "no option 'leaps'"),
+        (["run", "tanh_zero", "--sampler", "hmc[num_steps=x]"], "a whole number"),
+        (["run", "tanh_zero", "--beta", "0"], "beta=0"),
+        (["run", "tanh_zero", "--beta", "hot"], "beta=hot"),
+        (["run", "tanh_zero[width=0]"], "width=0"),
+        (["run", "tanh_zero", "--beta", "1e8", "--dtype", "float32"], "float32"),
+        (["run", "tanh_zero", "--chains", "0"], "chains=0"),
+        (["compare", "--samplers", ","], "--samplers"),
+        (["compare", "--betas", "1,-2"], "beta=-2"),
+        (["compare", "--frobnicate"], "--frobnicate"),
+        (["exact", "nothing"], "unknown model 'nothing'"),
+        (["list", "colours"], "list models"),
+        (["diagnose", "missing.nc"], "missing.nc"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with jax.enable_x64(True), pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    jax.config.update("jax_enable_x64", True)
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert words in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_files_are_left_alone(tmp_path):
+    kept = tmp_path / "kept.nc"
+    kept.write_text("precious")
+    done = sltprob_command("run", "tanh_zero[width=4]", "--out", kept)
+    assert done.returncode == 2
+    assert kept.read_text() == "precious"
+    done = sltprob_command("compare", "--out", tmp_path)
+    assert done.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.nc"]
+    done = sltprob_command("compare", "--out", kept / "below")
+    assert done.returncode == 2
+
+
+def test_a_sampler_of_ones_own_is_one_file(tmp_path):
+    """A file in sltprob/samplers/ is listed and runs without another edit."""
+    home = Path(sltprob.__file__).parent
+    copy = tmp_path / "sltprob"
+    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (copy / "samplers" / "mala.py").read_text()
+    (copy / "samplers" / "mine.py").write_text(source.replace("MALA", "Mine"))
+    environment = {"PYTHONPATH": str(tmp_path)}
+    listed = sltprob_command("list", "samplers", "--json", cwd=tmp_path, environment=environment)
+    assert "mine" in [row["name"] for row in json.loads(listed.stdout)]
+    done = sltprob_command(
+        *("run", "tanh_zero[width=2]", "--sampler", "mine[steps_per_draw=2]", "--beta", "1"),
+        *("--json", *SMALL),
+        cwd=tmp_path,
+        environment=environment,
+    )
+    assert json.loads(done.stdout)["sampler"] == "mine[steps_per_draw=2]", done.stderr

@@ -1,0 +1,174 @@
+"""Does the loop record what happened, reproducibly, and stop when told?"""
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import sltprob
+from sltprob import sampling
+
+
+def gaussian(y=None):
+    """A regular model with curvatures 1, 10, 100 and prior N(0, 1)."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+    numpyro.sample("y", dist.Normal(w * np.array([1.0, 10, 100]) ** 0.5, 1.0), obs=y)
+
+
+def half_squares():
+    """Data by which the mean loss is ½ Σ h w² / 3, plus a constant."""
+    return {"y": np.zeros(3)}
+
+
+MINIMUM = 0.5 * np.log(2 * np.pi)
+CURVATURES = np.array([1.0, 10, 100]) / 3
+
+
+def exact(beta):
+    return 0.5 * np.sum(beta * CURVATURES / (1 + beta * CURVATURES))
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return sltprob.temper(gaussian, half_squares(), beta=30.0, minimum_loss=MINIMUM)
+
+
+@pytest.fixture(scope="module")
+def run(posterior):
+    return sltprob.sample(posterior, "hmc", draws=1000, warmup=300, seed=3)
+
+
+def test_hmc_is_right_on_a_gaussian(run):
+    """False-alarm rate of |z| < 5: 6e-7."""
+    result = sltprob.estimate(run)
+    assert abs(result.value - exact(30.0)) < 5 * result.mcse
+    assert result.mcse < 0.05
+    assert sltprob.diagnose(run).trusted
+
+
+def test_the_same_seed_gives_the_same_draws(posterior, run):
+    again = sltprob.sample(posterior, "hmc", draws=1000, warmup=300, seed=3)
+    np.testing.assert_array_equal(again["posterior"]["w"], run["posterior"]["w"])
+    other = sltprob.sample(posterior, "hmc", draws=1000, warmup=300, seed=4)
+    assert np.all(other["sample_stats"]["loss"].values != run["sample_stats"]["loss"].values)
+
+
+def test_more_draws_go_on_from_fewer(posterior, run):
+    fewer = sltprob.sample(posterior, "hmc", draws=500, warmup=300, seed=3)
+    np.testing.assert_array_equal(
+        fewer["sample_stats"]["loss"], run["sample_stats"]["loss"][:, :500]
+    )
+
+
+def test_records_are_consistent(posterior, run):
+    stats = run["sample_stats"]
+    w = run["posterior"]["w"].values
+    assert w.shape == (4, 1000, 3)
+    loss = 0.5 * np.sum(CURVATURES * w**2, axis=-1) + MINIMUM
+    np.testing.assert_allclose(stats["loss"].values, loss, rtol=1e-9)
+    gradient = (1 + 30 * CURVATURES) * w
+    np.testing.assert_allclose(stats["virial"].values[..., 0], np.sum(w * gradient, axis=-1))
+    np.testing.assert_allclose(stats["squared_gradient"].values, np.sum(gradient**2, axis=-1))
+    assert run["warmup_sample_stats"]["loss"].shape == (4, 300)
+    assert float(stats["num_gradients"].sum()) > 0
+    assert run.attrs["seconds_sampling"] > 0
+
+
+def test_one_compilation_for_all_betas_and_seeds(posterior, run):
+    before = len(sampling._cache)
+    sltprob.sample(posterior.at(300.0), "hmc", draws=1000, warmup=300, seed=9)
+    assert len(sampling._cache) == before
+
+
+def test_keep_loss_stores_scalars_only(posterior):
+    small = sltprob.sample(posterior, "hmc", draws=100, warmup=50, keep="loss")
+    assert "posterior" not in small.children
+    assert small["sample_stats"]["loss"].shape == (4, 100)
+
+
+def test_stops_at_the_target_error(posterior):
+    run = sltprob.sample(posterior, "hmc", draws=5000, warmup=300, target_mcse=0.05)
+    assert sltprob.estimate(run).mcse <= 0.05
+    assert run["sample_stats"].sizes["draw"] < 5000
+
+
+def test_progress_tells_a_running_estimate(posterior):
+    seen = []
+    sltprob.sample(posterior, "hmc", draws=100, warmup=50, progress=seen.append)
+    assert [event.stage for event in seen][:2] == ["compile", "warm-up"]
+    assert seen[-1].stage == "done"
+    assert seen[-1].draws == 100
+    assert np.isfinite(seen[-1].lambda_hat)
+
+
+def test_given_positions_are_where_chains_start():
+    model = sltprob.models.get("tanh_zero[width=3]")
+    posterior = sltprob.temper(model, beta=10.0)
+    start = {"a": np.full((2, 3), 0.5), "w": np.full((2, 3), 0.25)}
+    frozen = sltprob.sample(
+        posterior,
+        "mala[step_size=1e-20,steps_per_draw=1]",
+        draws=20,
+        warmup=20,
+        chains=2,
+        init=start,
+    )
+    np.testing.assert_allclose(frozen["posterior"]["w"][:, 0], start["w"], rtol=1e-6)
+
+
+def test_chains_start_at_the_optimum():
+    posterior = sltprob.temper(sltprob.models.get("tanh_zero[width=3]"), beta=10.0)
+    run = sltprob.sample(posterior, "hmc", draws=20, warmup=20, init="optimum")
+    assert run.attrs["init"] == "optimum"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"draws": 0}, "draws=0"),
+        ({"warmup": 5}, "warmup=5"),
+        ({"chains": 0}, "chains=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"keep": "some"}, "keep='some'"),
+        ({"init": "cold"}, "init='cold'"),
+        ({"init": "optimum"}, "knows its optimum"),
+        ({"target_mcse": 0.0}, "target_mcse=0"),
+    ],
+)
+def test_bad_arguments_are_refused(posterior, options, word):
+    with pytest.raises(ValueError, match=r".") as caught:
+        sltprob.sample(posterior, "hmc", **options)
+    assert word in str(caught.value)
+
+
+def test_what_is_no_posterior_is_refused():
+    with pytest.raises(TypeError, match="temper"):
+        sltprob.sample(gaussian, "hmc")
+
+
+def test_a_run_saved_and_loaded_is_equal(run, tmp_path):
+    path = sltprob.save(run, tmp_path / "folder" / "run.nc")
+    back = sltprob.load(path)
+    assert back.identical(run)
+    assert sltprob.diagnose(back) == sltprob.diagnose(run)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        sltprob.save(run, path)
+    sltprob.save(run, path, overwrite=True)
+    assert [entry.name for entry in path.parent.iterdir()] == ["run.nc"]
+
+
+def test_a_damaged_file_is_named(run, tmp_path):
+    path = sltprob.save(run, tmp_path / "run.nc")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"run\.nc"):
+        sltprob.load(path)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.nc"):
+        sltprob.load(tmp_path / "nothing.nc")
+
+
+def test_lambda_hat_needs_the_minimum_of_the_loss():
+    posterior = sltprob.temper(gaussian, half_squares(), beta=30.0)
+    run = sltprob.sample(posterior, "hmc", draws=100, warmup=50)
+    with pytest.raises(ValueError, match="minimum_loss="):
+        sltprob.estimate(run)
+    assert np.isfinite(sltprob.estimate(run, minimum_loss=MINIMUM).value)

@@ -1,0 +1,87 @@
+"""Is the population loss of the flagship right, and its gradient?"""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from sltprob import models, temper
+from sltprob.models._network import tanh_network
+
+
+def test_loss_against_mpmath():
+    model = models.get("tanh_zero[width=3]")
+    posterior = temper(model, beta=1.0)
+    a, w = np.array([0.7, -1.3, 0.4]), np.array([0.9, 0.35, -0.6])
+
+    def integrand(x):
+        f = sum(ai * mpmath.tanh(wi * x) for ai, wi in zip(a, w, strict=True))
+        return f**2 * mpmath.npdf(x)
+
+    with mpmath.workdps(30):
+        expected = float(2 * mpmath.quad(integrand, [0, 1, 2, 4, 8, 14]))
+    loss = posterior.loss(posterior.unconstrain({"a": a, "w": w}))
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("prior", ["uniform[1]", "normal[1]", "uniform[3]"])
+def test_loss_against_a_finer_rule(prior):
+    """The rule's own error estimate is kept, and a rule of ten times the nodes agrees."""
+    model = models.get(f"tanh_zero[embedding_prior={prior}]")
+    data = model.population()
+    assert 0 <= data.error <= 1e-12
+    generator = np.random.default_rng(0)
+    x = (np.arange(4000) + 0.5) * 0.003
+    fine = np.exp(-(x**2) / 2)
+    fine /= fine.sum()
+    for _ in range(5):
+        w = model._prior.draw(generator, (model.width,))
+        a = generator.normal(size=model.width)
+        exact = fine @ (a @ np.tanh(w[:, None] * x)) ** 2
+        nodes = data.arguments["x"]
+        loss = data.weights @ (a @ np.tanh(w[:, None] * nodes)) ** 2
+        np.testing.assert_allclose(loss, exact, rtol=1e-12)
+
+
+def test_gradient_is_that_of_automatic_differentiation():
+    keys = jax.random.split(jax.random.key(0), 3)
+    a, w, x = (jax.random.normal(key, (size,)) for key, size in zip(keys, (5, 5, 7), strict=True))
+
+    def plain(a, w, x):
+        return jnp.sum(jnp.cos(a @ jnp.tanh(w[:, None] * x[None, :])))
+
+    def written(a, w, x):
+        return jnp.sum(jnp.cos(tanh_network(a, w, x)))
+
+    expected = jax.grad(plain, (0, 1, 2))(a, w, x)
+    for ours, theirs in zip(jax.grad(written, (0, 1, 2))(a, w, x), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    hessian = jax.jacrev(jax.grad(written))(a, w, x)
+    np.testing.assert_allclose(hessian, jax.jacrev(jax.grad(plain))(a, w, x), rtol=1e-10)
+
+
+def test_truth_is_the_theorem():
+    expected = {1: "1/2", 2: "2/3", 4: "1", 5: "11/10", 10: "11/7", 16: "2", 128: "130/23"}
+    for width, coefficient in expected.items():
+        truth = models.get(f"tanh_zero[width={width}]").truth()
+        assert str(truth.learning_coefficient) == coefficient
+        assert truth.multiplicity == (2 if width in (1, 4, 16) else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("tanh_zero[width=0]", "width=0"),
+        ("tanh_zero[width=1.5]", "whole number"),
+        ("tanh_zero[readout_scale=-1]", "readout_scale"),
+        ("tanh_zero[embedding_prior=normal[0]]", "embedding_prior"),
+        ("tanh_zero[embedding_prior=cauchy[1]]", "uniform[bound] or normal[sd]"),
+        ("tanh_zero[depth=3]", "its options are: width"),
+        ("tanh_one", "there are:"),
+    ],
+)
+def test_bad_options_are_refused(text, word):
+    with pytest.raises(ValueError, match=r".") as caught:
+        models.get(text)
+    assert word in str(caught.value)
