@@ -72,7 +72,9 @@ def main() -> None:
     ratio = statistics.median(a / b for a, b in pairs)
     print(f"{sampler}, beta = 1e4, {CHAINS} chains, {DRAWS} draws")
     print(f"  hand-written scan {statistics.median(b for _, b in pairs):6.2f} s")
-    print(f"  sltprob.sample    {statistics.median(a for a, _ in pairs):6.2f} s   ratio {ratio:.2f}")
+    print(
+        f"  sltprob.sample    {statistics.median(a for a, _ in pairs):6.2f} s   ratio {ratio:.2f}"
+    )
 
 
 if __name__ == "__main__":

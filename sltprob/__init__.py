@@ -19,7 +19,9 @@ from sltprob.exact import Exact
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
+    from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
+    from sltprob.optimum import find_optimum
     from sltprob.posterior import TemperedPosterior, temper
     from sltprob.samplers.base import Sampler
     from sltprob.sampling import sample
@@ -36,6 +38,8 @@ __all__ = [
     "Verdict",
     "diagnose",
     "estimate",
+    "find_optimum",
+    "from_loss",
     "load",
     "models",
     "sample",
@@ -49,6 +53,8 @@ _LAZY = {
     "Sampler": "sltprob.samplers.base",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
+    "find_optimum": "sltprob.optimum",
+    "from_loss": "sltprob.models._loss",
     "sample": "sltprob.sampling",
     "temper": "sltprob.posterior",
 }

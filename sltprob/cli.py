@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import inspect
 import json
 import math
 import os
 import secrets
 import shlex
 import sys
+import typing
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -42,6 +44,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+# Every error of usage of the parser; typer exports only this subclass.
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 _COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
 
@@ -82,6 +87,7 @@ def compare(
     _configure(dtype)
     from sltprob import models
     from sltprob import samplers as registry
+    from sltprob.posterior import temper
     from sltprob.report import write_report
     from sltprob.spec import split_outside_brackets
 
@@ -90,7 +96,7 @@ def compare(
     values = _betas(betas)
     if not kernels:
         raise ValueError(f"--samplers {samplers!r} names none; write --samplers sgld,mala,hmc")
-    _check_posteriors(chosen, values)
+    posteriors = [temper(chosen, beta=value) for value in values]
     folder = _new_folder(out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}")
     exacts = [chosen.exact(beta) for beta in values]
     options: dict[str, Any] = {
@@ -103,8 +109,8 @@ def compare(
     }
     runs, cells = [], []
     for kernel in kernels:
-        for beta, exact in zip(values, exacts, strict=True):
-            run, cell, _ = _measure_one(chosen, kernel, beta, exact, options)
+        for posterior, exact in zip(posteriors, exacts, strict=True):
+            run, cell, _ = _measure_one(posterior, kernel, exact, options)
             schema.save(run, folder / "runs" / f"{_file_name(cell)}.nc")
             runs.append(run)
             cells.append(cell)
@@ -112,7 +118,9 @@ def compare(
     _write_csv(cells, folder / "summary.csv")
     curve = [exact for exact in _curve(chosen, values) if exact is not None]
     command = shlex.join(["sltprob", *sys.argv[1:]])
-    write_report(runs, folder / "report.html", curve=curve, title=cells[0]["model"], command=command)
+    write_report(
+        runs, folder / "report.html", curve=curve, title=cells[0]["model"], command=command
+    )
     if as_json:
         _print_json(cells)
     else:
@@ -124,9 +132,19 @@ def compare(
 
 @app.command()
 def run(
-    model: ModelArgument,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a model, or your own path/to/file.py:function")
+    ],
     sampler: Annotated[str, typer.Option(help="such as 'hmc[num_steps=64]'")] = "hmc",
-    beta: Annotated[str, typer.Option(help="inverse temperature")] = "1e4",
+    beta: Annotated[
+        str, typer.Option(help="inverse temperature; n the posterior, wbic for n/log(n)")
+    ] = "1e4",
+    data: Annotated[
+        Path | None, typer.Option(help="arguments of your own program, an .npz file")
+    ] = None,
+    minimum_loss: Annotated[
+        float | None, typer.Option(help="L*, where it is not known; by default searched for")
+    ] = None,
     chains: Chains = 4,
     draws: Draws = 2000,
     warmup: WarmupOption = 500,
@@ -140,16 +158,10 @@ def run(
 ) -> None:
     """Measure lambda-hat once, and judge the measurement."""
     _configure(dtype)
-    from sltprob import models
     from sltprob import samplers as registry
 
-    chosen = models.get(model)
     kernel = registry.get(sampler)
-    values = _betas(beta)
-    if len(values) != 1:
-        raise ValueError(f"--beta {beta}: it takes one number; for several, sltprob compare")
-    (value,) = values
-    _check_posteriors(chosen, [value])
+    posterior, truth = _posterior(model, data, beta, minimum_loss)
     if out is not None:
         _check_new_file(out)
     options: dict[str, Any] = {
@@ -160,15 +172,58 @@ def run(
         "init": init,
         "target_mcse": target_mcse,
     }
-    result, cell, verdict = _measure_one(chosen, kernel, value, chosen.exact(value), options)
+    result, cell, verdict = _measure_one(posterior, kernel, truth, options)
     if out is not None:
         schema.save(result, out)
+    if beta == "wbic":
+        cell["wbic"] = len(posterior.weights) * float(result["sample_stats"]["loss"].mean())
     if as_json:
         _print_json(cell)
     else:
-        _print_table([cell], f"{cell['model']}, β = {value:g}")
+        _print_table([cell], f"{cell['model']}, β = {cell['beta']:g}")
+        if beta == "wbic":
+            Console().print(f"WBIC = {cell['wbic']:.6g} (n times the mean loss, in nats)")
         _print_verdict(verdict)
     _exit([cell], strict)
+
+
+def _posterior(
+    model: str, data: Path | None, beta: str, minimum_loss: float | None
+) -> tuple[Any, Exact | None]:
+    """Temper a registered model, or a program of the user's own with the best loss found."""
+    from sltprob import models
+    from sltprob.optimum import find_optimum
+    from sltprob.posterior import temper
+    from sltprob.program import load_data, load_program
+
+    own = ".py:" in model
+    if own and data is None:
+        raise ValueError(f"{model} needs its data; write --data data.npz with its arguments")
+    if not own and data is not None:
+        raise ValueError(f"--data goes with a program of your own; {model!r} has its own data")
+    known = None if own else models.get(model)
+    chosen = known or load_program(model)
+    posterior = temper(
+        chosen, load_data(data) if data else None, beta=1.0, minimum_loss=minimum_loss
+    )
+    if beta in ("wbic", "n"):
+        size = len(posterior.weights)
+        if (known is not None and known.n is None) or size < 3:
+            raise ValueError(
+                f"--beta {beta} needs a data set of n >= 3; write --data, or a model with n=, "
+                "such as tanh_zero[n=1000]"
+            )
+        value = size / math.log(size) if beta == "wbic" else float(size)
+    else:
+        values = _betas(beta)
+        if len(values) != 1:
+            raise ValueError(f"--beta {beta}: it takes one number; for several, sltprob compare")
+        (value,) = values
+    posterior = posterior.at(value)
+    if math.isnan(float(posterior.minimum_loss)):
+        least = find_optimum(posterior).loss
+        posterior = dataclasses.replace(posterior, minimum_loss=posterior.beta * 0 + least)
+    return posterior, known.exact(value) if known else None
 
 
 @app.command()
@@ -215,6 +270,92 @@ def exact(
         )
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="For example: sltprob rlct deep_linear --widths 10,5,10 --rank 3",
+)
+def rlct(
+    context: typer.Context,
+    formula: Annotated[str, typer.Argument(metavar="FORMULA", help="see sltprob rlct list")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a learning coefficient from theory, with its multiplicity and source.
+
+    The parameters of the formula are options: whole numbers, or lists as in 10,5,10.
+    """
+    from sltprob.theory.learning_coefficients import FORMULAS
+
+    if formula == "list":
+        signatures = {name: list(_parameters(function)) for name, function in FORMULAS.items()}
+        if as_json:
+            _print_json(signatures)
+        for name, parameters in signatures.items() if not as_json else ():
+            Console().print(f"{name} {' '.join(f'--{key}' for key in parameters)}", markup=False)
+        return
+    if formula not in FORMULAS:
+        raise ValueError(f"unknown formula {formula!r}; there are: {', '.join(FORMULAS)}")
+    function = FORMULAS[formula]
+    given = _extra_options(context.args)
+    values = {}
+    for key, annotation in _parameters(function).items():
+        if key in given:
+            values[key] = _whole_numbers(key, given.pop(key), many=annotation is not int)
+    missing = [
+        key
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and key not in values
+    ]
+    if given or missing:
+        wanted = " ".join(f"--{key}" for key in _parameters(function))
+        wrong = f"has no option --{next(iter(given))}" if given else f"needs --{missing[0]}"
+        raise ValueError(f"{formula} {wrong}; its options are {wanted}")
+    found = function(**values)
+    if as_json:
+        _print_json(
+            {
+                "formula": formula,
+                "parameters": values,
+                "learning_coefficient": str(found.value),
+                "value": float(found.value),
+                "multiplicity": found.multiplicity,
+                "status": found.status,
+                "source": found.source,
+            }
+        )
+    else:
+        Console().print(f"{found}  ({found.status})", highlight=False)
+        Console().print(found.source, highlight=False, markup=False)
+
+
+def _parameters(function: Any) -> dict[str, Any]:
+    """Give the parameters of a formula with their types."""
+    hints = typing.get_type_hints(function)
+    return {name: hints[name] for name in inspect.signature(function).parameters}
+
+
+def _extra_options(arguments: list[str]) -> dict[str, str]:
+    """Read ``--key value`` and ``--key=value``."""
+    options = {}
+    rest = list(arguments)
+    while rest:
+        key, equals, value = rest.pop(0).partition("=")
+        if not key.startswith("--") or (not equals and not rest):
+            raise ValueError(f"{key!r} is not an option with a value; write --option 3")
+        options[key[2:].replace("-", "_")] = value if equals else rest.pop(0)
+    return options
+
+
+def _whole_numbers(key: str, text: str, *, many: bool) -> Any:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (len(numbers) > 1 and not many):
+        form = "whole numbers, such as 10,5,10" if many else "a whole number"
+        raise ValueError(f"--{key} {text}: it takes {form}")
+    return numbers if many else numbers[0]
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="models|samplers")], as_json: AsJson = False
@@ -225,21 +366,21 @@ def list_(
     if what not in ("models", "samplers"):
         raise ValueError(f"cannot list {what!r}; write sltprob list models or list samplers")
     registry = models.registry if what == "models" else samplers.registry
-    rows = []
+    rows: list[tuple[str, str, dict[str, Any]]] = []
     for name in registry.names():
         cls = registry.type_of(name)
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         options = {field.name: field.default for field in dataclasses.fields(cls) if field.init}
-        rows.append({"name": name, "summary": summary, "options": options})
+        rows.append((name, summary, options))
     if as_json:
-        _print_json(rows)
+        _print_json([{"name": n, "summary": s, "options": o} for n, s, o in rows])
         return
     table = Table(title=what, title_justify="left")
     for heading in ("name", "options and defaults", "what it is"):
         table.add_column(heading, overflow="fold")
-    for row in rows:
-        lines = [f"{key}={_plain(value)}" for key, value in row["options"].items()]
-        table.add_row(row["name"], "\n".join(lines), row["summary"])
+    for name, summary, options in rows:
+        lines = [f"{key}={_plain(value)}" for key, value in options.items()]
+        table.add_row(name, "\n".join(lines), summary)
     Console().print(table)
 
 
@@ -272,9 +413,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
-    except typer.BadParameter.__mro__[1] as error:  # every error of usage of the parser
-        message = error.format_message()  # type: ignore[attr-defined]
-        _fail(f"{message} (see sltprob --help)")
+    except _USAGE_ERROR as error:
+        _fail(f"{error.format_message()} (see sltprob --help)")
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
@@ -309,14 +449,6 @@ def _betas(text: str) -> list[float]:
             )
         values.append(value)
     return list(dict.fromkeys(values))
-
-
-def _check_posteriors(model: Model, betas: list[float]) -> None:
-    """Refuse what no cell could do, before anything is written."""
-    from sltprob.posterior import temper
-
-    for beta in betas:
-        temper(model, beta=beta)
 
 
 def _new_folder(path: Path) -> Path:
@@ -359,16 +491,16 @@ def _progress() -> Iterator[Any]:
 
 
 def _measure_one(
-    model: Model, sampler: Any, beta: float, exact: Exact | None, options: dict[str, Any]
+    posterior: Any, sampler: Any, exact: Exact | None, options: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Verdict]:
     from sltprob.study.measure import measure
 
     with _progress() as bar:
-        result = measure(model, sampler, beta, exact=exact, progress=bar, **options)
+        result = measure(posterior, sampler, exact=exact, progress=bar, **options)
     verdict = diagnose(result)
     cell = summarise(result, verdict)
     Console(stderr=True).print(
-        f"{cell['sampler']} β={beta:g}: λ̂ = {_number(cell['lambda_hat'])} ± "
+        f"{cell['sampler']} β={cell['beta']:g}: λ̂ = {_number(cell['lambda_hat'])} ± "
         f"{_number(cell['mcse'], 2)}, {cell['verdict']}",
         style=_COLOURS[cell["verdict"]],
         highlight=False,
@@ -390,13 +522,21 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
+def _short(count: float) -> str:
+    """Write a large count in four characters: 1.2M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{suffix}"
+    return f"{count:.3g}"
+
+
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _print_table(cells: list[dict[str, Any]], title: str) -> None:
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("sampler", overflow="fold")
+    table.add_column("sampler", overflow="fold", min_width=9)
     for heading in ("λ̂ ± MCSE", "exact", "z", "ESS", "ESS/s", "gradients", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -409,8 +549,12 @@ def _print_table(cells: list[dict[str, Any]], title: str) -> None:
             _number(cell["exact"]),
             "–" if cell["z"] is None else f"{cell['z']:+.1f}",
             "–" if cell["ess"] is None else f"{cell['ess']:.0f}",
-            _number(per_second, 3),
-            f"{cell['gradients']:.3g}",
+            "–"
+            if per_second is None
+            else f"{per_second:.3g}"
+            if per_second < 100
+            else f"{per_second:.0f}",
+            _short(cell["gradients"]),
             f"{cell['seconds_warmup'] + seconds:.1f} s",
             f"[{_COLOURS[cell['verdict']]}]{cell['verdict']}[/]",
         )
@@ -419,7 +563,9 @@ def _print_table(cells: list[dict[str, Any]], title: str) -> None:
 
 def _print_verdict(verdict: Verdict) -> None:
     console = Console()
-    console.print(f"{verdict.status}: {verdict.reason}", style=_COLOURS[verdict.status], markup=False)
+    console.print(
+        f"{verdict.status}: {verdict.reason}", style=_COLOURS[verdict.status], markup=False
+    )
     for check in verdict.failed:
         console.print(f"  {check}", markup=False)
         console.print(f"    {check.advice}", markup=False)

@@ -82,9 +82,7 @@ def build(
     groups: dict[str, Any] = {"sample_stats": dict(sample_stats)}
     if posterior:
         # xarray forbids "/" in names; NumPyro's module sites have it.
-        groups["posterior"] = {
-            name.replace("/", "."): values for name, values in posterior.items()
-        }
+        groups["posterior"] = {name.replace("/", "."): values for name, values in posterior.items()}
     if warmup:
         groups["warmup_sample_stats"] = dict(warmup)
     # ArviZ warns of more chains than draws; here the axes are named and cannot be mixed up.

@@ -145,9 +145,7 @@ class TemperedPosterior:
                 return None
             transform = biject_to(site["fn"].support)
             value = transform(position[name])
-            log_jacobians.append(
-                jnp.sum(transform.log_abs_det_jacobian(position[name], value))
-            )
+            log_jacobians.append(jnp.sum(transform.log_abs_det_jacobian(position[name], value)))
             values[name] = value
             return value
 
@@ -252,7 +250,7 @@ class TemperedPosterior:
         -------
         dict of str to array
         """
-        if self.structure.model is not None:
+        if self.structure.model is not None and self.structure.model.n is None:
             fresh = self.structure.model.minibatch(rng_key, size)
             if fresh is not None:
                 # Without the barrier XLA draws x again for every weight that it meets: 4 times
@@ -362,7 +360,8 @@ def temper(
     center : mapping of str to array, optional
         Constrained values, by default the optimum of a `Model`.
     minimum_loss : float, optional
-        L* of the definition of lambda-hat, by default that of a `Model` on its population.
+        L* of the definition of lambda-hat, by default that of a `Model`: its least loss on the
+        population, and on a data set the loss at its true parameter.
 
     Returns
     -------
@@ -389,12 +388,15 @@ def temper(
             f"the model is a {type(model).__name__}; give a NumPyro program (a callable) or a "
             "Model, such as sltprob.models.get('tanh_zero')"
         )
-    if minimum_loss is None and built_in is not None and data is None:
-        minimum_loss = built_in.minimum_loss
+    at_truth = False
     if data is None:
         if built_in is None:
             raise TypeError("a program needs data: temper(program, {'x': x, 'y': y}, beta=...)")
-        data = built_in.population()
+        data = built_in.data()
+        if minimum_loss is None:
+            # On a data set the definition takes the loss at the true parameter.
+            at_truth = built_in.n is not None
+            minimum_loss = None if at_truth else built_in.minimum_loss
     if isinstance(data, Mapping):
         data = Data(data)
     if not isinstance(data, Data):
@@ -441,6 +443,9 @@ def temper(
     )
     if center is not None:
         posterior.unconstrain(posterior.center)
+    if at_truth and built_in is not None:
+        truth = posterior.loss(posterior.unconstrain(built_in.optimum()))
+        posterior = replace(posterior, minimum_loss=truth)
     return posterior
 
 
@@ -488,9 +493,7 @@ def _sites(
                     "draw minibatches, as in sgld[batch_size=32]",
                 )
         elif kind == "param":
-            raise _refuse(
-                name, "a param has no prior", "write numpyro.sample(name, prior) instead"
-            )
+            raise _refuse(name, "a param has no prior", "write numpyro.sample(name, prior) instead")
         elif kind == "control_flow":
             raise _refuse(
                 name,
@@ -513,16 +516,12 @@ def _sites(
                 "leave the handler out and pass Data(arguments, weights=...) and beta",
             )
         if site["infer"].get("enumerate") is not None:
-            raise _refuse(
-                name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily"
-            )
+            raise _refuse(name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily")
         if site["is_observed"]:
             likelihoods.append(site)
             continue
         if site["fn"].support.is_discrete:
-            raise _refuse(
-                name, "it is discrete", "sum it out by hand, as in MixtureSameFamily"
-            )
+            raise _refuse(name, "it is discrete", "sum it out by hand, as in MixtureSameFamily")
         latent.append(site)
     if not latent:
         raise ValueError("the program has no latent site; write numpyro.sample(name, prior)")
@@ -534,9 +533,7 @@ def _sites(
     return latent, observed, size
 
 
-def _batch_axes(
-    likelihoods: list[Any], data: Data
-) -> tuple[tuple[tuple[str, int], ...], int]:
+def _batch_axes(likelihoods: list[Any], data: Data) -> tuple[tuple[tuple[str, int], ...], int]:
     """Find the axis of each log likelihood that counts the data."""
     size = None if data.weights is None else len(data.weights)
     axes = []

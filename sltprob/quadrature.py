@@ -149,7 +149,9 @@ def gaussian_midpoint(spacing: float, num_nodes: int, max_slope: float = 1.0) ->
     """
     _check_num_nodes(num_nodes)
     if not (math.isfinite(spacing) and spacing > 0):
-        raise ValueError(f"spacing={spacing!r}, but it must be a finite number above 0; write spacing=0.2.")
+        raise ValueError(
+            f"spacing={spacing!r}, but it must be a finite number above 0; write spacing=0.2."
+        )
     return _Gauge(_check_max_slope(max_slope)).midpoint(spacing, num_nodes)
 
 
@@ -203,7 +205,9 @@ class _Gauge:
         self.norms = np.sqrt(np.diagonal(gram))
         self.reference = gram / np.outer(self.norms, self.norms)
 
-    def _gram(self, nodes: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _gram(
+        self, nodes: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         features = np.sqrt(weights) * np.tanh(self.slopes[:, None] * nodes)
         gram: NDArray[np.float64] = features @ features.T
         return gram
@@ -216,7 +220,12 @@ class _Gauge:
     def midpoint(self, spacing: float, num_nodes: int) -> Rule:
         """Build a midpoint rule with its error."""
         nodes, weights = _midpoints(spacing, num_nodes)
-        return Rule(nodes, weights, self.error(nodes, weights), f"midpoint[spacing={spacing:.12g},nodes={num_nodes}]")
+        return Rule(
+            nodes,
+            weights,
+            self.error(nodes, weights),
+            f"midpoint[spacing={spacing:.12g},nodes={num_nodes}]",
+        )
 
     def best_rule(self, num_nodes: int, tolerance: float) -> Rule:
         """Give the rule with the smallest error for a number of nodes, over a range of cut-offs."""
@@ -254,7 +263,9 @@ def _check_max_slope(max_slope: float) -> float:
 
 def _check_num_nodes(num_nodes: int) -> None:
     if not 1 <= num_nodes <= MAX_NODES:
-        raise ValueError(f"num_nodes={num_nodes!r}, but it must be from 1 to {MAX_NODES}; write num_nodes=40.")
+        raise ValueError(
+            f"num_nodes={num_nodes!r}, but it must be from 1 to {MAX_NODES}; write num_nodes=40."
+        )
 
 
 def _too_many_nodes(max_slope: float, tolerance: float) -> str:

@@ -430,9 +430,7 @@ def _running(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[floa
     return beta * (float(np.mean(losses)) - minimum_loss), beta * float(mcse)
 
 
-def _loss_rounding(
-    posterior: TemperedPosterior, sampler: Sampler, states: Any, key: Any
-) -> float:
+def _loss_rounding(posterior: TemperedPosterior, sampler: Sampler, states: Any, key: Any) -> float:
     """Measure the absolute rounding error of the loss at the last draws.
 
     Changing every coordinate by one unit in the last place changes the loss by as much as

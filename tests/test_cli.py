@@ -14,10 +14,27 @@ import pytest
 import sltprob
 from sltprob.cli import main
 
-CELL = (
-    "model sampler beta seed lambda_hat mcse exact exact_mcse z ess rhat draws chains gradients "
-    "seconds_warmup seconds_sampling seconds_compile verdict failed_checks"
-).split()
+CELL = [
+    "model",
+    "sampler",
+    "beta",
+    "seed",
+    "lambda_hat",
+    "mcse",
+    "exact",
+    "exact_mcse",
+    "z",
+    "ess",
+    "rhat",
+    "draws",
+    "chains",
+    "gradients",
+    "seconds_warmup",
+    "seconds_sampling",
+    "seconds_compile",
+    "verdict",
+    "failed_checks",
+]
 SMALL = ["--draws", "200", "--warmup", "100"]
 
 
@@ -111,9 +128,11 @@ def test_strict_makes_an_untrusted_run_fail():
 )
 def test_bad_input_is_one_line_and_code_2(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with jax.enable_x64(True), pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    jax.config.update("jax_enable_x64", True)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+    finally:
+        jax.config.update("jax_enable_x64", True)
     assert stopped.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from sltprob.data import Data
 from sltprob.exact import Exact
 
@@ -41,7 +43,17 @@ class Model(abc.ABC):
 
     A subclass is a frozen dataclass: its fields are its options, and two models with the same
     options are equal, so that they share one compilation.
+
+    Parameters
+    ----------
+    n : int or None
+        Draw a data set of this size from the truth; None for the whole population.
+    seed : int
+        Of the data set.
     """
+
+    n: int | None = None
+    seed: int = 0
 
     @abc.abstractmethod
     def program(self, **arguments: Any) -> None:
@@ -82,8 +94,44 @@ class Model(abc.ABC):
 
     @property
     def minimum_loss(self) -> float:
-        """The least loss L*, exactly (float, in units of the loss)."""
+        """The least loss L* on the population, exactly (float, in units of the loss)."""
         return 0.0
+
+    def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any] | None:
+        """Draw a data set from the truth.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+        n : int
+
+        Returns
+        -------
+        dict of str to array, or None
+            Arguments of the program with n rows; None where the model has no data.
+        """
+        return None
+
+    def data(self) -> Data:
+        """Give what the loss is averaged over: the population, or the data set that `n` asks for.
+
+        Returns
+        -------
+        Data
+
+        Raises
+        ------
+        ValueError
+            If `n` is less than 1, or the model has no data to draw.
+        """
+        if self.n is None:
+            return self.population()
+        if self.n < 1:
+            raise ValueError(f"n={self.n}: it must be >= 1, or none for the whole population")
+        drawn = self.draw_data(np.random.default_rng(self.seed), self.n)
+        if drawn is None:
+            raise ValueError(f"n={self.n}: this model has no data to draw; leave n out")
+        return Data(drawn)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any] | None:
         """Draw fresh data from the population, if it can be drawn from.

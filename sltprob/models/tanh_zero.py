@@ -109,6 +109,20 @@ class TanhZero(Model):
         """
         return {"x": jax.random.normal(rng_key, (size,)), "y": jnp.zeros(size)}
 
+    def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
+        """Draw x ~ N(0,1) and y ~ N(0, 1/2), the noise that the squared error stands for.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+        n : int
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return {"x": generator.normal(size=n), "y": generator.normal(0, math.sqrt(0.5), n)}
+
     def optimum(self) -> dict[str, Any]:
         """Give the point a = 0 with embeddings spread over their prior.
 
@@ -135,7 +149,7 @@ class TanhZero(Model):
             "Aoyagi 2009, Vandermonde matrix type singularities with zero truth",
         )
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute lambda-hat and F from the density of w with the readout integrated out.
 
         Parameters
@@ -146,13 +160,16 @@ class TanhZero(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set, for which no independent route is known.
 
         Raises
         ------
         ValueError
             If beta is not positive, or too large for float64.
         """
+        if self.n is not None:
+            return None
         prior = self._prior
         rule = _rule(prior.largest(self.width))
         roots = np.sqrt(rule.weights)

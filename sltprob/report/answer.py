@@ -49,9 +49,12 @@ class Answer:
 
     @property
     def exact_text(self) -> str:
-        """The exact value with its error, for people."""
+        """The exact value, for people; with its error where four digits would show it."""
         known = next((run.cell for run in self.runs if run.cell["exact"] is not None), None)
-        return measured(known["exact"], known["exact_mcse"]).text() if known else "not known"
+        if known is None:
+            return "not known"
+        value, error = known["exact"], known["exact_mcse"] or 0.0
+        return measured(value, error if error > 1e-3 * abs(value) else None).text()
 
     @property
     def agreement(self) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Any
 
 import numpy as np
 
+from sltprob.report.acceptance import acceptance
 from sltprob.report.figures import Figure
 from sltprob.report.identities import energy, virial
 from sltprob.report.judged import Judged
 from sltprob.report.mixing import autocorrelation, effective_sample_size, ranks
 from sltprob.report.numbers import number
 from sltprob.report.sources import references
-from sltprob.report.traces import acceptance, loss_trace
+from sltprob.report.traces import loss_trace
 
 __all__ = ["Sources", "figures_of", "reproduce", "settings", "versions"]
 
@@ -186,5 +188,5 @@ def _show(value: Any) -> str:
         return f"{array.size} values from {low} to {high}"
     plain = array.tolist() if array.ndim else array.item()
     if isinstance(plain, float):
-        return _literal(plain)
+        return "not known" if math.isnan(plain) else _literal(plain)
     return _cut(str(plain))

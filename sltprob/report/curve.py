@@ -14,6 +14,8 @@ from sltprob.report.numbers import inverse_temperature, measured, number
 
 __all__ = ["by_model", "curve_figure"]
 
+#: Heights of the frame to which values are drawn, for those who zoom out.
+_FARTHEST = 1e4
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon")
 
 
@@ -38,21 +40,24 @@ def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> 
         return unavailable(key, heading, "No run has a value of λ̂.", wide=True)
     samplers = sorted({run.cell["sampler"] for run in shown})
     shift = _shift([run.cell["beta"] for run in shown], len(samplers))
+    low, high = _limits(shown, [point.lambda_hat for point in line])
+    # A browser cannot draw what is much farther off; the arrow at the edge tells it.
+    reach = _FARTHEST * (high - low)
     data: list[dict[str, Any]] = []
     if line:
         data.append(_exact_line(line))
     for index, sampler in enumerate(samplers):
         own = [run for run in shown if run.cell["sampler"] == sampler]
         offset = shift * (index - (len(samplers) - 1) / 2)
-        data += _sampler_traces(sampler, own, index, offset)
+        data += _sampler_traces(sampler, own, index, offset, reach)
     if any(not run.believable for run in shown):
         data.append(_legend_entry("hollow: do not believe", "@muted", "circle-open", "hollow"))
-    low, high = _limits(shown, [point.lambda_hat for point in line])
     outside = [run for run in shown if not low <= run.cell["lambda_hat"] <= high]
     moved = " Samplers are moved sideways a little, so that they do not hide each other."
     left_out = " Values outside the frame have an arrow at its edge." if outside else ""
     alternative = "; ".join(f"{run.name} at β = {run.beta}: {run.value}" for run in shown[:20])
-    decades = _decades([*(run.cell["beta"] for run in shown), *(point.beta for point in line)])
+    betas = sorted({*(run.cell["beta"] for run in shown), *(point.beta for point in line)})
+    frame = _x_range(betas)
     return Figure(
         key,
         heading,
@@ -67,12 +72,11 @@ def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> 
                 "xaxis": axis(
                     "inverse temperature β (dimensionless)",
                     type="log",
-                    **({"dtick": math.ceil(decades / 9)} if decades >= 1.5 else {}),
-                    exponentformat="power",
-                    range=_x_range(shown, line),
+                    range=frame,
+                    **_ticks(betas),
                 ),
                 "yaxis": axis("λ̂(β) (dimensionless)", range=[low, high]),
-                "annotations": [_arrow(run, high) for run in outside],
+                "annotations": _arrows(outside, high, frame),
             },
         },
         wide=True,
@@ -131,18 +135,20 @@ def _shift(betas: Sequence[float], samplers: int) -> float:
 
 
 def _sampler_traces(
-    sampler: str, runs: Sequence[Judged], index: int, offset: float
+    sampler: str, runs: Sequence[Judged], index: int, offset: float, reach: float
 ) -> list[dict[str, Any]]:
     color = SERIES[index % len(SERIES)]
     symbol = _SYMBOLS[index % len(_SYMBOLS)]
     group = f"sampler{index}"
+    values = [run.cell["lambda_hat"] for run in runs]
+    errors = [min(run.cell["mcse"] or 0.0, reach) for run in runs]
     points = {
         "type": "scatter",
         "mode": "markers",
         "x": [float(f"{run.cell['beta'] * 10**offset:.5g}") for run in runs],
-        "y": [float(f"{run.cell['lambda_hat']:.6g}") for run in runs],
+        "y": [float(f"{value:.6g}") if abs(value) < reach else None for value in values],
         "error_y": {
-            "array": [float(f"{run.cell['mcse'] or 0:.3g}") for run in runs],
+            "array": [float(f"{error:.3g}") for error in errors],
             "color": color,
             "thickness": 1.6,
             "width": 5,
@@ -171,7 +177,12 @@ def _legend_entry(name: str, color: str, symbol: str, group: str) -> dict[str, A
         "y": [None],
         "name": escape(name),
         "legendgroup": group,
-        "marker": {"symbol": symbol, "color": color, "size": 11, "line": {"width": 2}},
+        "marker": {
+            "symbol": symbol,
+            "color": color,
+            "size": 11,
+            "line": {"width": 2, "color": color},
+        },
     }
 
 
@@ -208,31 +219,54 @@ def _ends(run: Judged) -> list[float]:
     return [value - error, value + error]
 
 
-def _decades(betas: Sequence[float]) -> float:
-    return math.log10(max(betas) / min(betas)) if betas else 0.0
+def _ticks(betas: Sequence[float]) -> dict[str, Any]:
+    """Mark whole decades, or within one and a half the values themselves."""
+    decades = math.log10(betas[-1] / betas[0])
+    if decades >= 1.5 or len(betas) > 8:
+        return {"dtick": max(1, math.ceil(decades / 9)), "exponentformat": "power"}
+    return {"tickvals": list(betas), "ticktext": [inverse_temperature(beta) for beta in betas]}
 
 
-def _x_range(runs: Sequence[Judged], exact: Sequence[Exact]) -> list[float]:
-    logs = [math.log10(beta) for beta in (*(r.cell["beta"] for r in runs), *(e.beta for e in exact))]
-    margin = 0.06 * (max(logs) - min(logs)) or 0.5
-    return [min(logs) - margin, max(logs) + margin]
+def _x_range(betas: Sequence[float]) -> list[float]:
+    low, high = math.log10(betas[0]), math.log10(betas[-1])
+    margin = 0.06 * (high - low) or 0.5
+    return [low - margin, high + margin]
 
 
-def _arrow(run: Judged, high: float) -> dict[str, Any]:
-    above = run.cell["lambda_hat"] > high
-    text = f"{escape(run.name)} {number(run.cell['lambda_hat'])} {'↑' if above else '↓'}"
-    return {
-        "x": math.log10(run.cell["beta"]),
-        "y": 1 if above else 0,
-        "yref": "paper",
-        "yanchor": "top" if above else "bottom",
-        "text": text,
-        "showarrow": False,
-        "font": {"size": 12},
-        "bgcolor": "@surface",
-        "bordercolor": "@line",
-        "borderpad": 3,
-    }
+def _arrows(outside: Sequence[Judged], high: float, frame: Sequence[float]) -> list[dict[str, Any]]:
+    """Name the runs beyond the frame at its edge, those of one beta together."""
+
+    def place(run: Judged) -> tuple[float, bool]:
+        return run.cell["beta"], run.cell["lambda_hat"] > high
+
+    found = []
+    for (beta, above), group in groupby(sorted(outside, key=place), key=place):
+        runs = list(group)
+        names = [f"{run.name[:22]}…" if len(run.name) > 24 else run.name for run in runs]
+        lines = [
+            f"{escape(name)} {number(run.cell['lambda_hat'])} {'↑' if above else '↓'}"
+            for name, run in zip(names[:3], runs[:3], strict=True)
+        ]
+        if len(runs) > 3:
+            lines.append(f"and {len(runs) - 3} more")
+        part = (math.log10(beta) - frame[0]) / (frame[1] - frame[0])
+        found.append(
+            {
+                "x": math.log10(beta),
+                "y": 1 if above else 0,
+                "yref": "paper",
+                "xanchor": "left" if part < 0.2 else "right" if part > 0.8 else "center",
+                "yanchor": "top" if above else "bottom",
+                "text": "<br>".join(lines),
+                "align": "left",
+                "showarrow": False,
+                "font": {"size": 12},
+                "bgcolor": "@surface",
+                "bordercolor": "@line",
+                "borderpad": 3,
+            }
+        )
+    return found
 
 
 def by_model(judged: Sequence[Judged]) -> dict[str, list[Judged]]:

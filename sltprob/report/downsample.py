@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,14 @@ def extremes(values: np.ndarray, buckets: int) -> np.ndarray:
     size = len(values)
     if size <= 2 * buckets:
         return np.arange(size)
-    low = np.where(np.isfinite(values), values, math.inf)
-    high = np.where(np.isfinite(values), values, -math.inf)
-    edges = np.linspace(0, size, buckets + 1).astype(int)
-    chosen = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
-        pair = {start + int(np.argmin(low[start:stop])), start + int(np.argmax(high[start:stop]))}
-        chosen += sorted(pair)
-    return np.array(chosen)
+    width = -(-size // buckets)
+    rows = -(-size // width)
+    padded = np.full((rows, width), math.nan)
+    padded.flat[:size] = values
+    finite = np.isfinite(padded)
+    low = np.argmin(np.where(finite, padded, math.inf), axis=1)
+    high = np.argmax(np.where(finite, padded, -math.inf), axis=1)
+    return np.unique(np.concatenate([low, high]) + np.tile(np.arange(rows) * width, 2))
 
 
 def bucket_means(values: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +68,7 @@ def bucket_means(values: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarr
     if buckets < 1:
         raise ValueError(f"buckets={buckets}: it must be at least 1, such as 50")
     edges = np.linspace(0, len(values), min(buckets, len(values)) + 1).astype(int)
-    pairs = list(zip(edges[:-1], edges[1:], strict=True))
+    pairs = list(pairwise(edges))
     positions = np.array([(start + stop - 1) / 2 for start, stop in pairs])
     return positions, np.array([np.mean(values[start:stop]) for start, stop in pairs])
 

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DASHES", "SERIES", "Figure", "axis", "band", "escape", "line", "rule", "unavailable"]
+__all__ = [
+    "DASHES",
+    "SERIES",
+    "Figure",
+    "axis",
+    "band",
+    "escape",
+    "line",
+    "rule",
+    "shade",
+    "unavailable",
+]
 
 #: Okabe and Ito's colours, told apart by all readers; the page says what they are in each theme.
 SERIES = tuple(f"@series{index}" for index in range(6))
@@ -187,4 +198,30 @@ def band(x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> dic
         "line": {"width": 0},
         "hoverinfo": "skip",
         "showlegend": False,
+    }
+
+
+def shade(start: float, stop: float) -> dict[str, Any]:
+    """Describe a shaded stretch of the horizontal axis, over the whole height.
+
+    Parameters
+    ----------
+    start, stop : float
+
+    Returns
+    -------
+    dict
+        A shape of Plotly's.
+    """
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": start,
+        "x1": stop,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": "@shade",
+        "line": {"width": 0},
+        "layer": "below",
     }

@@ -9,7 +9,7 @@ from arviz_stats.base import array_stats
 
 from sltprob.diagnostics.checks import _virials as virial_traces
 from sltprob.report.downsample import shortened
-from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule, unavailable
+from sltprob.report.figures import DASHES, SERIES, Figure, axis, escape, line, rule, unavailable
 from sltprob.report.judged import Judged, quiet
 from sltprob.report.numbers import count, number
 
@@ -53,13 +53,14 @@ def virial(judged: Judged) -> Figure:
             running = np.cumsum(ratios[site].mean(axis=0))[steps - 1] / steps
             error = _error(ratios[site])
         ends.append(f"{site} {number(float(running[-1]))}")
+        color = SERIES[index % len(SERIES)]
         extent += [value for value in running[len(running) // 8 :] if math.isfinite(value)]
         data.append(
             line(
                 (steps * chains).tolist(),
                 shortened(running),
                 name=f"{site} (d = {dimensions[site]})",
-                color=SERIES[index % len(SERIES)],
+                color=color,
                 dash=DASHES[index % len(DASHES)],
                 width=2,
             )
@@ -70,29 +71,32 @@ def virial(judged: Judged) -> Figure:
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [int(draws * chains)],
+                    # Side by side, so that the bars do not hide each other.
+                    "x": [round(draws * chains * (1 + 0.015 * (index + 1)))],
                     "y": shortened([running[-1]]),
-                    "error_y": {"array": [float(f"{error:.3g}")], "color": "@ink"},
-                    "marker": {"color": SERIES[index % len(SERIES)], "size": 7},
-                    "name": f"{site}: mean ± standard error".replace("<", "&lt;"),
+                    "error_y": {"array": [float(f"{error:.3g}")], "color": color},
+                    "marker": {"color": color, "size": 7},
+                    "name": escape(f"{site}: mean ± standard error"),
                     "showlegend": False,
                     "cliponaxis": False,
                 }
             )
     margin = 0.08 * (max(extent) - min(extent)) or 0.1
     others = len(ratios) - len(shown)
-    left_out = f" Shown are the {len(shown)} sites farthest off, of {len(ratios)}." if others else ""
+    left_out = (
+        f" Shown are the {len(shown)} sites farthest off, of {len(ratios)}." if others else ""
+    )
     return Figure(
         "virial",
         heading,
         "Running mean of θ·∇U (about the centre of least variance), divided by the dimension. It "
-        "must tend to 1: above, the steps are too large; below, flat directions have not spread."
-        + left_out,
+        "must tend to 1: above, the steps are too large; below, flat directions have not spread. "
+        "The bars at the end are ± one standard error." + left_out,
         f"running mean of the virial over the dimension, at the end {', '.join(ends)}; 1 is right",
         {
             "data": data,
             "layout": {
-                "xaxis": axis("draws, all chains", rangemode="tozero"),
+                "xaxis": axis("draws, all chains", range=[0, draws * chains * 1.12]),
                 "yaxis": axis(
                     "virial / dimension", range=[min(extent) - margin, max(extent) + margin]
                 ),
@@ -162,8 +166,8 @@ def energy(judged: Judged) -> Figure:
     return Figure(
         "energy",
         heading,
-        "The change should be about as wide as the energy itself. Fraction of missing "
-        f"information, worst chain: {number(float(fraction.min()))}.",
+        "The change should be about as wide as the energy itself. Bayesian fraction of "
+        f"missing information, worst chain: {number(float(fraction.min()))}.",
         f"densities of the energy and of its changes over {count(values.size)} draws, "
         f"{chains} chains",
         {

@@ -70,16 +70,20 @@ class Judged:
 
     @property
     def believable(self) -> bool:
-        """Whether the checks trust the run and the exact value, if known, does not object."""
+        """Whether the checks trust the run, and the exact value, if known, does not object."""
         has_value = self.cell["lambda_hat"] is not None
         return self.verdict.trusted and has_value and not self.contradicted
 
     @property
     def status(self) -> str:
-        """The verdict in one word, ``"contradicted"`` if the exact value refutes its trust."""
-        if self.verdict.trusted and self.contradicted:
-            return "contradicted"
-        return self.verdict.status
+        """The verdict in one word.
+
+        ``"contradicted"`` for a trusted run that the exact value refutes, ``"incomplete"`` for
+        one that has no λ̂.
+        """
+        if not self.verdict.trusted or self.believable:
+            return self.verdict.status
+        return "contradicted" if self.contradicted else "incomplete"
 
     @property
     def value(self) -> str:
@@ -104,9 +108,26 @@ class Judged:
             if self.cell["lambda_hat"] is None:
                 return f"all {checks} checks passed, but L* is unknown, so there is no λ̂"
             return f"all {checks} checks passed"
-        failed = self.verdict.failed
-        rest = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
-        return explain(failed[0]) + rest
+        return explain(self.verdict.failed[0])
+
+    def warmup(self, name: str) -> np.ndarray | None:
+        """Give a variable of the warm-up.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        array, shape (chain, draw), or None
+            None if the run did not record it.
+        """
+        if "warmup_sample_stats" not in self.draws.children:
+            return None
+        group = self.draws["warmup_sample_stats"]
+        if name not in group or group[name].ndim != 2 or not group[name].size:
+            return None
+        return np.asarray(group[name].values, dtype=float)
 
     @property
     def distance(self) -> str:
@@ -117,10 +138,10 @@ class Judged:
         return f"{abs(z):.1f} standard errors {'above' if z > 0 else 'below'} the exact value"
 
     @property
-    def advice(self) -> str:
-        """What to do about it, of the first check that failed; empty if none did."""
-        failed = self.verdict.failed
-        return failed[0].advice if failed else ""
+    def further(self) -> str:
+        """How many other checks failed, in words; empty if none did."""
+        others = len(self.verdict.failed) - 1
+        return f"{others} other check{'s' * (others > 1)} failed" if others > 0 else ""
 
 
 def explain(check: Check) -> str:

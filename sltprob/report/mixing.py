@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -25,7 +26,7 @@ def _unusable(loss: np.ndarray, chains_needed: int = 1) -> str:
     if chains < chains_needed:
         return f"Comparing chains needs at least {chains_needed} of them; the run has {chains}."
     if draws < 4:
-        return f"Too short: {draws} draws for each chain, at least 4 are needed."
+        return f"Each chain has too few draws: {draws}, at least 4 are needed."
     if not np.all(np.isfinite(loss)):
         return "Some draws are not finite."
     if not np.all(np.ptp(loss, axis=1) > 0):
@@ -57,11 +58,16 @@ def ranks(judged: Judged) -> Figure:
         return unavailable("ranks", heading, reason)
     chains = len(loss)
     with quiet():
-        relative = np.asarray(array_stats.compute_ranks(loss, relative=True))
-        effective = float(array_stats.ess(loss, chain_axis=0, draw_axis=1, method="bulk"))
+        # Ranks among the losses of all chains: along one axis they would be those of each chain.
+        relative = np.asarray(array_stats.compute_ranks(loss.ravel(), relative=True))
+        relative = relative.reshape(loss.shape)
+        # Of each chain by itself: chains that disagree must not widen the band.
+        effective = float(
+            np.mean([array_stats.ess(chain[None], chain_axis=0, draw_axis=1) for chain in loss])
+        )
     grid = np.linspace(0, 1, 61)
     # A chain is a part of what it is compared with, hence the factor.
-    width = _KOLMOGOROV * math.sqrt((1 - 1 / chains) / max(effective / chains, 1.0))
+    width = _KOLMOGOROV * math.sqrt((1 - 1 / chains) / max(effective, 1.0))
     data = [band([0, 1], [-width, -width], [width, width])]
     farthest = 0.0
     for chain, values in enumerate(relative):
@@ -81,8 +87,8 @@ def ranks(judged: Judged) -> Figure:
         "ranks",
         heading,
         "How the ranks of each chain's losses among all losses differ from uniform. Lines should "
-        f"stay in the band (95 %, for {count(effective)} effective draws); a line above it is a "
-        "chain with too small losses.",
+        f"stay in the band (95 %, for {count(effective)} effective draws in each chain); a line "
+        "above it is a chain whose losses are too small.",
         f"difference of the rank distribution from uniform, {chains} chains, largest "
         f"{number(farthest)}, band ± {number(width)}",
         {
@@ -120,8 +126,11 @@ def effective_sample_size(judged: Judged) -> Figure:
     sizes = sorted({max(4, round(draws * step / 12)) for step in range(1, 13)})
     total = [size * chains for size in sizes]
     data = []
-    last = {}
-    methods = (("bulk", "bulk", {}, "circle"), ("tail", "tails", {"prob": (0.05, 0.95)}, "square"))
+    last, finite = {}, []
+    methods: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+        ("bulk", "bulk", {}, "circle"),
+        ("tail", "tails", {"prob": (0.05, 0.95)}, "square"),
+    )
     for index, (method, name, options, symbol) in enumerate(methods):
         values = []
         for size in sizes:
@@ -136,6 +145,7 @@ def effective_sample_size(judged: Judged) -> Figure:
                     else math.nan
                 )
         last[method] = values[-1]
+        finite += [value for value in values if math.isfinite(value)]
         data.append(
             line(
                 total,
@@ -158,7 +168,7 @@ def effective_sample_size(judged: Judged) -> Figure:
             "data": data,
             "layout": {
                 "xaxis": axis("draws, all chains", rangemode="tozero"),
-                "yaxis": axis("effective draws", rangemode="tozero"),
+                "yaxis": axis("effective draws", range=[0, 1.15 * max([400.0, *finite])]),
                 "shapes": [rule(400, "least 400")],
             },
         },

@@ -197,5 +197,7 @@ def signed(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return _MISSING
-    text = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.1e}"
+    if abs(value) >= 1000:
+        return ("+" if value > 0 else "") + number(value, 2)
+    text = f"{value:+.1f}"
     return _minus(text if float(text) else text.lstrip("+-"))

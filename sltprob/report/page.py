@@ -27,7 +27,7 @@ __all__ = ["write_report"]
 type Curves = Sequence[Exact] | Mapping[str, Sequence[Exact]]
 
 #: Points of all traces together, so that a report of many runs stays small enough to mail.
-_POINTS = 120_000
+_POINTS = 100_000
 _POINTS_OF_RUN = 4_000
 
 

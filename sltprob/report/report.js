@@ -57,7 +57,11 @@
       },
       legend: {
         orientation: "h", x: 0, y: 1, xanchor: "left", yanchor: "bottom",
-        bgcolor: "rgba(0,0,0,0)", itemsizing: "constant",
+        bgcolor: "rgba(0,0,0,0)", itemwidth: 36,
+      },
+      modebar: {
+        bgcolor: "rgba(0,0,0,0)", color: named("@muted"), activecolor: named("@ink"),
+        orientation: "h",
       },
       hovermode: "x",
       dragmode: narrow.matches ? false : "zoom",
@@ -72,7 +76,7 @@
     }
     const result = { ...base, ...layout };
     if (narrow.matches && result.margin.r > 60) result.margin.r = 76;
-    if (printing) result.width = 660;
+    if (printing) Object.assign(result, { width: 660, height: Math.min(result.height, 330) });
     if (element.dataset.full) {
       result.yaxis = { ...result.yaxis, range: undefined, autorange: true };
       result.annotations = [];
@@ -80,16 +84,19 @@
     return [named(spec.data), result];
   };
 
-  const config = {
+  const config = () => ({
     responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
-  };
+    displayModeBar: narrow.matches ? false : "hover",
+    // Plotly would offer to send the data to a server.
+    showSendToCloud: false, plotlyServerURL: "",
+    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "zoom2d", "pan2d"],
+  });
 
   const draw = (element) => {
     const [data, layout] = themed(specs.get(element), element);
     const first = !drawn.has(element);
     drawn.add(element);
-    window.Plotly.react(element, data, layout, config);
+    window.Plotly.react(element, data, layout, config());
     if (first) {
       element.on("plotly_click", (event) => {
         const target = event.points[0] && event.points[0].customdata;

@@ -47,9 +47,10 @@ def references(kind: str, specification: str, attributes: Any) -> list[str]:
     if not path.is_file():
         return []
     module = ast.parse(path.read_text(encoding="utf-8"))
-    found: list[str] = []
-    for node in [module, *(item for item in module.body if isinstance(item, ast.ClassDef))]:
-        found += _references_of(ast.get_docstring(node) or "")
+    found = _references_of(ast.get_docstring(module) or "")
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            found += _references_of(ast.get_docstring(node) or "")
     return list(dict.fromkeys(found))
 
 

@@ -1,4 +1,4 @@
-"""Figures over time: the loss of each chain, and its acceptance."""
+"""The loss of each chain over time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from sltprob.report.downsample import bucket_means, extremes, shortened
-from sltprob.report.figures import DASHES, SERIES, Figure, axis, escape, line, rule, unavailable
+from sltprob.report.downsample import extremes, shortened
+from sltprob.report.figures import SERIES, Figure, axis, line, shade, unavailable
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import count, number
 
-__all__ = ["acceptance", "loss_trace"]
+__all__ = ["loss_trace"]
 
 #: Chains up to this many get a strip of their own, more of them one strip together.
 _MAX_STRIPS = 8
-_GAP = 0.02
+_GAP = 0.03
 
 
 def loss_trace(judged: Judged, points: int) -> Figure:
@@ -37,7 +37,7 @@ def loss_trace(judged: Judged, points: int) -> Figure:
     heading = f"Loss trace: {quantity} of each chain"
     if not loss.size:
         return unavailable("loss", heading, "The run has no draws.", wide=True)
-    warmup = _warmup(judged, "loss")
+    warmup = judged.warmup("loss")
     if warmup is not None:
         shift = judged.run.number("minimum_loss") if judged.run.knows_minimum else 0.0
         warmup = judged.run.number("beta") * (warmup - shift)
@@ -47,8 +47,8 @@ def loss_trace(judged: Judged, points: int) -> Figure:
     data: list[dict[str, Any]] = []
     for chain in range(chains):
         yaxis = _axis_name("y", chain if strips > 1 else 0)
-        color = SERIES[chain % len(SERIES)] if strips > 1 or chains == 1 else "@series0"
-        options = {"yaxis": yaxis, "showlegend": False}
+        color = SERIES[chain % len(SERIES)] if strips == chains else "@series0"
+        options: dict[str, Any] = {"yaxis": yaxis, "showlegend": False}
         if warmup is not None and chain < len(warmup):
             chosen = extremes(warmup[chain], max(10, buckets // 4))
             times = (chosen - warmup.shape[1]).tolist()
@@ -57,7 +57,7 @@ def loss_trace(judged: Judged, points: int) -> Figure:
             data.append(line(times, values, name=name, color="@muted", width=1, **options))
         chosen = extremes(loss[chain], buckets)
         values = shortened(loss[chain][chosen])
-        opacity = 1.0 if strips > 1 else max(0.15, 2 / chains)
+        opacity = 1.0 if strips == chains else max(0.25, 3 / chains)
         data.append(
             line(
                 chosen.tolist(),
@@ -66,6 +66,7 @@ def loss_trace(judged: Judged, points: int) -> Figure:
                 color=color,
                 width=1,
                 opacity=opacity,
+                mode="lines" if draws > 10 else "lines+markers",
                 **options,
             )
         )
@@ -92,16 +93,6 @@ def loss_trace(judged: Judged, points: int) -> Figure:
         {"data": data, "layout": layout},
         wide=True,
     )
-
-
-def _warmup(judged: Judged, name: str) -> np.ndarray | None:
-    """Give a variable of the warm-up, shape (chain, draw), or None."""
-    if "warmup_sample_stats" not in judged.draws.children:
-        return None
-    group = judged.draws["warmup_sample_stats"]
-    if name not in group or group[name].ndim != 2 or not group[name].size:
-        return None
-    return np.asarray(group[name].values, dtype=float)
 
 
 def _range(loss: np.ndarray, exact: float | None) -> tuple[float, float]:
@@ -152,20 +143,7 @@ def _strips(
         ],
     }
     if warmup:
-        layout["shapes"].append(
-            {
-                "type": "rect",
-                "xref": "x",
-                "yref": "paper",
-                "x0": -warmup,
-                "x1": 0,
-                "y0": 0,
-                "y1": 1,
-                "fillcolor": "@shade",
-                "line": {"width": 0},
-                "layer": "below",
-            }
-        )
+        layout["shapes"].append(shade(-warmup, 0))
     for strip in range(strips):
         top = 1 - strip * (height + _GAP)
         layout[f"yaxis{strip + 1 if strip else ''}"] = {
@@ -176,7 +154,7 @@ def _strips(
             **({"matches": "y"} if strip else {}),
         }
         mean = number(float(loss[strip].mean()), 3)
-        text = f"chain {strip}<br>mean {mean}" if strips > 1 else f"{chains} chain(s)"
+        text = f"chain {strip}<br>mean {mean}" if strips == chains else f"{chains} chains"
         layout["annotations"].append(
             {
                 "text": text,
@@ -225,78 +203,3 @@ def _not_finite(times: np.ndarray, height: float, options: dict[str, Any]) -> di
         "cliponaxis": False,
         **options,
     }
-
-
-def acceptance(judged: Judged, points: int) -> Figure:
-    """Draw the acceptance of every chain, averaged over stretches.
-
-    Parameters
-    ----------
-    judged : Judged
-    points : int
-        How many to draw at most, over all chains.
-
-    Returns
-    -------
-    Figure
-    """
-    heading = "Acceptance over time"
-    rates = judged.run.stats.get("acceptance_rate")
-    if rates is None or rates.ndim != 2 or not rates.size:
-        return unavailable("acceptance", heading, "The run did not record acceptance.")
-    warmup = _warmup(judged, "acceptance_rate")
-    chains = len(rates)
-    buckets = max(5, min(50, points // (2 * chains)))
-    data, shapes = [], []
-    for chain in range(chains):
-        times, means = bucket_means(rates[chain], buckets)
-        if warmup is not None and chain < len(warmup):
-            early, levels = bucket_means(warmup[chain], max(5, buckets // 2))
-            times = np.concatenate([early - warmup.shape[1], times])
-            means = np.concatenate([levels, means])
-        data.append(
-            line(
-                shortened(times),
-                shortened(means),
-                name=f"chain {chain}",
-                color=SERIES[chain % len(SERIES)],
-                dash=DASHES[chain % len(DASHES)],
-                showlegend=chains <= _MAX_STRIPS,
-            )
-        )
-    if warmup is not None:
-        shapes.append(
-            {
-                "type": "rect",
-                "x0": -warmup.shape[1],
-                "x1": 0,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "fillcolor": "@shade",
-                "line": {"width": 0},
-                "layer": "below",
-            }
-        )
-    limit = next((c.limit for c in judged.verdict.checks if c.name == "acceptance"), None)
-    if limit is not None:
-        shapes.append(rule(limit, f"least {limit:g}"))
-    adjusted = not judged.run.number("unadjusted")
-    width = max(1, round(rates.shape[1] / buckets))
-    return Figure(
-        "acceptance",
-        heading,
-        f"Means over {width} draws. "
-        + ("" if adjusted else "What the steps would have had with a Metropolis test. ")
-        + "A chain that falls is getting stuck.",
-        f"acceptance rate of {chains} chains against the draw, mean "
-        f"{escape(number(float(rates.mean())))}",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draw (before 0: warm-up)" if warmup is not None else "draw"),
-                "yaxis": axis("acceptance rate", range=[0, 1.05]),
-                "shapes": shapes,
-            },
-        },
-    )

@@ -39,9 +39,7 @@ class LocalSampler(Sampler):
 
     def __post_init__(self) -> None:
         check_step_options(self.step_size, self.steps_per_draw)
-        check_target_acceptance_rate(
-            self.target_acceptance_rate, type(self).target_acceptance_rate
-        )
+        check_target_acceptance_rate(self.target_acceptance_rate, type(self).target_acceptance_rate)
 
     @abc.abstractmethod
     def _init(self, posterior: TemperedPosterior, position: Any) -> Any:

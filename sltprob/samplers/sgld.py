@@ -116,7 +116,9 @@ class SGLD(Sampler):
         positions, second = run(keys[3], positions, step_size, num_steps - half)
         trace = jax.tree.map(lambda *parts: jnp.concatenate(parts), first, second)
         states = jax.vmap(lambda position: evaluate_position(posterior, position))(positions)
-        return Warmup(states, {"step_size": step_size}, trace, self._gradients(posterior) * num_steps)
+        return Warmup(
+            states, {"step_size": step_size}, trace, self._gradients(posterior) * num_steps
+        )
 
     def _steps(
         self, rng_key: Any, posterior: TemperedPosterior, position: Any, step_size: Any
@@ -165,7 +167,9 @@ class SGLD(Sampler):
             key_accept, mala.MALAState(*state), posterior.logdensity, step_size
         )
         estimate = self._minibatch_gradient(posterior, position, key_minibatch)
-        noise = jax.tree.map(lambda g, full: jnp.sum((g - full) ** 2), estimate, state.logdensity_grad)
+        noise = jax.tree.map(
+            lambda g, full: jnp.sum((g - full) ** 2), estimate, state.logdensity_grad
+        )
         return state, {
             "acceptance_rate": would_be.acceptance_rate,
             "gradient_noise": sum(jax.tree.leaves(noise)),

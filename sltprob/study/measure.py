@@ -1,4 +1,4 @@
-"""Measure one cell: temper, sample, and put the exact value beside the draws."""
+"""Measure one cell: sample, and put the exact value beside the draws."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import xarray as xr
 
 from sltprob.exact import Exact
-from sltprob.models.base import Model
-from sltprob.posterior import temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
 
@@ -16,9 +15,8 @@ __all__ = ["measure"]
 
 
 def measure(
-    model: Model,
+    posterior: TemperedPosterior,
     sampler: Sampler | str,
-    beta: float,
     *,
     exact: Exact | None = None,
     **options: Any,
@@ -27,9 +25,8 @@ def measure(
 
     Parameters
     ----------
-    model : Model
+    posterior : TemperedPosterior
     sampler : Sampler or str
-    beta : float, dimensionless
     exact : Exact, optional
         The exact value at this beta, kept in the attributes of the run so that the file can
         be judged without computing it again.
@@ -45,7 +42,7 @@ def measure(
     ValueError
         If an option is out of range.
     """
-    draws = sample(temper(model, beta=beta), sampler, **options)
+    draws = sample(posterior, sampler, **options)
     if exact is not None:
         draws.attrs |= {
             "exact": exact.lambda_hat,

@@ -1,0 +1,68 @@
+"""Local lambda-hat of a Flax NNX network trained on scikit-learn's digits."""
+
+import math
+
+import jax
+import numpy as np
+import numpyro
+import optax
+from flax import nnx
+from sklearn.datasets import load_digits
+
+import sltprob
+
+numpyro.enable_x64()
+
+digits = load_digits()
+images = np.asarray(digits.data / 16.0)
+labels = np.asarray(digits.target)
+
+
+class Classifier(nnx.Module):
+    """One hidden layer of 16 tanh units."""
+
+    def __init__(self, rngs):
+        self.hidden = nnx.Linear(64, 16, rngs=rngs)
+        self.readout = nnx.Linear(16, 10, rngs=rngs)
+
+    def __call__(self, x):
+        """Give the logits."""
+        return self.readout(nnx.tanh(self.hidden(x)))
+
+
+graph, state = nnx.split(Classifier(nnx.Rngs(0)), nnx.Param)
+params = nnx.to_pure_dict(state)
+
+
+def loss(params, batch):
+    """Cross entropy of each datum."""
+    x, y = batch
+    logits = nnx.merge(graph, nnx.State(params))(x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+
+
+optimiser = optax.adamw(3e-3, weight_decay=1e-2)
+
+
+@jax.jit
+def train(params):
+    """Run full-batch AdamW."""
+
+    def body(carry, _):
+        params, state = carry
+        gradient = jax.grad(lambda p: loss(p, (images, labels)).mean())(params)
+        updates, state = optimiser.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(body, (params, optimiser.init(params)), length=300)[0][0]
+
+
+model = sltprob.from_loss(loss, train(params), (images, labels), prior=1.0)
+n = len(images)
+posterior = sltprob.temper(model, beta=n / math.log(n), localization=100.0)
+print(f"{posterior.dimension} parameters, training loss {model.minimum_loss:.4f}")
+draws = sltprob.sample(
+    posterior, "hmc[num_steps=16]", draws=150, warmup=100, chains=2, init="optimum", keep="loss"
+)
+print(sltprob.estimate(draws))
+print(sltprob.diagnose(draws))

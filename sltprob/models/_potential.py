@@ -1,0 +1,247 @@
+"""Likelihoods and priors for models that are given by a loss function rather than by data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from sltprob.data import Data
+
+__all__ = ["Flat", "FlatHalfLine", "HalfSquaredError", "Potential", "PowerLaw", "no_data"]
+
+
+def no_data() -> Data:
+    """Give the population of a model whose loss is a function of the parameters alone.
+
+    Returns
+    -------
+    Data
+        One datum, ``y = 0``, of weight one.
+    """
+    return Data({"y": np.zeros(1)}, np.ones(1))
+
+
+class Potential(dist.Distribution):
+    """A likelihood with -log p = loss, whatever the datum.
+
+    Write ``numpyro.sample("y", Potential(loss), obs=y)``; for a loss of the parameters alone
+    ``y = zeros(1)``, as `no_data` gives it: the batch dimension of length one is what `temper`
+    weighs.
+
+    Parameters
+    ----------
+    loss : array, shape () or (n,)
+        The loss at the parameters, of each datum.
+    """
+
+    arg_constraints = {"loss": constraints.real}  # noqa: RUF012 - NumPyro's own convention
+    support = constraints.real
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = jnp.atleast_1d(loss)
+        super().__init__(batch_shape=self.loss.shape, event_shape=(), validate_args=False)
+
+    def log_prob(self, value: Any) -> Any:
+        """Evaluate -loss.
+
+        Parameters
+        ----------
+        value : array, shape (n,)
+
+        Returns
+        -------
+        array, shape (n,)
+        """
+        return -self.loss
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Give zeros: there are no data.
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (n,)
+        """
+        return jnp.zeros((*sample_shape, *self.batch_shape))
+
+
+class HalfSquaredError(dist.Normal):
+    """Normal(loc, 1) without its normalising constant, so that -log p = ½ (y - loc)².
+
+    See `sltprob.models._likelihood.SquaredError` for why the constant is left out.
+
+    Parameters
+    ----------
+    loc : array
+    """
+
+    def __init__(self, loc: Any) -> None:
+        super().__init__(loc, 1.0)
+
+    def log_prob(self, value: Any) -> Any:
+        """Evaluate -½ (value - loc)².
+
+        Parameters
+        ----------
+        value : array
+
+        Returns
+        -------
+        array
+        """
+        return -0.5 * jnp.square(value - self.loc)
+
+
+class Flat(dist.Distribution):
+    """The improper flat prior on R^d; its `sample` gives starting points, not draws.
+
+    No draw from it exists. A sampler still has to start somewhere, and a program has to be
+    traced, so `sample` gives a wide normal start; its width does not enter the density.
+
+    Parameters
+    ----------
+    dimension : int
+    start_scale : float
+        Standard deviation of the starting points.
+    """
+
+    support = constraints.independent(constraints.real, 1)
+    pytree_data_fields = ("start_scale",)
+
+    def __init__(self, dimension: int, start_scale: float = 2.0) -> None:
+        self.start_scale = start_scale
+        super().__init__(batch_shape=(), event_shape=(dimension,), validate_args=False)
+
+    def log_prob(self, value: Any) -> Any:
+        """Evaluate 0: the density is constant.
+
+        Parameters
+        ----------
+        value : array, shape (..., d)
+
+        Returns
+        -------
+        array, shape (...)
+        """
+        return jnp.zeros(jnp.shape(value)[:-1])
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Give starting points from N(0, start_scale²).
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (d,)
+        """
+        return self.start_scale * jax.random.normal(key, (*sample_shape, *self.event_shape))
+
+
+class FlatHalfLine(Flat):
+    """The improper flat prior on w > 0, in each of d coordinates; see `Flat`.
+
+    Parameters
+    ----------
+    dimension : int
+    start_scale : float
+        Scale of the half-normal starting points.
+    """
+
+    support = constraints.independent(constraints.positive, 1)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Give half-normal starting points.
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (d,)
+        """
+        return jnp.abs(super().sample(key, sample_shape))
+
+
+class PowerLaw(dist.Distribution):
+    """Independent coordinates with density proportional to |w|^h on [-1, 1], or |w|^h N(w; 0, 1).
+
+    Parameters
+    ----------
+    powers : tuple of int
+        h >= 0, one for each coordinate.
+    family : str
+        ``"uniform"`` or ``"normal"``: what it is at h = 0.
+    """
+
+    pytree_aux_fields = ("powers", "family")
+
+    def __init__(self, powers: tuple[int, ...], family: str) -> None:
+        self.powers = powers
+        self.family = family
+        super().__init__(batch_shape=(), event_shape=(len(powers),), validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        """The interval (-1, 1), or the line."""
+        if self.family == "uniform":
+            return constraints.independent(constraints.interval(-1.0, 1.0), 1)
+        return constraints.independent(constraints.real, 1)
+
+    def log_prob(self, value: Any) -> Any:
+        """Evaluate the log density.
+
+        Parameters
+        ----------
+        value : array, shape (..., d)
+
+        Returns
+        -------
+        array, shape (...)
+        """
+        total = jnp.zeros(jnp.shape(value)[:-1])
+        for index, power in enumerate(self.powers):
+            w = value[..., index]
+            if power:
+                # Left out at power 0, where 0 * log 0 would be NaN.
+                total += power * jnp.log(jnp.abs(w))
+            if self.family == "uniform":
+                total += jnp.log((power + 1) / 2)
+            else:
+                half = (power + 1) / 2
+                total += -0.5 * w**2 - half * jnp.log(2.0) - jax.scipy.special.gammaln(half)
+        return total
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Draw.
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (d,)
+        """
+        key_sign, key_size = jax.random.split(key)
+        shape = (*sample_shape, *self.event_shape)
+        signs = jax.random.rademacher(key_sign, shape, dtype=float)
+        exponents = jnp.broadcast_to(jnp.asarray(self.powers, dtype=float) + 1, shape)
+        if self.family == "uniform":
+            # 1 - U is never 0, where a density with h > 0 vanishes.
+            return signs * (1 - jax.random.uniform(key_size, shape)) ** (1 / exponents)
+        return signs * jnp.sqrt(2 * jax.random.gamma(key_size, exponents / 2, shape))

@@ -1,0 +1,125 @@
+"""An Airy-type potential: a cubic with a linear term, on the half line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpyro
+
+from sltprob.data import Data
+from sltprob.exact import Exact
+from sltprob.models._integrals import Well, as_exact, check_beta, wells
+from sltprob.models._potential import FlatHalfLine, Potential, no_data
+from sltprob.models.base import Model, Truth
+
+__all__ = ["Airy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Airy(Model):
+    """A cubic L = w³/3 + slope w on w > 0, with a flat prior.
+
+    With a small positive slope, λ̂ is ⅓ (the cubic's) as long as β << slope^-3/2, and 1 (a minimum
+    at a wall) beyond. With a negative slope the minimum is inside. The flat prior is improper;
+    chains that start "from the prior" start from a half-normal of scale 2, and the free energy
+    is undefined.
+
+    Parameters
+    ----------
+    slope : float, dimensionless
+        Coefficient of w.
+
+    Raises
+    ------
+    ValueError
+        If the slope is not finite.
+
+    References
+    ----------
+    .. [1] NIST Digital Library of Mathematical Functions, section 9.12: Z is β^(-1/3) π
+       Hi(-slope β^(2/3)), Hi the Scorer function.
+    """
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.slope):
+            raise ValueError(f"slope={self.slope}: it must be finite, such as 0.01")
+
+    @property
+    def _minimum(self) -> float:
+        return math.sqrt(max(0.0, -self.slope))
+
+    @property
+    def minimum_loss(self) -> float:
+        """0, or -2/3 |slope|^(3/2) for a negative slope."""
+        return -2 / 3 * self._minimum**3
+
+    def program(self, y: Any = None) -> None:  # type: ignore[override]
+        """Run the NumPyro program.
+
+        Parameters
+        ----------
+        y : array, shape (1,)
+            Not used by the loss.
+        """
+        w = numpyro.sample("w", FlatHalfLine(1))[0]
+        numpyro.sample("y", Potential(w * (w * w / 3 + self.slope)), obs=y)
+
+    def population(self) -> Data:
+        """Give the datum that a loss without data takes.
+
+        Returns
+        -------
+        Data
+        """
+        return no_data()
+
+    def optimum(self) -> dict[str, Any]:
+        """Give the minimum, or a point as close to the wall as has a finite logarithm.
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return {"w": np.array([max(self._minimum, 1e-100)])}
+
+    def truth(self) -> Truth:
+        """State λ = 1, ⅓ or ½ for a positive, zero or negative slope; m = 1.
+
+        Returns
+        -------
+        Truth
+        """
+        value = Fraction(1) if self.slope > 0 else Fraction(1, 2)
+        if self.slope == 0:
+            value = Fraction(1, 3)
+        return Truth(value, 1, "order of vanishing at the minimum, or at the wall")
+
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards the minimum.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        tolerance : float, dimensionless
+            Not used: the integral is done to rounding.
+
+        Returns
+        -------
+        Exact
+
+        Raises
+        ------
+        ValueError
+            If beta is not positive and finite.
+        """
+        beta = check_beta(beta)
+        c = self._minimum
+        taylor = (max(0.0, self.slope), c, 1 / 3)
+        integral = wells(beta, [Well(0.0, taylor, c, math.inf)])
+        return as_exact(beta, integral, "quadrature on graded panels", improper=True)

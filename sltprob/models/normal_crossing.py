@@ -1,0 +1,162 @@
+"""A normal crossing: a monomial loss, the shape that every singularity resolves to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from scipy import special
+
+from sltprob.data import Data
+from sltprob.exact import Exact
+from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
+from sltprob.models._potential import Potential, PowerLaw, no_data
+from sltprob.models._text import check_choice, check_positive, read_whole_numbers, write_numbers
+from sltprob.models.base import Model, Truth
+from sltprob.theory import learning_coefficients
+
+__all__ = ["NormalCrossing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalCrossing(Model):
+    """A monomial loss L = c Π w_j^(2 k_j) under a prior that may vanish as Π |w_j|^(h_j).
+
+    Parameters
+    ----------
+    powers : str
+        Half the powers, k_j, as a list ``1:2``; 0 for a coordinate that does not take part.
+    prior_powers : str
+        h_j as a list; a single 0 stands for all zero.
+    prior : str
+        ``uniform`` for |w|^h on [-1, 1], ``normal`` for |w|^h times N(0, 1).
+    coefficient : float, dimensionless
+        c, by default 1; ``0.5`` with two powers 1 is a linear network with one hidden unit.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+
+    References
+    ----------
+    .. [1] S. Watanabe, Algebraic Geometry and Statistical Learning Theory (Cambridge, 2009),
+       theorem 4.6.
+    """
+
+    powers: str = "1:1"
+    prior_powers: str = "0"
+    prior: str = "uniform"
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        powers = read_whole_numbers("powers", self.powers, 0, "1:2")
+        prior_powers = read_whole_numbers("prior_powers", self.prior_powers, 0, "0:1")
+        if not any(powers):
+            raise ValueError(f"powers={self.powers}: one of them must be > 0, as in 1:2")
+        if len(prior_powers) not in (1, len(powers)) or (
+            len(prior_powers) == 1 < len(powers) and prior_powers != (0,)
+        ):
+            raise ValueError(
+                f"prior_powers={self.prior_powers}: give one for each of the {len(powers)} "
+                "powers, or a single 0"
+            )
+        check_choice("prior", self.prior, ("uniform", "normal"))
+        check_positive("coefficient", self.coefficient, 1)
+        # One way to write it, so that equal models are equal.
+        object.__setattr__(self, "powers", write_numbers(powers))
+        shown = prior_powers if any(prior_powers) else (0,)
+        object.__setattr__(self, "prior_powers", write_numbers(shown))
+
+    @property
+    def _powers(self) -> tuple[int, ...]:
+        return read_whole_numbers("powers", self.powers, 0, "1:2")
+
+    @property
+    def _prior_powers(self) -> tuple[int, ...]:
+        if self.prior_powers == "0":
+            return (0,) * len(self._powers)
+        return read_whole_numbers("prior_powers", self.prior_powers, 0, "0:1")
+
+    def program(self, y: Any = None) -> None:  # type: ignore[override]
+        """Run the NumPyro program.
+
+        Parameters
+        ----------
+        y : array, shape (1,)
+            Not used by the loss.
+        """
+        w = numpyro.sample("w", PowerLaw(self._prior_powers, self.prior))
+        loss = jnp.asarray(self.coefficient)
+        for index, power in enumerate(self._powers):
+            loss = loss * w[index] ** (2 * power)
+        numpyro.sample("y", Potential(loss), obs=y)
+
+    def population(self) -> Data:
+        """Give the datum that a loss without data takes.
+
+        Returns
+        -------
+        Data
+        """
+        return no_data()
+
+    def optimum(self) -> dict[str, Any]:
+        """Give w = 0, or a point beside it where the prior vanishes at 0.
+
+        Returns
+        -------
+        dict of str to array
+        """
+        # A loss of 1e-200 is a zero of the loss for every beta; log |0| would be no density.
+        return {"w": np.where(np.asarray(self._prior_powers) > 0, 1e-100, 0.0)}
+
+    def truth(self) -> Truth:
+        """State λ = min (h_j + 1) / (2 k_j), m the number of minimisers.
+
+        Returns
+        -------
+        Truth
+        """
+        found = learning_coefficients.monomial(powers=self._powers, prior_powers=self._prior_powers)
+        return Truth(found.value, found.multiplicity, found.source)
+
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+        """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        tolerance : float, dimensionless
+            Not used: the integral is done to rounding.
+
+        Returns
+        -------
+        Exact
+
+        Raises
+        ------
+        ValueError
+            If beta is not positive and finite.
+        """
+        beta = check_beta(beta)
+        factors = [(k, h) for k, h in zip(self._powers, self._prior_powers, strict=True) if k > 0]
+
+        def log_moment(s: np.ndarray) -> np.ndarray:
+            total = -s * math.log(self.coefficient)
+            for k, h in factors:
+                if self.prior == "uniform":
+                    total = total - np.log1p(-2 * k * s / (h + 1))
+                else:
+                    half = (h + 1) / 2
+                    total = total - k * s * math.log(2)
+                    total = total + special.loggamma(half - k * s) - special.gammaln(half)
+            return total
+
+        ceiling = min((h + 1) / (2 * k) for k, h in factors)
+        integral = mellin_barnes(beta, log_moment, ceiling)
+        return as_exact(beta, integral, "Mellin-Barnes integral")

@@ -1,0 +1,149 @@
+"""A Pearcey-type potential: a quartic with a small quadratic and linear term."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpyro
+
+from sltprob.data import Data
+from sltprob.exact import Exact
+from sltprob.models._integrals import Well, as_exact, check_beta, wells
+from sltprob.models._potential import Flat, Potential, no_data
+from sltprob.models.base import Model, Truth
+
+__all__ = ["Pearcey"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pearcey(Model):
+    """A quartic L = w⁴/4 + quadratic w²/2 + linear w on the line, with a flat prior.
+
+    With a small positive quadratic term, λ̂ is ¼ (the quartic's) as long as β << quadratic^-2, and
+    ½ beyond: a soft width that looks like a singularity. With a negative one there are two wells.
+    The flat prior is improper; chains that start "from the prior" start from N(0, 2²), and the
+    free energy is undefined.
+
+    Parameters
+    ----------
+    quadratic : float, dimensionless
+        Coefficient of w²/2.
+    linear : float, dimensionless
+        Coefficient of w; it tilts the wells.
+
+    Raises
+    ------
+    ValueError
+        If a coefficient is not finite.
+
+    References
+    ----------
+    .. [1] T. Pearcey, "The structure of an electromagnetic field in the neighbourhood of a cusp
+       of a caustic", Philosophical Magazine 37 (1946) 311-317.
+    .. [2] NIST Digital Library of Mathematical Functions, chapter 36.
+    """
+
+    quadratic: float = 0.01
+    linear: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("quadratic", "linear"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)}: it must be finite, such as 0.01")
+
+    def _loss(self, w: Any) -> Any:
+        return w * w * (w * w / 4 + self.quadratic / 2) + self.linear * w
+
+    @property
+    def _extrema(self) -> tuple[list[float], list[float]]:
+        """The minima, and the maximum between them if there is one, in increasing order."""
+        roots = np.roots([1.0, 0.0, self.quadratic, self.linear])
+        scale = max(math.sqrt(abs(self.quadratic)), abs(self.linear) ** (1 / 3))
+        real = np.sort(roots.real[np.abs(roots.imag) <= 1e-7 * scale])
+        polished = []
+        for root in real:
+            for _ in range(3):
+                slope = 3 * root**2 + self.quadratic
+                if slope:
+                    root -= (root**3 + self.quadratic * root + self.linear) / slope
+            polished.append(float(root))
+        minima = [root for root in polished if 3 * root**2 + self.quadratic > 0]
+        maxima = [root for root in polished if 3 * root**2 + self.quadratic < 0]
+        # The quartic itself: a minimum whose second derivative is zero.
+        return (minima or [0.0]), maxima
+
+    @property
+    def minimum_loss(self) -> float:
+        """The least value of the loss over the minima."""
+        return min(float(self._loss(w)) for w in self._extrema[0])
+
+    def program(self, y: Any = None) -> None:  # type: ignore[override]
+        """Run the NumPyro program.
+
+        Parameters
+        ----------
+        y : array, shape (1,)
+            Not used by the loss.
+        """
+        w = numpyro.sample("w", Flat(1))
+        numpyro.sample("y", Potential(self._loss(w[0])), obs=y)
+
+    def population(self) -> Data:
+        """Give the datum that a loss without data takes.
+
+        Returns
+        -------
+        Data
+        """
+        return no_data()
+
+    def optimum(self) -> dict[str, Any]:
+        """Give a minimum of least loss.
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return {"w": np.array([min(self._extrema[0], key=self._loss)])}
+
+    def truth(self) -> Truth:
+        """State λ = ¼ for the pure quartic and ½ else, m = 1.
+
+        Returns
+        -------
+        Truth
+        """
+        value = Fraction(1, 4) if self.quadratic == 0 == self.linear else Fraction(1, 2)
+        return Truth(value, 1, "order of vanishing at the global minimum")
+
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards each minimum.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        tolerance : float, dimensionless
+            Not used: the integral is done to rounding.
+
+        Returns
+        -------
+        Exact
+
+        Raises
+        ------
+        ValueError
+            If beta is not positive and finite.
+        """
+        beta = check_beta(beta)
+        minima, maxima = self._extrema
+        edges = [-math.inf, *maxima, math.inf]
+        found = []
+        for c, left, right in zip(minima, edges[:-1], edges[1:], strict=True):
+            taylor = (0.0, (3 * c * c + self.quadratic) / 2, c, 0.25)
+            height = float(self._loss(c)) - self.minimum_loss
+            found.append(Well(height, taylor, c - left, right - c))
+        return as_exact(beta, wells(beta, found), "quadrature on graded panels", improper=True)

@@ -1,0 +1,119 @@
+"""A radial power of the distance to one point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from scipy import special
+
+from sltprob.data import Data
+from sltprob.exact import Exact
+from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
+from sltprob.models._potential import Potential, no_data
+from sltprob.models._text import check_whole
+from sltprob.models.base import Model, Truth
+
+__all__ = ["Radial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Radial(Model):
+    """A radial loss L = |w|^(2q) in R^d, with w_j ~ N(0, 1).
+
+    Parameters
+    ----------
+    dimension : int
+        d.
+    power : int
+        q.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+
+    References
+    ----------
+    .. [1] V. I. Arnold, S. M. Gusein-Zade, A. N. Varchenko, Singularities of Differentiable
+       Maps II (Birkhäuser, 1988), chapter 7 (quasi-homogeneous functions): λ = d/(2q).
+    """
+
+    dimension: int = 3
+    power: int = 2
+
+    def __post_init__(self) -> None:
+        check_whole("dimension", self.dimension, 1, 3)
+        check_whole("power", self.power, 1, 2)
+
+    def program(self, y: Any = None) -> None:  # type: ignore[override]
+        """Run the NumPyro program.
+
+        Parameters
+        ----------
+        y : array, shape (1,)
+            Not used by the loss.
+        """
+        w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((self.dimension,)).to_event(1))
+        numpyro.sample("y", Potential(jnp.sum(w * w) ** self.power), obs=y)
+
+    def population(self) -> Data:
+        """Give the datum that a loss without data takes.
+
+        Returns
+        -------
+        Data
+        """
+        return no_data()
+
+    def optimum(self) -> dict[str, Any]:
+        """Give w = 0.
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return {"w": np.zeros(self.dimension)}
+
+    def truth(self) -> Truth:
+        """State λ = d/(2q), m = 1.
+
+        Returns
+        -------
+        Truth
+        """
+        return Truth(Fraction(self.dimension, 2 * self.power), 1, "homogeneous; Arnold et al. 1988")
+
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+        """Compute λ̂ and F by the Mellin-Barnes integral: L is the q-th power of a χ².
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        tolerance : float, dimensionless
+            Not used: the integral is done to rounding.
+
+        Returns
+        -------
+        Exact
+
+        Raises
+        ------
+        ValueError
+            If beta is not positive and finite.
+        """
+        beta = check_beta(beta)
+        half, q = self.dimension / 2, self.power
+
+        def log_moment(s: np.ndarray) -> np.ndarray:
+            gammas = special.loggamma(half - q * s) - special.gammaln(half)
+            return gammas - q * s * math.log(2)
+
+        integral = mellin_barnes(beta, log_moment, half / q)
+        return as_exact(beta, integral, "Mellin-Barnes integral of a power of χ²")

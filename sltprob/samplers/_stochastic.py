@@ -1,0 +1,252 @@
+"""What samplers share that follow a gradient, of all data or of a minibatch, without a test.
+
+They record what the check ``step_bias`` needs to judge them by their own draws: ``log_tilt``, the
+logarithm of the factor by which the step size tilts the invariant density, to first order in the
+step; and ``noise_bias``, what the noise of the gradient adds to λ̂, to the same order.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._local import check_step_options
+from sltprob.samplers.base import Evaluation, Sampler, Warmup, evaluate_position
+
+__all__ = ["StochasticChain", "StochasticGradientSampler", "squared_norm", "trace_of_hessian"]
+
+# Warm-up tunes at the start of every round; the last round runs with what is then kept.
+_ROUNDS = 4
+
+
+class StochasticChain(NamedTuple):
+    """State of a chain.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The position with its density and gradient on all data.
+    memory : pytree
+        What else the kernel carries from step to step: momenta, moments of the gradient.
+    """
+
+    evaluation: Evaluation
+    memory: Any
+
+
+def squared_norm(tree: Any) -> Any:
+    """Sum the squares of all leaves.
+
+    Parameters
+    ----------
+    tree : pytree
+
+    Returns
+    -------
+    array, shape ()
+    """
+    return jax.tree.reduce(jnp.add, jax.tree.map(lambda leaf: jnp.sum(leaf**2), tree))
+
+
+def trace_of_hessian(rng_key: Any, logdensity_fn: Any, position: Any) -> Any:
+    """Estimate the trace of the Hessian of -log p by one random probe, without bias.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    logdensity_fn : callable
+    position : pytree
+
+    Returns
+    -------
+    array, shape ()
+
+    References
+    ----------
+    .. [1] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix",
+       Communications in Statistics 18 (1989) 1059-1076.
+    """
+    leaves, tree = jax.tree.flatten(position)
+    keys = jax.random.split(rng_key, len(leaves))
+    probe = jax.tree.unflatten(
+        tree,
+        [
+            jax.random.rademacher(key, leaf.shape, leaf.dtype)
+            for key, leaf in zip(keys, leaves, strict=True)
+        ],
+    )
+    # Reverse over reverse: losses with a gradient of their own have no forward mode.
+    _, pullback = jax.vjp(jax.grad(logdensity_fn), position)
+    (image,) = pullback(probe)
+    products = jax.tree.map(lambda v, w: jnp.sum(v * w), probe, image)
+    return -jax.tree.reduce(jnp.add, products)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StochasticGradientSampler(Sampler):
+    """A sampler that follows a gradient without a Metropolis step.
+
+    Parameters
+    ----------
+    step_size : float or None
+        None to set it by the rule of the subclass.
+    batch_size : int or None
+        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
+    steps_per_draw : int
+        Kernel steps between two draws that are kept.
+    """
+
+    unadjusted: ClassVar[bool] = True
+
+    step_size: float | None = None
+    batch_size: int | None = 32
+    steps_per_draw: int = 50
+
+    def __post_init__(self) -> None:
+        check_step_options(self.step_size, self.steps_per_draw)
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(
+                f"batch_size={self.batch_size}: it must be >= 1, such as 32, or none for all data"
+            )
+
+    @abc.abstractmethod
+    def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
+        """Make the memory of a chain that starts here."""
+
+    @abc.abstractmethod
+    def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
+        """Set the parameters by what all chains know."""
+
+    @abc.abstractmethod
+    def _advance(
+        self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """Make one kernel step with this estimate of the gradient."""
+
+    @abc.abstractmethod
+    def _judge(
+        self,
+        rng_key: Any,
+        posterior: TemperedPosterior,
+        evaluation: Evaluation,
+        noise: Any,
+        parameters: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Give ``log_tilt`` and ``noise_bias``; `noise` is the error of one gradient."""
+
+    def _gradient(self, posterior: TemperedPosterior, position: Any, rng_key: Any) -> Any:
+        if self.batch_size is None:
+            return jax.grad(posterior.logdensity)(position)
+        minibatch = posterior.draw_minibatch(rng_key, self.batch_size)
+        return jax.grad(posterior.minibatch_logdensity)(position, minibatch)
+
+    def _run(
+        self, rng_key: Any, posterior: TemperedPosterior, chain: Any, parameters: dict[str, Any]
+    ) -> StochasticChain:
+        def body(carry: Any, key: Any) -> Any:
+            position, memory = carry
+            key_minibatch, key_noise = jax.random.split(key)
+            gradient = self._gradient(posterior, position, key_minibatch)
+            return self._advance(key_noise, position, memory, gradient, parameters), None
+
+        keys = jax.random.split(rng_key, self.steps_per_draw)
+        start = (chain.evaluation.position, chain.memory)
+        (position, memory), _ = jax.lax.scan(body, start, keys)
+        return StochasticChain(evaluate_position(posterior, position), memory)
+
+    def _cost(self, posterior: TemperedPosterior) -> Any:
+        """Cost of one draw in gradients on all data; a minibatch counts by its size."""
+        size = len(posterior.weights)
+        return jnp.asarray(self.steps_per_draw * min((self.batch_size or size) / size, 1.0))
+
+    def warmup(
+        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
+    ) -> Warmup:
+        """Tune at the start of each of four rounds, and keep the last result.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        posterior : TemperedPosterior
+        positions : pytree, leading axis chain
+        num_steps : int
+
+        Returns
+        -------
+        Warmup
+        """
+        num_chains = len(jax.tree.leaves(positions)[0])
+        key_start, key_rounds = jax.random.split(rng_key)
+
+        def start(key: Any, position: Any) -> StochasticChain:
+            evaluation = evaluate_position(posterior, position)
+            return StochasticChain(evaluation, self._start(key, evaluation))
+
+        def draw(carry: Any, key: Any) -> Any:
+            chains, parameters = carry
+            keys = jax.random.split(key, num_chains)
+            chains = jax.vmap(self._run, in_axes=(0, None, 0, None))(
+                keys, posterior, chains, parameters
+            )
+            loss = jax.vmap(posterior.loss_from_logdensity)(*chains.evaluation[:2])
+            return (chains, parameters), loss
+
+        def play_round(carry: Any, key: Any) -> Any:
+            key_tune, key_draws = jax.random.split(key)
+            parameters = self._tune(key_tune, posterior, carry[0])
+            keys = jax.random.split(key_draws, num_steps // _ROUNDS)
+            return jax.lax.scan(draw, (carry[0], parameters), keys)
+
+        chains = jax.vmap(start)(jax.random.split(key_start, num_chains), positions)
+        # The values do not matter: every round sets them anew. The scan wants their shapes.
+        parameters = self._tune(key_start, posterior, chains)
+        keys = jax.random.split(key_rounds, _ROUNDS)
+        (chains, parameters), loss = jax.lax.scan(play_round, (chains, parameters), keys)
+        loss = loss.reshape(-1, num_chains)
+        return Warmup(chains, parameters, {"loss": loss}, self._cost(posterior) * len(loss))
+
+    def step(
+        self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Make `steps_per_draw` kernel steps, and measure what the last point tells of the bias.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        posterior : TemperedPosterior
+        state : StochasticChain
+        parameters : dict of str to array
+
+        Returns
+        -------
+        state : StochasticChain
+        info : dict of str to array
+        """
+        key_run, key_minibatch, key_judge = jax.random.split(rng_key, 3)
+        state = self._run(key_run, posterior, state, parameters)
+        evaluation = state.evaluation
+        estimate = self._gradient(posterior, evaluation.position, key_minibatch)
+        noise = jax.tree.map(jnp.subtract, estimate, evaluation.logdensity_grad)
+        return state, {
+            **self._judge(key_judge, posterior, evaluation, noise, parameters),
+            "num_gradients": self._cost(posterior),
+        }
+
+    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
+        """Give the evaluation that the state carries.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+        state : StochasticChain
+
+        Returns
+        -------
+        Evaluation
+        """
+        return Evaluation(*state.evaluation)

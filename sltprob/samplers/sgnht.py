@@ -1,0 +1,112 @@
+"""Stochastic gradient Nosé-Hoover thermostat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import blackjax.sgmcmc.sgnht as sgnht
+import jax.numpy as jnp
+from blackjax.util import generate_gaussian_noise
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._stochastic import StochasticGradientSampler, squared_norm
+from sltprob.samplers.base import Evaluation
+from sltprob.samplers.sghmc import check_friction, friction_tilt, step_and_friction
+
+__all__ = ["SGNHT"]
+
+# Weight of the latest gradient in the running mean of |ĝ|².
+_MEMORY = 1e-3
+
+
+class Thermostat(NamedTuple):
+    """What a chain carries beside its position.
+
+    Parameters
+    ----------
+    momentum : dict of str to array
+    excess_friction : array, shape ()
+        ξ - α.
+    squared_gradient : array, shape ()
+        Running mean of |ĝ|².
+    """
+
+    momentum: Any
+    excess_friction: Any
+    squared_gradient: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGNHT(StochasticGradientSampler):
+    """Stochastic gradient Nosé-Hoover thermostat: SGHMC whose friction ξ holds the temperature.
+
+    θ' = θ + ε p, p' = (1 - ξε) p + ε ĝ + sqrt(2αε) N and ξ' = ξ + ε(|p'|²/d - 1): the mean
+    kinetic energy is right by construction, even when ĝ has noise, as long as that is the same
+    in all directions. Where it is not, directions with much noise stay too hot and the others
+    become too cold.
+
+    There is no Metropolis step, so the answer is biased by O(ε): a Gaussian mode of curvature c
+    gets about 1 + ε(c - c̄)/α times its variance, c̄ the mean curvature. The rule for ε and α is
+    that of `sghmc`, for the same reason: α = sqrt(c) and ε = 0.025/sqrt(c) with the largest
+    curvature c, measured at the start of each round of warm-up.
+
+    Parameters
+    ----------
+    step_size : float or None
+        ε; None to set it by the rule.
+    batch_size : int or None
+        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
+    steps_per_draw : int
+        Kernel steps between two draws that are kept.
+    friction : float or None
+        α, which is also where ξ starts; None to set it by the rule.
+
+    References
+    ----------
+    .. [1] N. Ding et al., "Bayesian sampling using stochastic gradient thermostats", NIPS 2014.
+    """
+
+    friction: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_friction(self.friction)
+
+    def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
+        momentum = generate_gaussian_noise(rng_key, evaluation.position)
+        zero = jnp.zeros_like(evaluation.logdensity)
+        return Thermostat(momentum, zero, squared_norm(evaluation.logdensity_grad))
+
+    def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
+        # E|∇U|² = E ΔU, so it tells the mean curvature.
+        mean_curvature = jnp.mean(chains.memory.squared_gradient) / posterior.dimension
+        tuned = step_and_friction(rng_key, posterior, chains, self.step_size, self.friction)
+        return {**tuned, "mean_curvature": mean_curvature}
+
+    def _advance(
+        self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        friction = parameters["friction"]
+        kernel = sgnht.build_kernel(friction)
+        state = sgnht.SGNHTState(position, memory.momentum, friction + memory.excess_friction)
+        position, momentum, friction_now = kernel(
+            rng_key, state, lambda *_: gradient, None, parameters["step_size"]
+        )
+        old = memory.squared_gradient
+        squared_gradient = old + _MEMORY * (squared_norm(gradient) - old)
+        return position, Thermostat(momentum, friction_now - friction, squared_gradient)
+
+    def _judge(
+        self,
+        rng_key: Any,
+        posterior: TemperedPosterior,
+        evaluation: Evaluation,
+        noise: Any,
+        parameters: dict[str, Any],
+    ) -> dict[str, Any]:
+        tilt = friction_tilt(rng_key, posterior, evaluation, noise, parameters)
+        ratio = parameters["step_size"] / parameters["friction"]
+        # The thermostat takes the mean of the excess heat out of all directions alike.
+        cooling = ratio * parameters["mean_curvature"] * evaluation.logdensity
+        return {**tilt, "log_tilt": tilt["log_tilt"] + cooling}
