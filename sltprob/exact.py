@@ -1,7 +1,8 @@
 """The exact answer of a model at one inverse temperature: a value with its own standard error.
 
-Everything that has a true value gives it as an `Exact`, whether it comes from a formula (standard errors zero), from
-quadrature or from sampling a collapsed density, so that a comparison can put the error of the truth into its z-score.
+Everything that has a true value gives it as an `Exact`, whether it comes from a formula (standard
+errors zero), from quadrature or from sampling a collapsed density, so that a comparison can put the
+error of the truth into its z-score.
 """
 
 from dataclasses import dataclass

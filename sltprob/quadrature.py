@@ -1,13 +1,15 @@
 """Rules on the input space: expectations over x ~ N(0, 1) as finite sums, with an error estimate.
 
-The population loss of a model is ``L = E_x[f(x)^2]``. Here the expectation is a sum over fixed nodes, never over
-sampled inputs, so the loss has no sampling noise. All rules in this module keep the positive nodes only, with doubled
-weights: they are for *even* integrands, such as products ``tanh(w x) tanh(w' x)`` of odd functions.
+The population loss of a model is ``L = E_x[f(x)^2]``. Here the expectation is a sum over fixed
+nodes, never over sampled inputs, so the loss has no sampling noise. All rules in this module keep
+the positive nodes only, with doubled weights: they are for *even* integrands, such as products
+``tanh(w x) tanh(w' x)`` of odd functions.
 
-Equally spaced nodes with Gaussian weights converge exponentially for functions analytic in a strip around the real
-axis, as fast as the strip is wide. The poles of ``tanh(w x)`` nearest to the axis are at ``+-i pi / (2 w)``, so the
-spacing that a tolerance needs is inversely proportional to the largest slope ``|w|``. Gauss-Hermite rules spread their
-nodes over ``sqrt(2 Q)`` standard deviations and need many more of them once ``|w| > 1``.
+Equally spaced nodes with Gaussian weights converge exponentially for functions analytic in a strip
+around the real axis, as fast as the strip is wide. The poles of ``tanh(w x)`` nearest to the axis
+are at ``+-i pi / (2 w)``, so the spacing that a tolerance needs is inversely proportional to the
+largest slope ``|w|``. Gauss-Hermite rules spread their nodes over ``sqrt(2 Q)`` standard deviations
+and need many more of them once ``|w| > 1``.
 """
 
 import math
@@ -23,8 +25,8 @@ MAX_NODES = 20_000
 # Double precision sums of squares carry a few 1e-16: an estimate below this would be noise.
 SMALLEST_TOLERANCE = 1e-14
 LARGEST_TOLERANCE = 1e-2
-# Slopes at which the error is measured, as fractions of the largest: dense at the top, where the spacing matters, and
-# log-spaced to zero, where tanh(w x) is w x and the cut-off matters.
+# Slopes at which the error is measured, as fractions of the largest: dense at the top, where the
+# spacing matters, and log-spaced to zero, where tanh(w x) is w x and the cut-off matters.
 SLOPE_FRACTIONS = np.array([1.0, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 1e-2, 1e-4, 1e-6])
 # exp(-x^2/2) x^2 is 1e-21 there.
 REFERENCE_CUT_OFF = 10.0
@@ -53,10 +55,11 @@ class Rule:
 
 
 def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
-    """Choose the midpoint rule with the fewest nodes for products of tanh under a standard normal input.
+    """Choose the midpoint rule with the fewest nodes for products of tanh, x ~ N(0, 1).
 
-    The rule approximates ``G(w, w') = E[tanh(w x) tanh(w' x)]``, x ~ N(0, 1), for all ``|w|, |w'| <= max_slope``.
-    Among the pairs (spacing, cut-off) it takes those with the fewest nodes whose error is at most `tolerance`.
+    The rule approximates ``G(w, w') = E[tanh(w x) tanh(w' x)]``, x ~ N(0, 1), for all ``|w|, |w'|
+    <= max_slope``. Among the pairs (spacing, cut-off) it takes those with the fewest nodes whose
+    error is at most `tolerance`.
 
     Parameters
     ----------
@@ -77,29 +80,31 @@ def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
 
     Notes
     -----
-    The error is the maximum over pairs of slopes of ``|G_rule(w, w') - G(w, w')| / sqrt(G(w, w) G(w', w'))``, so it is
-    relative to the own size of each product and holds for tiny slopes too. G is taken from a rule with a spacing and a
-    cut-off beyond double precision; the slopes are ten values, log-spaced down to ``1e-6 max_slope``: an estimate, not
-    a bound.
+    The error is the maximum over pairs of slopes of ``|G_rule(w, w') - G(w, w')| / sqrt(G(w, w)
+    G(w', w'))``, so it is relative to the own size of each product and holds for tiny slopes too. G
+    is taken from a rule with a spacing and a cut-off beyond double precision; the slopes are ten
+    values, log-spaced down to ``1e-6 max_slope``: an estimate, not a bound.
 
-    What this means for ``L = E f^2``, ``f = sum_i a_i tanh(w_i x)``: the absolute error of L is at most
-    ``error (sum_i |a_i| sqrt(G_ii))^2 <= error h |a|^2 max_i G_ii``. At draws from a prior, where the terms do not
-    cancel, that is a relative error of the size of `error`. In *cancelling* combinations (a along a flat direction of
-    G, where L is far below ``sum_i a_i^2 G_ii``) the relative error of L can be of any size: the rule then defines
-    another loss, just as flat to within the absolute error above. A posterior at inverse temperature beta does not see
-    that absolute error while ``2 beta error trace(G)`` is well below 1; beyond, it samples the model in which x takes
-    the values of the nodes, which is as singular as the original but has slightly different small eigenvalues.
+    What this means for ``L = E f^2``, ``f = sum_i a_i tanh(w_i x)``: the absolute error of L is at
+    most ``error (sum_i |a_i| sqrt(G_ii))^2 <= error h |a|^2 max_i G_ii``. At draws from a prior,
+    where the terms do not cancel, that is a relative error of the size of `error`. In *cancelling*
+    combinations (a along a flat direction of G, where L is far below ``sum_i a_i^2 G_ii``) the
+    relative error of L can be of any size: the rule then defines another loss, just as flat to
+    within the absolute error above. A posterior at inverse temperature beta does not see that
+    absolute error while ``2 beta error trace(G)`` is well below 1; beyond, it samples the model in
+    which x takes the values of the nodes, which is as singular as the original but has slightly
+    different small eigenvalues.
 
     References
     ----------
-    Trefethen, L. N. and Weideman, J. A. C. (2014). The exponentially convergent trapezoidal rule. SIAM Review 56,
-    385-458.
+    Trefethen, L. N. and Weideman, J. A. C. (2014). The exponentially convergent trapezoidal rule.
+    SIAM Review 56, 385-458.
     """
     _check_max_slope(max_slope)
     if not SMALLEST_TOLERANCE <= tolerance <= LARGEST_TOLERANCE:
         raise ValueError(
-            f"tolerance={tolerance!r}, but it must be from {SMALLEST_TOLERANCE:g} to {LARGEST_TOLERANCE:g}; "
-            "write gaussian_half_line(max_slope, tolerance=1e-13), or build a finer rule with "
+            f"tolerance={tolerance!r}, but it must be from {SMALLEST_TOLERANCE:g} to "
+            f"{LARGEST_TOLERANCE:g}; write gaussian_half_line(max_slope, tolerance=1e-13), or build a finer rule with "
             "gaussian_midpoint(spacing, num_nodes)."
         )
     gauge = _Gauge(max_slope)
@@ -144,8 +149,8 @@ def gaussian_midpoint(spacing: float, num_nodes: int, max_slope: float = 1.0) ->
 
     References
     ----------
-    Trefethen, L. N. and Weideman, J. A. C. (2014). The exponentially convergent trapezoidal rule. SIAM Review 56,
-    385-458.
+    Trefethen, L. N. and Weideman, J. A. C. (2014). The exponentially convergent trapezoidal rule.
+    SIAM Review 56, 385-458.
     """
     _check_num_nodes(num_nodes)
     if not (math.isfinite(spacing) and spacing > 0):
@@ -158,13 +163,14 @@ def gaussian_midpoint(spacing: float, num_nodes: int, max_slope: float = 1.0) ->
 def gauss_hermite(num_nodes: int, max_slope: float = 1.0) -> Rule:
     """Build the positive half of the Gauss-Hermite rule with twice as many nodes.
 
-    Independent of the midpoint rules, for tests. Outer weights may underflow to zero, which is harmless.
+    Independent of the midpoint rules, for tests. Outer weights may underflow to zero, which is
+    harmless.
 
     Parameters
     ----------
     num_nodes : int
-        Number of positive nodes kept; the full rule has ``2 num_nodes`` and is exact for polynomials of degree
-        ``4 num_nodes - 1``.
+        Number of positive nodes kept; the full rule has ``2 num_nodes`` and is exact for
+        polynomials of degree ``4 num_nodes - 1``.
     max_slope : float, dimensionless
         Largest ``|w|`` for which the error is estimated.
 
@@ -180,8 +186,9 @@ def gauss_hermite(num_nodes: int, max_slope: float = 1.0) -> Rule:
 
     References
     ----------
-    Townsend, A., Trogdon, T. and Olver, S. (2016). Fast computation of Gauss quadrature nodes and weights on the whole
-    real line. IMA Journal of Numerical Analysis 36, 337-358 (as in scipy.special.roots_hermitenorm).
+    Townsend, A., Trogdon, T. and Olver, S. (2016). Fast computation of Gauss quadrature nodes and
+    weights on the whole real line. IMA Journal of Numerical Analysis 36, 337-358 (as in
+    scipy.special.roots_hermitenorm).
     """
     _check_num_nodes(num_nodes)
     # numpy.polynomial.hermite_e.hermegauss overflows above about 300 nodes; this one does not.
@@ -197,8 +204,8 @@ class _Gauge:
 
     def __init__(self, max_slope: float) -> None:
         self.slopes = max_slope * SLOPE_FRACTIONS
-        # The pole at i pi / (2 w) makes the error exp(-pi^2 / (w spacing)), Gaussian decay alone exp(-2 pi^2 / spacing^2):
-        # both are far below double precision here.
+        # The pole at i pi / (2 w) makes the error exp(-pi^2 / (w spacing)), Gaussian decay alone
+        # exp(-2 pi^2 / spacing^2): both are far below double precision here.
         spacing = min(0.35, 0.2 / max_slope)
         nodes, weights = _midpoints(spacing, math.ceil(REFERENCE_CUT_OFF / spacing))
         gram = self._gram(nodes, weights)
@@ -213,7 +220,7 @@ class _Gauge:
         return gram
 
     def error(self, nodes: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-        """Give the largest error over all pairs of slopes, each relative to the size of its pair."""
+        """Give the largest error over all pairs of slopes, relative to the size of each pair."""
         gram = self._gram(nodes, weights) / np.outer(self.norms, self.norms)
         return float(np.max(np.abs(gram - self.reference)))
 
@@ -236,8 +243,8 @@ class _Gauge:
 
 
 def _midpoints(spacing: float, num_nodes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes = spacing * (np.arange(num_nodes) + 0.5)
-    weights = np.exp(-0.5 * nodes**2)
+    nodes: NDArray[np.float64] = spacing * (np.arange(num_nodes) + 0.5)
+    weights: NDArray[np.float64] = np.exp(-0.5 * nodes**2)
     return nodes, weights / weights.sum()
 
 
@@ -270,7 +277,7 @@ def _check_num_nodes(num_nodes: int) -> None:
 
 def _too_many_nodes(max_slope: float, tolerance: float) -> str:
     return (
-        f"max_slope={max_slope!r} with tolerance={tolerance!r} needs more than {MAX_NODES} nodes; slopes up to about "
-        "500 would do at tolerance=1e-13; write a smaller max_slope (6.0 for standard normal weights) or a larger "
-        "tolerance."
+        f"max_slope={max_slope!r} with tolerance={tolerance!r} needs more than {MAX_NODES} nodes; "
+        "slopes up to about 500 would do at tolerance=1e-13; write a smaller max_slope (6.0 for "
+        "standard normal weights) or a larger tolerance."
     )

@@ -28,10 +28,13 @@ import xarray as xr
 from sltprob import Exact
 from sltprob import draws as schema
 from sltprob.report import csv_text, latex_table, markdown_table, write_report
+from sltprob.report import page as page_module
 from sltprob.report.answer import answers, headline
 from sltprob.report.downsample import bucket_means, extremes, shortened
 from sltprob.report.judged import judge
+from sltprob.report.mixing import ranks
 from sltprob.report.numbers import inverse_temperature, measured, number, signed
+from sltprob.report.payload import plotly_payload
 from sltprob.study.cell import CELL_FIELDS, summarise
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>%{x}"
@@ -259,6 +262,19 @@ def test_shortened_rounds_to_what_can_be_seen():
     assert shortened([]) == []
 
 
+def test_rank_plot_shows_a_chain_apart():
+    loss = np.random.default_rng(3).gamma(1.0, 1.0, (4, 400)) / 100
+    (fine,) = judge([make(loss=loss, draws=400)])
+    loss[2] += 0.02
+    (apart,) = judge([make(loss=loss, draws=400)])
+    largest = [
+        max(abs(value) for trace in ranks(run).spec["data"][1:] for value in trace["y"])
+        for run in (fine, apart)
+    ]
+    assert largest[0] < 0.1
+    assert largest[1] > 0.3
+
+
 # ---- tables
 
 
@@ -366,7 +382,7 @@ def test_page_loads_nothing(gallery_page):
 def test_every_figure_is_valid_and_has_a_place(gallery_page):
     page = gallery_page
     places = {attributes.get("id") for _, attributes in page.tags}
-    labels = [a for _, a in page.tags if a.get("role") == "img"]
+    labels = [a for _, a in page.tags if a.get("class") == "chart"]
     assert len(labels) == len(page.figures)
     assert all(attributes["aria-label"] for attributes in labels)
     for name, spec in page.figures.items():
@@ -460,15 +476,22 @@ def test_models_have_a_curve_each(tmp_path):
         render(tmp_path, runs, curve={"c": []})
 
 
-def test_hundred_runs_are_small(tmp_path):
-    runs = []
-    for index in range(100):
-        name = f"sampler{index % 5}"
-        runs.append(
-            make(draws=350, warmup=200, seed=index, sampler=name, beta=10.0 ** (index // 5))
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_hundred_runs_are_small(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(page_module, "_POINTS", page_module._POINTS * count // 100)
+    runs = [
+        make(
+            draws=1000,
+            warmup=200,
+            seed=index,
+            sampler=f"sampler[option={index % 5}]",
+            beta=10.0 ** (index // 5),
         )
-    path = write_report(runs, tmp_path / "big.html", title="Hundred runs")
-    assert path.stat().st_size < 5_000_000
+        for index in range(count)
+    ]
+    size = write_report(runs, tmp_path / "big.html", title="Many runs").stat().st_size
+    fixed = len(plotly_payload())
+    assert fixed + (size - fixed) * 100 / count < 5_000_000
 
 
 def test_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -668,6 +691,27 @@ _DRAWN = (
 )
 
 
+# Pairs of texts of a chart that lie on one another, and texts that leave their chart.
+_OVERLAPS = """(() => {
+  const bad = [];
+  for (const chart of document.querySelectorAll('.chart')) {
+    const frame = chart.getBoundingClientRect();
+    const texts = [...chart.querySelectorAll('svg text')]
+      .filter((t) => t.textContent.trim() && t.getClientRects().length && !t.closest('.hoverlayer'))
+      .map((t) => [t.textContent, t.getBoundingClientRect()]);
+    texts.forEach(([text, a], index) => {
+      if (a.left < frame.left - 1 || a.right > frame.right + 1) bad.push([chart.id, text]);
+      for (const [other, b] of texts.slice(0, index)) {
+        const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (width > 2 && height > 4) bad.push([chart.id, text, other]);
+      }
+    });
+  }
+  return bad;
+})()"""
+
+
 @pytest.mark.parametrize("width", [1400, 800, 390])
 def test_page_works_at_every_width(browser, address, width):
     browser.open(address, width)
@@ -685,10 +729,9 @@ def test_page_works_at_every_width(browser, address, width):
         browser.wait(f"{scroll}, {chart}.querySelector('.main-svg') !== null")
     assert browser.run(_FITS)
     assert browser.run(f"{opened}.getBoundingClientRect().right <= innerWidth")
+    assert browser.run(_OVERLAPS) == []
     assert browser.problems() == []
-    assert browser.requests() == {address} or {u.partition("#")[0] for u in browser.requests()} == {
-        address
-    }
+    assert {url.partition("#")[0] for url in browser.requests()} == {address}
 
 
 def test_sorting_and_filtering(browser, address):
@@ -730,6 +773,25 @@ def test_theme_follows_the_system_and_the_button(browser, address):
     browser.run("document.getElementById('theme').click()")
     assert browser.run(background) == night
     browser.run("document.getElementById('theme').click()")
+    assert browser.problems() == []
+
+
+def test_hovering_tells_and_clicking_opens_the_run(browser, address):
+    browser.open(address, 1400)
+    browser.wait(_DRAWN)
+    assert browser.run("document.body.innerHTML.includes('Share chart')") is False
+    x, y = browser.run(
+        "(() => { const p = document.querySelector('#chart-curve-2 .points path, "
+        "#chart-curve-1 .scatterlayer .trace:nth-child(3) path.point').getBoundingClientRect();"
+        " return [p.x + p.width / 2, p.y + p.height / 2]; })()"
+    )
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+        browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        if kind == "mouseMoved":
+            browser.wait("document.querySelector('.hoverlayer text') !== null")
+            assert "λ̂ =" in browser.run("document.querySelector('.hoverlayer').textContent")
+    browser.wait("document.querySelector('details.run[open]') !== null")
     assert browser.problems() == []
 
 

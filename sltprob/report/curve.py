@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from sltprob.exact import Exact
-from sltprob.report.figures import SERIES, Figure, axis, escape, unavailable
+from sltprob.report.figures import SERIES, Figure, axis, escape, shortened_name, unavailable
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import inverse_temperature, measured, number
 
@@ -131,7 +131,7 @@ def _shift(betas: Sequence[float], samplers: int) -> float:
     """Choose the distance between samplers, in decades: a small part of that between betas."""
     logs = sorted({round(math.log10(beta), 6) for beta in betas})
     gap = min((high - low for low, high in pairwise(logs)), default=1.0)
-    return min(0.05, 0.25 * gap / max(samplers, 1))
+    return min(0.1, 0.25 * gap / max(samplers, 1))
 
 
 def _sampler_traces(
@@ -175,7 +175,7 @@ def _legend_entry(name: str, color: str, symbol: str, group: str) -> dict[str, A
         "mode": "markers",
         "x": [None],
         "y": [None],
-        "name": escape(name),
+        "name": escape(shortened_name(name, 36)),
         "legendgroup": group,
         "marker": {
             "symbol": symbol,
@@ -242,7 +242,7 @@ def _arrows(outside: Sequence[Judged], high: float, frame: Sequence[float]) -> l
     found = []
     for (beta, above), group in groupby(sorted(outside, key=place), key=place):
         runs = list(group)
-        names = [f"{run.name[:22]}…" if len(run.name) > 24 else run.name for run in runs]
+        names = [shortened_name(run.name, 24) for run in runs]
         lines = [
             f"{escape(name)} {number(run.cell['lambda_hat'])} {'↑' if above else '↓'}"
             for name, run in zip(names[:3], runs[:3], strict=True)

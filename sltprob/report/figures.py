@@ -20,6 +20,7 @@ __all__ = [
     "line",
     "rule",
     "shade",
+    "shortened_name",
     "unavailable",
 ]
 
@@ -72,6 +73,21 @@ def unavailable(key: str, heading: str, reason: str, *, wide: bool = False) -> F
     Figure
     """
     return Figure(key, heading, "", "", None, reason, wide)
+
+
+def shortened_name(text: str, length: int) -> str:
+    """Cut a long name, so that a legend or a label fits a small screen.
+
+    Parameters
+    ----------
+    text : str
+    length : int
+
+    Returns
+    -------
+    str
+    """
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def escape(text: object) -> str:

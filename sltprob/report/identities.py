@@ -9,7 +9,17 @@ from arviz_stats.base import array_stats
 
 from sltprob.diagnostics.checks import _virials as virial_traces
 from sltprob.report.downsample import shortened
-from sltprob.report.figures import DASHES, SERIES, Figure, axis, escape, line, rule, unavailable
+from sltprob.report.figures import (
+    DASHES,
+    SERIES,
+    Figure,
+    axis,
+    escape,
+    line,
+    rule,
+    shortened_name,
+    unavailable,
+)
 from sltprob.report.judged import Judged, quiet
 from sltprob.report.numbers import count, number
 
@@ -59,7 +69,7 @@ def virial(judged: Judged) -> Figure:
             line(
                 (steps * chains).tolist(),
                 shortened(running),
-                name=f"{site} (d = {dimensions[site]})",
+                name=f"{shortened_name(site, 28)} (d = {dimensions[site]})",
                 color=color,
                 dash=DASHES[index % len(DASHES)],
                 width=2,

@@ -75,7 +75,6 @@
       if (/^[xy]axis\d*$/.test(key)) layout[key] = { ...axis, ...layout[key] };
     }
     const result = { ...base, ...layout };
-    if (narrow.matches && result.margin.r > 60) result.margin.r = 76;
     if (printing) Object.assign(result, { width: 660, height: Math.min(result.height, 330) });
     if (element.dataset.full) {
       result.yaxis = { ...result.yaxis, range: undefined, autorange: true };

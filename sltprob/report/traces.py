@@ -119,9 +119,11 @@ def _strips(
     chains, draws = loss.shape
     height = (1 - _GAP * (strips - 1)) / strips
     strip_height = {1: 260, 2: 130, 3: 105}.get(strips, 82)
+    means = [f"mean {number(float(chain.mean()), 3)}" for chain in loss]
+    right = max(84, 16 + 7 * max(len(mean) for mean in means)) if strips == chains else 84
     layout: dict[str, Any] = {
         "height": strip_height * strips + 70,
-        "margin": {"l": 64, "r": 84, "t": 14, "b": 52},
+        "margin": {"l": 64, "r": right, "t": 14, "b": 52},
         "xaxis": axis(
             "draw (before 0: warm-up)" if warmup else "draw",
             range=[-warmup, max(draws - 1, 1)],
@@ -153,8 +155,7 @@ def _strips(
             "rangemode": "normal",
             **({"matches": "y"} if strip else {}),
         }
-        mean = number(float(loss[strip].mean()), 3)
-        text = f"chain {strip}<br>mean {mean}" if strips == chains else f"{chains} chains"
+        text = f"chain {strip}<br>{means[strip]}" if strips == chains else f"{chains} chains"
         layout["annotations"].append(
             {
                 "text": text,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 from blackjax.mcmc.metrics import default_metric
 
 from sltprob.posterior import TemperedPosterior
@@ -14,7 +15,24 @@ from sltprob.samplers._tuning import tune_step_size
 from sltprob.samplers.base import Sampler, Warmup
 from sltprob.samplers.hmc import HMC
 
-__all__ = ["energy_of_draw", "warm_up_by_hmc"]
+__all__ = ["energy_of_draw", "jittered_num_steps", "warm_up_by_hmc"]
+
+
+def jittered_num_steps(count: Any, mean: Any) -> Any:
+    """Give the number of steps of a draw from a Halton sequence, by a fixed mean.
+
+    Parameters
+    ----------
+    count : array, shape (), integer
+        Draws so far.
+    mean : array, shape ()
+
+    Returns
+    -------
+    array, shape (), integer
+    """
+    # BlackJAX's sequence has no step at all once in 1024 draws.
+    return jnp.maximum(halton_trajectory_length(count, mean), 1)
 
 
 def energy_of_draw(info: Any, logdensity_before: Any, inverse_mass_matrix: Any) -> Any:
@@ -46,7 +64,6 @@ def warm_up_by_hmc(
     init: Callable[[Any], Any],
     parameters_at: Callable[[Any, Any], dict[str, Any]],
     target_acceptance_rate: float,
-    scale: Callable[[int], float] = lambda dimension: 1.0,
 ) -> Warmup:
     """Let HMC learn the metric in three quarters of the steps, then adapt the sampler's own step.
 
@@ -62,8 +79,6 @@ def warm_up_by_hmc(
     parameters_at : callable
         ``(step_size, inverse_mass_matrix)`` to the parameters of ``sampler.step``.
     target_acceptance_rate : float
-    scale : callable
-        From the dimension to the ratio of a good step of the sampler to one of HMC.
 
     Returns
     -------
@@ -81,7 +96,7 @@ def warm_up_by_hmc(
         posterior,
         states,
         lambda step_size: parameters_at(step_size, metric),
-        learned.parameters["step_size"] * scale(posterior.dimension),
+        learned.parameters["step_size"],
         num_steps - steps,
         target_acceptance_rate,
     )

@@ -1,4 +1,4 @@
-"""What the microcanonical samplers share: the first guess of their tuners, and pooling of chains."""
+"""What the microcanonical samplers share: the guess their tuners start from, and pooling."""
 
 from __future__ import annotations
 

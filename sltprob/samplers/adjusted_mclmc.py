@@ -9,9 +9,9 @@ import blackjax.mcmc.adjusted_mclmc_dynamic as adjusted_mclmc_dynamic
 import jax
 import jax.numpy as jnp
 from blackjax.adaptation.adjusted_mclmc_adaptation import adjusted_mclmc_find_L_and_step_size
-from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._hamiltonian import jittered_num_steps
 from sltprob.samplers._microcanonical import (
     GRADIENTS_PER_STEP,
     first_guess,
@@ -30,7 +30,9 @@ class AdjustedMCLMC(Sampler):
 
     The velocity has a fixed length and only turns; it is drawn anew before every trajectory. The
     lengths follow a Halton sequence that is the same for all chains: vectorised chains then never
-    wait for each other. BlackJAX's tuner learns a diagonal metric and a step on every chain in the first two thirds
+    wait for each other.
+
+    BlackJAX's tuner learns a diagonal metric and a step on every chain in the first two thirds
     of warm-up; their geometric means are taken, and the last third adapts one step size for all
     chains.
 
@@ -131,7 +133,7 @@ class AdjustedMCLMC(Sampler):
 
     def _kernel(self) -> Any:
         return adjusted_mclmc_dynamic.build_kernel(
-            integration_steps_fn=halton_trajectory_length,
+            integration_steps_fn=jittered_num_steps,
             next_random_arg_fn=lambda count: count + 1,
         )
 

@@ -9,7 +9,7 @@ import blackjax.mcmc.dynamic_hmc as dynamic_hmc
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._hamiltonian import energy_of_draw, warm_up_by_hmc
+from sltprob.samplers._hamiltonian import energy_of_draw, jittered_num_steps, warm_up_by_hmc
 from sltprob.samplers._tuning import check_target_acceptance_rate
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
@@ -109,7 +109,7 @@ class DynamicHMC(Sampler):
         """
         kernel = dynamic_hmc.build_kernel(
             next_random_arg_fn=lambda count: count + 1,
-            integration_steps_fn=dynamic_hmc.halton_trajectory_length,
+            integration_steps_fn=jittered_num_steps,
         )
         metric = parameters["inverse_mass_matrix"]
         before = state.logdensity

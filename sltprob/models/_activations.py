@@ -1,0 +1,77 @@
+"""Activations of networks, in JAX for the program and in NumPy for the exact answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import special
+
+__all__ = ["ACTIVATIONS", "Activation"]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function.
+
+    Parameters
+    ----------
+    in_jax, in_numpy : callable
+        The same function.
+    odd : bool
+    smooth : bool
+        Whether it is analytic; if not it has its one kink at 0.
+    powers : tuple of int
+        Exponents of its Taylor series at 0, the first ones; empty where it has none.
+    """
+
+    in_jax: Callable[[Any], Any]
+    in_numpy: Callable[[Any], Any]
+    odd: bool
+    smooth: bool
+    powers: tuple[int, ...]
+
+
+_ODD = tuple(range(1, 64, 2))
+# x Φ(x) = x/2 plus even powers.
+_LINEAR_AND_EVEN = (1, *range(2, 64, 2))
+
+ACTIVATIONS = {
+    "erf": Activation(jax.scipy.special.erf, special.erf, True, True, _ODD),
+    "gelu": Activation(
+        lambda z: jax.nn.gelu(z, approximate=False),
+        lambda z: z * special.ndtr(z),
+        False,
+        True,
+        _LINEAR_AND_EVEN,
+    ),
+    "relu": Activation(jax.nn.relu, lambda z: np.maximum(z, 0.0), False, False, ()),
+    "sin": Activation(jnp.sin, np.sin, True, True, _ODD),
+    "softplus": Activation(
+        jax.nn.softplus, lambda z: np.logaddexp(z, 0.0), False, True, (0, *_LINEAR_AND_EVEN)
+    ),
+    "tanh": Activation(jnp.tanh, np.tanh, True, True, _ODD),
+}
+
+
+def hermite(order: int, x: np.ndarray) -> np.ndarray:
+    """Evaluate the normalised probabilists' Hermite polynomial He_k / sqrt(k!).
+
+    Parameters
+    ----------
+    order : int
+    x : array
+
+    Returns
+    -------
+    array of the same shape
+    """
+    before, now = np.zeros_like(x), np.ones_like(x)
+    for k in range(order):
+        before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
+    return now
