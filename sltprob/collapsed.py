@@ -75,6 +75,7 @@ def exact(
     log_prior: LogPrior,
     features: Features,
     readout_scale: float,
+    target: Array | None = None,
     tolerance: float = 0.01,
     seed: int = 0,
 ) -> Exact:
@@ -96,6 +97,9 @@ def exact(
         Maps w, shape (n, ...), to T, shape (n, h, Q): ``T[i, q] = sqrt(weight_q) phi_i(x_q)``.
     readout_scale : float, dimensionless
         Prior standard deviation sigma of each readout weight.
+    target : array, shape (Q,), optional
+        ``sqrt(weight_q) y(x_q)`` of a target that is not zero; the loss is then
+        ``|a^T T - target|^2``.
     tolerance : float, dimensionless
         Relative error wanted on lambda-hat: its standard error is brought below a third of it.
     seed : int
@@ -129,7 +133,7 @@ def exact(
     """
     _check_beta(beta)
     _check_tolerance(tolerance)
-    model = _Collapsed(draw_prior, log_prior, features, readout_scale)
+    model = _Collapsed(draw_prior, log_prior, features, readout_scale, target)
     num_draws = _enough_draws(model, beta, tolerance, seed)
     if num_draws is not None:
         (draws,) = _importance(model, [beta], num_draws, seed)
@@ -201,6 +205,7 @@ def tempered_sampling(
     log_prior: LogPrior,
     features: Features,
     readout_scale: float,
+    target: Array | None = None,
     tolerance: float = 0.01,
     seed: int = 0,
 ) -> Exact:
@@ -212,7 +217,7 @@ def tempered_sampling(
 
     Parameters
     ----------
-    beta, draw_prior, log_prior, features, readout_scale, tolerance, seed
+    beta, draw_prior, log_prior, features, readout_scale, target, tolerance, seed
         As in `exact`.
 
     Returns
@@ -243,7 +248,7 @@ def tempered_sampling(
     """
     _check_beta(beta)
     _check_tolerance(tolerance)
-    model = _Collapsed(draw_prior, log_prior, features, readout_scale)
+    model = _Collapsed(draw_prior, log_prior, features, readout_scale, target)
     return _tempered(model, beta, tolerance, seed)
 
 
@@ -254,7 +259,12 @@ class _Collapsed:
     """Evaluate the collapsed density at flat parameters, shape (n, d), in batches."""
 
     def __init__(
-        self, draw_prior: DrawPrior, log_prior: LogPrior, features: Features, readout_scale: float
+        self,
+        draw_prior: DrawPrior,
+        log_prior: LogPrior,
+        features: Features,
+        readout_scale: float,
+        target: Array | None = None,
     ) -> None:
         if not (math.isfinite(readout_scale) and readout_scale > 0):
             raise ValueError(
@@ -262,13 +272,19 @@ class _Collapsed:
                 "write readout_scale=1.0."
             )
         self._draw_prior, self._log_prior, self._features = draw_prior, log_prior, features
-        self.readout_scale = readout_scale
+        self.readout_scale, self._target = readout_scale, target
         generator = np.random.default_rng(0)
         self.shape = np.shape(draw_prior(generator, 2))[1:]
         self.dimension = math.prod(self.shape)
         first = self._checked_features(self.draw(generator, 2))
+        if not first.any():
+            raise ValueError(
+                "features gave nothing but zeros, so the loss is zero everywhere; write "
+                "sqrt(weights) * tanh(w[:, :, None] * nodes)."
+            )
         self.width, self.num_nodes = first.shape[1:]
         self._basis: _Basis | None = None
+        self._rank = min(self.width, self.num_nodes)
 
     def draw(self, generator: np.random.Generator, count: int) -> Array:
         """Draw from the prior of w, shape (count, d)."""
@@ -294,8 +310,8 @@ class _Collapsed:
         """Choose a basis of the node axis that holds the features of such draws up to `beta`."""
         self._basis = None
         count = min(len(w), max(2, PILOT_ROWS // self.width))
-        # Narrow matrices are small enough as they are.
-        if self.width >= 8 and count * self.width >= 4 * self.num_nodes:
+        # Narrow matrices are small enough as they are; a target need not lie in the basis.
+        if self._target is None and self.width >= 8 and count * self.width >= 4 * self.num_nodes:
             chosen = np.linspace(0, len(w) - 1, count).astype(int)
             self._basis = _find_basis(self._checked_features(w[chosen]), self.factor(beta))
 
@@ -304,19 +320,63 @@ class _Collapsed:
         return 2.0 * beta * self.readout_scale**2
 
     def spectra(self, w: Array) -> Array:
-        """Give the eigenvalues of G, shape (n, k), exact up to the beta of `compress`."""
-        squares = np.zeros((len(w), min(self.width, self.num_nodes)))
+        """Give the eigenvalues of G, shape (n, k), exact up to the beta of `compress`.
+
+        With a target, shape (n, 2 k + 1): then come the squares of its components along the
+        directions of the features, and the square of what lies outside of them.
+        """
+        if self._target is not None:
+            return self._spectra_with_target(w, self._target)
+        squares = np.zeros((len(w), self._rank))
         for rows, matrices, held in self._reduced(w):
             whole = matrices if held else self._checked_features(w[rows])
             singular = np.linalg.svd(whole, compute_uv=False)
             squares[rows, : singular.shape[1]] = singular**2
         return squares
 
-    def half_log_det(self, w: Array, beta: float, *, limit: Array) -> Array:
-        """Evaluate 1/2 log det(I + 2 beta sigma^2 G), shape (n,).
+    def _spectra_with_target(self, w: Array, target: Array) -> Array:
+        spectra = np.empty((len(w), 2 * self._rank + 1))
+        for rows, matrices, _ in self._reduced(w):
+            _, singular, directions = np.linalg.svd(matrices, full_matrices=False)
+            components = directions @ target
+            outside = target - (components[:, None] @ directions)[:, 0]
+            spectra[rows, : self._rank] = singular**2
+            spectra[rows, self._rank : -1] = components**2
+            spectra[rows, -1] = np.sum(outside**2, axis=1)
+        return spectra
+
+    def energies(self, spectra: Array, beta: float) -> Array:
+        """Evaluate minus the log of what integrating a out leaves: -log E_a[exp(-beta L)].
+
+        That is 1/2 log det(I + 2 beta sigma^2 G), and with a target
+        ``beta target^T (I + 2 beta sigma^2 T^T T)^-1 target`` more.
+        """
+        factor = self.factor(beta)
+        squares = spectra[..., : self._rank]
+        values = _half_log_det_of(squares, factor)
+        if self._target is not None:
+            components, outside = spectra[..., self._rank : -1], spectra[..., -1]
+            values += beta * ((components / (1.0 + factor * squares)).sum(axis=-1) + outside)
+        return values
+
+    def lambdas(self, spectra: Array, beta: float) -> Array:
+        """Evaluate beta E[L | w]: the derivative of `energies` by log beta."""
+        factor = self.factor(beta)
+        squares = spectra[..., : self._rank]
+        values = _lambda_of(squares, factor)
+        if self._target is not None:
+            components, outside = spectra[..., self._rank : -1], spectra[..., -1]
+            left = (components / (1.0 + factor * squares) ** 2).sum(axis=-1) + outside
+            values += beta * left
+        return values
+
+    def energies_at(self, w: Array, beta: float, *, limit: Array) -> Array:
+        """Evaluate `energies` of draws w, shape (n,).
 
         Values above `limit`, shape (n,), need not be right: they may stand for any larger one.
         """
+        if self._target is not None:
+            return self.energies(self.spectra(w), beta)
         scale = math.sqrt(self.factor(beta))
         values = np.empty(len(w))
         for rows, matrices, held in self._reduced(w):
@@ -349,7 +409,7 @@ class _Collapsed:
     def check_resolution(self, beta: float, squares: Array) -> None:
         """Raise if rounding of the features is visible at this beta."""
         epsilon = np.finfo(float).eps
-        largest = float(np.max(squares))
+        largest = float(np.max(squares[..., : self._rank]))
         if largest <= 0:
             return
         rounding = 2.0 * beta * (self.readout_scale * epsilon) ** 2 * largest
@@ -498,12 +558,11 @@ def _importance(
     results = []
     for beta in betas:
         model.check_resolution(beta, squares)
-        factor = model.factor(beta)
-        log_weights = -_half_log_det_of(squares, factor)
+        log_weights = -model.energies(squares, beta)
         shares = np.exp(log_weights - np.max(log_weights))
         tail = _tail_exponent(shares)
         shares /= shares.sum()
-        lambdas = _lambda_of(squares, factor)
+        lambdas = model.lambdas(squares, beta)
         lambda_hat = float(shares @ lambdas)
         ess = 1.0 / float(shares @ shares)
         answer = Exact(
@@ -589,7 +648,7 @@ def _tempered(model: _Collapsed, beta: float, tolerance: float, seed: int) -> Ex
     while True:
         while len(history) < num_cycles:
             particles = mover.cycle(particles, beta, adapt=False)
-            lambdas = _lambda_of(particles.squares, model.factor(beta))
+            lambdas = model.lambdas(particles.squares, beta)
             history.append(lambdas.reshape(NUM_REPLICATES, -1).mean(axis=1))
         kept = np.array(history[len(history) // 4 :])
         means = kept.mean(axis=0)
@@ -636,8 +695,8 @@ def _descend(
     log_partitions = np.zeros(NUM_REPLICATES)
     reached, num_rungs = 0.0, 0
     while reached < beta:
-        following = _next_beta(particles.squares, reached, beta, model.readout_scale)
-        log_weights = _log_increments(particles.squares, reached, following, model.readout_scale)
+        following = _next_beta(model, particles.squares, reached, beta)
+        log_weights = _log_increments(model, particles.squares, reached, following)
         log_partitions += [_log_mean_exp(row) for row in log_weights]
         particles = particles.take(_resample(log_weights, generator))
         reached = following
@@ -649,18 +708,19 @@ def _descend(
     return particles, log_partitions, num_rungs
 
 
-def _log_increments(squares: Array, reached: float, following: float, scale: float) -> Array:
+def _log_increments(
+    model: _Collapsed, squares: Array, reached: float, following: float
+) -> Array:
     """Give the log weights of going from one beta to another, shape (replicates, particles)."""
-    old = _half_log_det_of(squares, 2.0 * reached * scale**2)
-    new = _half_log_det_of(squares, 2.0 * following * scale**2)
+    old, new = model.energies(squares, reached), model.energies(squares, following)
     return (old - new).reshape(NUM_REPLICATES, -1)
 
 
-def _next_beta(squares: Array, reached: float, beta: float, scale: float) -> float:
+def _next_beta(model: _Collapsed, squares: Array, reached: float, beta: float) -> float:
     """Choose the next rung: the populations keep four fifths of their effective size on average."""
 
     def ess_fraction(following: float) -> float:
-        log_weights = _log_increments(squares, reached, following, scale)
+        log_weights = _log_increments(model, squares, reached, following)
         weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
         ess = weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
         return float(np.mean(ess)) / weights.shape[1]
@@ -670,7 +730,7 @@ def _next_beta(squares: Array, reached: float, beta: float, scale: float) -> flo
     if ess_fraction(beta) >= RUNG_ESS_FRACTION:
         return beta
     largest = float(squares.sum(axis=1).max())
-    low = math.log(max(reached, 1e-3 / (2.0 * scale**2 * largest)))
+    low = math.log(max(reached, 1e-3 / max(model.factor(1.0) * largest, largest)))
     high = math.log(beta)
     for _ in range(30):
         middle = 0.5 * (low + high)
@@ -766,32 +826,32 @@ class _Mover:
     def cycle(self, particles: _Particles, beta: float, *, adapt: bool) -> _Particles:
         """Make every kind of move once; give the new particles."""
         w, log_prior = particles.w.copy(), particles.log_prior.copy()
-        half_log_det = _half_log_det_of(particles.squares, self._model.factor(beta))
+        energies = self._model.energies(particles.squares, beta)
         for number, move in enumerate(self.moves):
-            rate = self._step(move, w, log_prior, half_log_det, beta)
+            rate = self._step(move, w, log_prior, energies, beta)
             if adapt:
                 log_step = move.log_step + 2.0 * (rate - TARGET_ACCEPTANCE)
                 self.moves[number] = replace(move, log_step=float(np.clip(log_step, -20.0, 3.0)))
         return _Particles(w, log_prior, self._model.spectra(w))
 
     def _step(
-        self, move: _Move, w: Array, log_prior: Array, half_log_det: Array, beta: float
+        self, move: _Move, w: Array, log_prior: Array, energies: Array, beta: float
     ) -> float:
         """Make one Metropolis step in place; give the fraction that was accepted."""
         proposal, log_jacobian = self._propose(move, w)
         new_log_prior = self._model.log_prior(proposal)
         prior_ratio = new_log_prior - log_prior + log_jacobian
         log_uniform = -self._generator.standard_exponential(len(w))
-        # Accept if the new 1/2 log det is below this. It is never negative, so nothing need be
+        # Accept if the new energy is below this. It is never negative, so nothing need be
         # evaluated for a limit that is: absurd proposals, and those outside of the support.
-        limit = prior_ratio + half_log_det - log_uniform
+        limit = prior_ratio + energies - log_uniform
         hopeful = np.flatnonzero(limit > 0)
-        new_half_log_det = self._model.half_log_det(proposal[hopeful], beta, limit=limit[hopeful])
-        accepted = new_half_log_det < limit[hopeful]
+        new_energies = self._model.energies_at(proposal[hopeful], beta, limit=limit[hopeful])
+        accepted = new_energies < limit[hopeful]
         chosen = hopeful[accepted]
         w[chosen] = proposal[chosen]
         log_prior[chosen] = new_log_prior[chosen]
-        half_log_det[chosen] = new_half_log_det[accepted]
+        energies[chosen] = new_energies[accepted]
         return len(chosen) / len(w)
 
     def _propose(self, move: _Move, w: Array) -> tuple[Array, Array]:

@@ -1,5 +1,6 @@
 """The contract that every model keeps, and the exact answers against independent methods."""
 
+import functools
 import math
 
 import jax
@@ -15,14 +16,14 @@ from sltprob.models._gibbs import block_gibbs
 from sltprob.models._integrals import Well, log_trapezoid, mellin_barnes, wells
 from sltprob.models._wishart import product_of_two
 
+# Each density is evaluated a few times only, and most of the time is compilation.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 # Beside the defaults of every name: options that take another path through a model.
 VARIANTS = [
-    "normal_crossing[powers=2:1:0,prior_powers=1:0:3]",
     "normal_crossing[powers=1:2,prior_powers=0:2,prior=normal,coefficient=0.5]",
     "even_powers[powers=2:3,prior=box[2]]",
-    "pearcey[quadratic=-1,linear=0.1]",
     "airy[slope=-1]",
-    "two_phase[dimension=2]",
     "reduced_rank[input=2,hidden=2,output=3,rank=1,prior_scale=0.5]",
     "deep_linear[widths=3:2:4,rank=1,prior_center=optimum]",
     "gaussian_mixture[components=3,true_components=2]",
@@ -258,8 +259,10 @@ def test_contract(text):
     posterior = temper(model, beta=10.0)
     assert float(posterior.data_error) < 1e-10
 
+    optimum = model.optimum()
+
     # One compilation for everything: op by op it would cost seconds for every model.
-    @jax.jit
+    @quick
     def evaluate(keys):
         def one(key):
             position = posterior.draw_prior(key)
@@ -267,7 +270,7 @@ def test_contract(text):
             density = jax.value_and_grad(posterior.logdensity)(position)
             return position, again, density, posterior.loss(position)
 
-        best = posterior.loss(posterior.unconstrain(model.optimum()))
+        best = posterior.loss(posterior.unconstrain(optimum))
         return jax.vmap(one)(keys), best
 
     found, best = evaluate(jax.random.split(jax.random.PRNGKey(1), 5))
@@ -463,7 +466,7 @@ def test_exact_agrees_with_brute_force(text, beta, reach, points, tolerance):
             start += size
         return position
 
-    @jax.jit
+    @quick
     def evaluate(rows):
         def one(row):
             position = unpack(row)
@@ -487,17 +490,19 @@ def test_exact_agrees_with_brute_force(text, beta, reach, points, tolerance):
     ("text", "beta"),
     [
         ("regular[n=20,dimension=4]", 3.0),
-        ("normal_crossing[powers=1:1:2,prior_powers=1:0:2]", 10.0),
-        ("radial[dimension=5,power=2]", 0.02),
+        pytest.param(
+            "normal_crossing[powers=1:1:2,prior_powers=1:0:2]", 10.0, marks=pytest.mark.slow
+        ),
+        pytest.param("radial[dimension=5,power=2]", 0.02, marks=pytest.mark.slow),
         ("two_phase[dimension=2]", 5.0),
         ("cusp[power=5]", 1.0),
-        ("reduced_rank", 0.3),
-        ("reduced_rank[rank=1,prior_scale=0.5]", 3.0),
+        pytest.param("reduced_rank", 0.3, marks=pytest.mark.slow),
+        pytest.param("reduced_rank[rank=1,prior_scale=0.5]", 3.0, marks=pytest.mark.slow),
         ("reduced_rank[rank=1,prior_scale=0.5,prior_center=optimum]", 3.0),
-        ("reduced_rank[input=2,hidden=3,output=1,rank=1]", 1.0),
+        pytest.param("reduced_rank[input=2,hidden=3,output=1,rank=1]", 1.0, marks=pytest.mark.slow),
         ("deep_linear[widths=2:3:2:2,rank=1,prior_scale=0.7]", 1.0),
-        ("deep_linear[widths=3:2:1:2]", 1.0),
-        ("gaussian_mixture[anchored=true,mean_scale=1.5]", 3.0),
+        pytest.param("deep_linear[widths=3:2:1:2]", 1.0, marks=pytest.mark.slow),
+        pytest.param("gaussian_mixture[anchored=true,mean_scale=1.5]", 3.0, marks=pytest.mark.slow),
     ],
 )
 def test_exact_agrees_with_prior_draws(text, beta):
@@ -506,7 +511,7 @@ def test_exact_agrees_with_prior_draws(text, beta):
     posterior = temper(model, beta=beta)
     count = 20_000
 
-    @jax.jit
+    @quick
     def losses(keys):
         return jax.lax.map(
             lambda key: posterior.loss(posterior.draw_prior(key)), keys, batch_size=2000
@@ -640,7 +645,7 @@ def test_deep_linear_of_100000_parameters():
     posterior = temper(model, beta=100.0)
     assert posterior.dimension == 102_000
 
-    @jax.jit
+    @quick
     def evaluate(key):
         position = posterior.draw_prior(key)
         density = jax.value_and_grad(posterior.logdensity)(position)
@@ -663,11 +668,8 @@ def test_deep_linear_of_100000_parameters():
     "text",
     [
         "regular[n=30]",
-        "scalar_product[n=30]",
         "cusp[n=30]",
-        "reduced_rank[n=30,rank=1]",
         "deep_linear[n=30]",
-        "gaussian_mixture[n=30]",
         "gaussian_mixture[n=30,components=3,true_components=2]",
     ],
 )
@@ -675,7 +677,7 @@ def test_data_sets(text):
     model = models.get(text)
     posterior = temper(model, beta=30.0)
     assert len(posterior.weights) == 30
-    loss = jax.jit(lambda key: posterior.loss(posterior.draw_prior(key)))(jax.random.PRNGKey(0))
+    loss = quick(lambda key: posterior.loss(posterior.draw_prior(key)))(jax.random.PRNGKey(0))
     # On the average over data sets the truth is where the loss is least.
     assert float(loss) > float(posterior.minimum_loss) - 0.5
     exact = model.exact(30.0)

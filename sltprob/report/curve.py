@@ -131,7 +131,7 @@ def _shift(betas: Sequence[float], samplers: int) -> float:
     """Choose the distance between samplers, in decades: a small part of that between betas."""
     logs = sorted({round(math.log10(beta), 6) for beta in betas})
     gap = min((high - low for low, high in pairwise(logs)), default=1.0)
-    return min(0.1, 0.25 * gap / max(samplers, 1))
+    return min(0.06, 0.25 * gap / max(samplers, 1))
 
 
 def _sampler_traces(
