@@ -105,8 +105,8 @@ def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
     if not SMALLEST_TOLERANCE <= tolerance <= LARGEST_TOLERANCE:
         raise ValueError(
             f"tolerance={tolerance!r}, but it must be from {SMALLEST_TOLERANCE:g} to "
-            f"{LARGEST_TOLERANCE:g}; write gaussian_half_line(max_slope, tolerance=1e-13), or build "
-            "a finer rule with gaussian_midpoint(spacing, num_nodes)."
+            f"{LARGEST_TOLERANCE:g}; write tolerance=1e-13, or build a finer rule with "
+            "gaussian_midpoint(spacing, num_nodes)."
         )
     gauge = _Gauge(max_slope)
     too_few, enough = 0, 8
@@ -248,7 +248,7 @@ class _Gauge:
 
 
 def _midpoints(spacing: float, num_nodes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes: NDArray[np.float64] = spacing * (np.arange(num_nodes) + 0.5)
+    nodes = np.asarray(spacing * (np.arange(num_nodes) + 0.5), dtype=np.float64)
     weights = np.exp(-0.5 * nodes**2)
     return nodes, np.asarray(weights / weights.sum(), dtype=np.float64)
 

@@ -12,6 +12,7 @@ import jax
 import pytest
 
 import sltprob
+from sltprob import models, samplers
 from sltprob.cli import main
 
 CELL = [
@@ -171,3 +172,21 @@ def test_a_sampler_of_ones_own_is_one_file(tmp_path):
         environment=environment,
     )
     assert json.loads(done.stdout)["sampler"] == "mine[steps_per_draw=2]", done.stderr
+
+
+def test_the_readme_has_every_model_and_sampler():
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for registry in (models.registry, samplers.registry):
+        for name in registry.names():
+            summary = (registry.type_of(name).__doc__ or "").strip().splitlines()[0]
+            assert f"| `{name}` | {summary.replace('|', '&#124;')} |" in readme
+
+
+def test_the_quickstart_is_short_and_runs():
+    example = Path(__file__).parent.parent / "examples" / "quickstart.py"
+    assert len(example.read_text().splitlines()) <= 20
+    done = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trusted" in done.stdout

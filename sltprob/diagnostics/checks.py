@@ -46,7 +46,8 @@ class Check:
         ``"<"`` or ``">"``: how the value must stand to the limit.
     passed : bool
     evidence : bool
-        Whether failing is evidence of a wrong number, not only a lack of evidence.
+        Whether failing is evidence of a wrong number, not only a lack of evidence. A value
+        that cannot be computed is no evidence.
     meaning : str
         What was measured, in words.
     advice : str
@@ -63,6 +64,17 @@ class Check:
     meaning: str
     advice: str
     reference: str
+
+    @property
+    def finding(self) -> str:
+        """What was found and what should have been, with digits that tell the two apart."""
+        side = "below" if self.relation == "<" else "above"
+        limit = f"{self.limit:g}"
+        if math.isnan(self.value):
+            return f"{self.meaning}: cannot be computed, must be {side} {limit}"
+        texts = (f"{self.value:.{digits}g}" for digits in (3, 4, 5, 17))
+        value = next((text for text in texts if text != limit), limit)
+        return f"{self.meaning}: {value}, must be {side} {limit}"
 
     def __str__(self) -> str:
         state = "ok" if self.passed else "FAILED"
@@ -288,7 +300,7 @@ def relative_error(run: Run) -> list[Check]:
     ]
 
 
-def _virials(run: Run) -> dict[str, np.ndarray]:
+def virials(run: Run) -> dict[str, np.ndarray]:
     """Give the virial trace of every site, and in total, about the center of least variance.
 
     E[∇U] = 0, so the part along the center is a control variate: any multiple of it may be
@@ -310,7 +322,7 @@ def _virials(run: Run) -> dict[str, np.ndarray]:
 
 def virial(run: Run) -> list[Check]:
     """Compare the virial with the dimension, for every site and in total."""
-    traces = _virials(run)
+    traces = virials(run)
     dimensions = dict(run.sites)
     if len(traces) > 1:
         traces["total"] = sum(traces.values(), np.zeros_like(run.loss))
@@ -339,7 +351,7 @@ def virial(run: Run) -> list[Check]:
 def virial_convergence(run: Run) -> list[Check]:
     """Require that every site's virial has converged: flat directions mix last."""
     checks = []
-    for site, trace in _virials(run).items():
+    for site, trace in virials(run).items():
         checks.append(
             _below(
                 f"virial_rhat[{site}]",

@@ -45,8 +45,7 @@ class Verdict:
         """One sentence: why."""
         if self.trusted:
             return f"all {len(self.checks)} checks passed"
-        first = self.failed[0]
-        return f"{first.meaning}: {first.value:.3g}, must be {first.relation} {first.limit:g}"
+        return self.failed[0].finding
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {self.reason}"]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from arviz_stats.base import array_stats
 
-from sltprob.diagnostics.checks import _virials as virial_traces
+from sltprob.diagnostics.checks import virials as virial_traces
 from sltprob.report.downsample import shortened
 from sltprob.report.figures import (
     DASHES,
