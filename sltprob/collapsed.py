@@ -49,7 +49,8 @@ NUM_PROBES = 8
 # below a half (finite variance) and below the ESS fraction. Wider limits were tried: with 8192
 # draws at h = 32, w ~ U(-1, 1), beta = 1e10 (ESS fraction 0.4, exponent 0.45) lambda-hat is on
 # average two standard errors too high, because the rare draws with large weights are missing.
-PILOT_DRAWS = 8192
+PILOT_DRAWS = 4096
+SMALLEST_DRAWS = 2048
 SMALLEST_ESS_FRACTION = 0.3
 LARGEST_TAIL = 0.5
 LARGEST_WORK = 6_000_000
@@ -148,6 +149,7 @@ def importance_sampling(
     draw_prior: DrawPrior,
     features: Features,
     readout_scale: float,
+    target: Array | None = None,
     num_draws: int = 4096,
     seed: int = 0,
 ) -> tuple[Exact, ...]:
@@ -160,7 +162,7 @@ def importance_sampling(
     ----------
     betas : sequence of float, dimensionless
         Inverse temperatures.
-    draw_prior, features, readout_scale, seed
+    draw_prior, features, readout_scale, target, seed
         As in `exact`.
     num_draws : int
         Number of draws of w.
@@ -194,7 +196,7 @@ def importance_sampling(
         raise ValueError(
             f"num_draws={num_draws!r}, but it must be 2 or more; write num_draws=4096."
         )
-    model = _Collapsed(draw_prior, _no_log_prior, features, readout_scale)
+    model = _Collapsed(draw_prior, _no_log_prior, features, readout_scale, target)
     return tuple(draws.answer for draws in _importance(model, betas, num_draws, seed))
 
 
@@ -588,7 +590,7 @@ def _enough_draws(model: _Collapsed, beta: float, tolerance: float, seed: int) -
     relative = pilot.answer.mcse / pilot.answer.lambda_hat
     # Half more than the pilot says, because it knows the spread only roughly.
     needed = math.ceil(1.5 * PILOT_DRAWS * (3.0 * relative / tolerance) ** 2)
-    return max(PILOT_DRAWS, needed) if needed <= LARGEST_WORK // (model.width + 8) else None
+    return max(SMALLEST_DRAWS, needed) if needed <= LARGEST_WORK // (model.width + 8) else None
 
 
 def _tail_exponent(weights: Array) -> float:

@@ -31,7 +31,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
-__all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "save"]
+__all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
 
 #: beta: inverse temperature; minimum_loss: L*, NaN if unknown; unadjusted: 1 for a kernel without
 #: a Metropolis step; step_size: of an unadjusted kernel, NaN else; loss_rounding and data_error:
@@ -191,14 +191,35 @@ def load(path: str | os.PathLike[str]) -> xr.DataTree:
     ValueError
         If the file is damaged or is not a run of sltprob.
     """
+    draws = read(path)
+    check(draws, str(path))
+    return draws
+
+
+def read(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Read any netCDF file with groups into memory, a run of ours or not.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    xarray.DataTree
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a run such as runs/hmc-beta1e4.nc")
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
-            draws = tree.load()
+            return tree.load()
     except Exception as error:
         # h5py raises anything from OSError to RuntimeError on a damaged file.
         raise ValueError(f"{path}: cannot be read as netCDF ({error})") from error
-    check(draws, str(path))
-    return draws

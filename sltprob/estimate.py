@@ -41,6 +41,14 @@ class LambdaHat:
     def __str__(self) -> str:
         return f"lambda-hat({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}"
 
+    def _repr_html_(self) -> str:
+        """Show the estimate in a notebook."""
+        chains = ", ".join(f"{value:.4g}" for value in self.per_chain)
+        return (
+            f"<div><strong>λ̂({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}</strong>"
+            f"<br><small>effective sample size {self.ess:.0f}; by chain: {chains}</small></div>"
+        )
+
 
 def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> LambdaHat:
     """Estimate lambda-hat from a run.

@@ -1,10 +1,12 @@
 """Switches that hold for every test, set before anything makes an array."""
 
+import shutil
 from collections.abc import Iterator
 
 import hypothesis
 import jax
 import pytest
+from browser import Browser
 
 # beta * L has no digits left in float32 long before the largest beta that the tests use.
 jax.config.update("jax_enable_x64", True)
@@ -27,3 +29,14 @@ def numpyro_promotes_ranks() -> Iterator[None]:
     """
     with jax.numpy_rank_promotion("allow"):
         yield
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Chromium once, or skip where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
+    driver = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.close()

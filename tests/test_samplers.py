@@ -17,6 +17,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import scipy.optimize
 
 import sltprob
 from sltprob import samplers, sampling
@@ -257,12 +258,19 @@ def variances(name, run):
         return 1 / (1 - step_size * TOTAL / 2)
     if name == "preconditioned_sgld":
         return 1 / (1 - step_size * parameter(run, "scale") ** 2 * TOTAL / 2)
-    friction = parameter(run, "friction")
+    friction = float(parameter(run, "friction"))
+
+    def kinetic(thermostat):
+        """Give the variance of each momentum, when noise has friction but drag thermostat."""
+        small, square = step_size * thermostat, step_size**2 * TOTAL
+        loss = 1 - small / 2 - square / small + 0.75 * square - square**2 / (4 * small)
+        return friction / thermostat / loss
+
+    drag = friction
     if name == "sgnht":
-        return 1 + step_size * (TOTAL - TOTAL.mean()) / friction
-    small, square = step_size * friction, step_size**2 * TOTAL
-    kinetic = 1 / (1 - small / 2 - square / small + 0.75 * square - square**2 / (4 * small))
-    return kinetic * (1 - small / 2 + square / 2)
+        # It holds the mean at 1. That its drag fluctuates is left out.
+        drag = scipy.optimize.brentq(lambda x: kinetic(x).mean() - 1, friction, 3 * friction)
+    return kinetic(drag) * (1 - step_size * drag / 2 + step_size**2 * TOTAL / 2)
 
 
 TOO_LARGE = {
@@ -271,6 +279,14 @@ TOO_LARGE = {
     "sghmc": {"step_size": 0.02},
     "sgnht": {"step_size": 0.03},
     "mclmc": {"step_size": 3.5},
+}
+
+
+NOISY = {
+    "sgld": {"step_size": 2e-3},
+    "preconditioned_sgld": {"step_size": 3e-3},
+    "sghmc": {"step_size": 8e-3},
+    "sgnht": {"step_size": 8e-3},
 }
 
 
@@ -285,17 +301,21 @@ def test_a_step_that_is_too_large_is_not_trusted(name):
     if name == "mclmc":
         return
     predicted = 0.5 * np.sum(BETA * CURVATURES / TOTAL * variances(name, run))
-    # The thermostat's formula is of first order in the step.
-    allowance = abs(predicted - EXACT) / 3 if name == "sgnht" else 0.0
+    allowance = 0.1 * abs(predicted - EXACT) if name == "sgnht" else 0.0
     assert z_score(run, predicted, allowance) < 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNADJUSTED - {"mclmc"}))
-def test_noise_of_the_gradient_is_not_trusted(name):
-    """One row of data a step: the noise is as large as the gradient."""
-    run = draw(name, draws=2000, batch_size=1)
-    assert not sltprob.diagnose(run).trusted
+def test_noise_of_the_gradient_is_reported(name):
+    """One row of data a step, the rows of all weights: λ̂ moves by what the run says it does."""
+    run = draw(name, draws=4000, batch_size=1, **NOISY[name])
+    assert sltprob.diagnose(run).status == "wrong"
+    if name in ("preconditioned_sgld", "sghmc"):
+        result, stats = sltprob.estimate(run), run["sample_stats"]
+        loss, tilt = BETA * stats["loss"].values, stats["log_tilt"].values
+        reported = np.cov(loss.ravel(), tilt.ravel())[0, 1] + float(stats["noise_bias"].mean())
+        assert abs(result.value - EXACT - reported) < 5 * result.mcse + 0.3 * reported
 
 
 @pytest.mark.slow

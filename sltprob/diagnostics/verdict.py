@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import xarray as xr
@@ -51,6 +52,30 @@ class Verdict:
         lines = [f"{self.status}: {self.reason}"]
         lines += [f"  {check}\n    {check.advice}" for check in self.failed]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the verdict in a notebook: failed checks first, with their advice."""
+        mark = {"trusted": "✓", "doubtful": "?", "wrong": "✕"}.get(self.status, "?")
+        passed = tuple(check for check in self.checks if check.passed)
+        rows = []
+        for check in (*self.failed, *passed):
+            state = "ok" if check.passed else "<strong>failed</strong>"
+            advice = "" if check.passed else f"<br><em>{escape(check.advice)}</em>"
+            rows.append(
+                f'<tr><th scope="row" style="text-align:left">{escape(check.name)}</th>'
+                f"<td>{check.value:.4g} {escape(check.relation)} {check.limit:g}</td>"
+                f'<td>{state}</td><td style="text-align:left">{escape(check.meaning)}{advice}</td>'
+                "</tr>"
+            )
+        # Without colours of its own, it reads in a light and in a dark notebook.
+        return (
+            f"<div><strong>{mark} {escape(self.status)}</strong>: {escape(self.reason)}"
+            f"<details{'' if self.trusted else ' open'}>"
+            f"<summary>{len(self.checks)} checks</summary>"
+            '<table><thead><tr><th scope="col">check</th><th scope="col">value and limit</th>'
+            '<th scope="col"></th><th scope="col">what it is</th></tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table></details></div>"
+        )
 
 
 def diagnose(draws: xr.DataTree) -> Verdict:

@@ -16,7 +16,7 @@ from scipy.stats import qmc
 
 from sltprob.spec import split_outside_brackets
 
-__all__ = ["Inputs", "InputRule"]
+__all__ = ["InputRule", "Inputs"]
 
 _MAX_NODES = 8192
 _NUM_SCRAMBLES = 8

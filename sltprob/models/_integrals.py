@@ -29,7 +29,7 @@ __all__ = [
 
 # exp(-60) is 1e-26: what lies beyond is lost in rounding.
 _NEGLIGIBLE = 60.0
-_ROUNDING = 4 * float(np.finfo(float).eps)
+_ROUNDING = 16 * float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True)

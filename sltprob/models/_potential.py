@@ -240,8 +240,13 @@ class PowerLaw(dist.Distribution):
         key_sign, key_size = jax.random.split(key)
         shape = (*sample_shape, *self.event_shape)
         signs = jax.random.rademacher(key_sign, shape, dtype=float)
-        exponents = jnp.broadcast_to(jnp.asarray(self.powers, dtype=float) + 1, shape)
+        powers = np.asarray(self.powers)
         if self.family == "uniform":
             # 1 - U is never 0, where a density with h > 0 vanishes.
-            return signs * (1 - jax.random.uniform(key_size, shape)) ** (1 / exponents)
-        return signs * jnp.sqrt(2 * jax.random.gamma(key_size, exponents / 2, shape))
+            exponents = jnp.broadcast_to(1 / (powers + 1.0), shape)
+            return signs * (1 - jax.random.uniform(key_size, shape)) ** exponents
+        # |w|^h N(w; 0, 1) is the law of the length of h + 1 standard normals.
+        counted = np.arange(powers.max() + 1) <= powers[:, None]
+        normals = jax.random.normal(key_size, (*shape, counted.shape[1]))
+        squares = jnp.where(jnp.broadcast_to(counted, normals.shape), normals**2, 0.0)
+        return signs * jnp.sqrt(jnp.sum(squares, axis=-1))

@@ -62,19 +62,22 @@ class Pearcey(Model):
     def _extrema(self) -> tuple[list[float], list[float]]:
         """The minima, and the maximum between them if there is one, in increasing order."""
         roots = np.roots([1.0, 0.0, self.quadratic, self.linear])
-        scale = max(math.sqrt(abs(self.quadratic)), abs(self.linear) ** (1 / 3))
-        real = np.sort(roots.real[np.abs(roots.imag) <= 1e-7 * scale])
-        polished = []
-        for root in real:
-            for _ in range(3):
-                slope = 3 * root**2 + self.quadratic
-                if slope:
-                    root -= (root**3 + self.quadratic * root + self.linear) / slope
-            polished.append(float(root))
-        minima = [root for root in polished if 3 * root**2 + self.quadratic > 0]
-        maxima = [root for root in polished if 3 * root**2 + self.quadratic < 0]
-        # The quartic itself: a minimum whose second derivative is zero.
-        return (minima or [0.0]), maxima
+        if -4 * self.quadratic**3 - 27 * self.linear**2 > 0:
+            left, middle, right = (self._polish(root) for root in np.sort(roots.real))
+            return [left, right], [middle]
+        if self.linear == 0:
+            return [0.0], []
+        # The one minimum is on the other side of 0 than the tilt; a complex or a double root (an
+        # inflection) is on the same side, as the roots sum to 0.
+        return [self._polish(max(roots.real, key=lambda root: -self.linear * root))], []
+
+    def _polish(self, root: float) -> float:
+        """Improve a root of the derivative by Newton steps."""
+        for _ in range(3):
+            slope = 3 * root**2 + self.quadratic
+            if slope:
+                root -= (root**3 + self.quadratic * root + self.linear) / slope
+        return float(root)
 
     @property
     def minimum_loss(self) -> float:

@@ -109,6 +109,9 @@ def reproduce(judged: Judged) -> str:
         One line for a POSIX shell.
     """
     attributes, cell = judged.draws.attrs, judged.cell
+    if attributes.get("origin") == "ArviZ":
+        # Another program made the draws; only the judgement is ours to repeat.
+        return shlex.join(["sltprob", "diagnose", cell["model"]])
     options: dict[str, Any] = {
         "sampler": cell["sampler"],
         "beta": _literal(cell["beta"]),

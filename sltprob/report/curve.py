@@ -12,7 +12,7 @@ from sltprob.report.figures import SERIES, Figure, axis, escape, shortened_name,
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import inverse_temperature, measured, number
 
-__all__ = ["by_model", "curve_figure"]
+__all__ = ["by_model", "curve_figure", "exact_points", "limits"]
 
 #: Heights of the frame to which values are drawn, for those who zoom out.
 _FARTHEST = 1e4
@@ -35,12 +35,12 @@ def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> 
     """
     heading = "λ̂ against inverse temperature"
     shown = [run for run in judged if _drawable(run.cell["beta"], run.cell["lambda_hat"])]
-    line = _exact_points(judged, exact)
+    line = exact_points(judged, exact)
     if not shown and not line:
         return unavailable(key, heading, "No run has a value of λ̂.", wide=True)
     samplers = sorted({run.cell["sampler"] for run in shown})
     shift = _shift([run.cell["beta"] for run in shown], len(samplers))
-    low, high = _limits(shown, [point.lambda_hat for point in line])
+    low, high = limits(shown, [point.lambda_hat for point in line])
     # A browser cannot draw what is much farther off; the arrow at the edge tells it.
     reach = _FARTHEST * (high - low)
     data: list[dict[str, Any]] = []
@@ -87,7 +87,19 @@ def _drawable(beta: float, value: float | None) -> bool:
     return value is not None and math.isfinite(value) and 0 < beta < math.inf
 
 
-def _exact_points(judged: Sequence[Judged], exact: Sequence[Exact]) -> list[Exact]:
+def exact_points(judged: Sequence[Judged], exact: Sequence[Exact]) -> list[Exact]:
+    """Give the exact line: the points given, and those that the runs hold.
+
+    Parameters
+    ----------
+    judged : sequence of Judged
+    exact : sequence of Exact
+
+    Returns
+    -------
+    list of Exact
+        By increasing beta.
+    """
     points = {point.beta: point for point in exact if _drawable(point.beta, point.lambda_hat)}
     for run in judged:
         value, beta = run.cell["exact"], run.cell["beta"]
@@ -194,8 +206,20 @@ def _hover(run: Judged) -> str:
     )
 
 
-def _limits(runs: Sequence[Judged], exact: Sequence[float]) -> tuple[float, float]:
-    """Frame what is known, and of the rest what is not far from it."""
+def limits(runs: Sequence[Judged], exact: Sequence[float]) -> tuple[float, float]:
+    """Frame what is known, and of the rest what is not far from it.
+
+    Parameters
+    ----------
+    runs : sequence of Judged
+        With a value of λ̂.
+    exact : sequence of float
+
+    Returns
+    -------
+    (float, float)
+        The lower and the upper end of the axis of λ̂.
+    """
     kept = list(exact)
     for run in runs:
         if run.believable:

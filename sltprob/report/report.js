@@ -160,16 +160,17 @@
   for (const link of all('a[href^="#run-"]')) {
     link.addEventListener("click", () => { if (location.hash === link.hash) follow(); });
   }
-  document.getElementById("open-all").addEventListener("click", () => {
+  // A page without runs has neither these buttons nor the table.
+  document.getElementById("open-all")?.addEventListener("click", () => {
     for (const run of all("details.run")) if (!run.hidden) run.open = true;
   });
-  document.getElementById("close-all").addEventListener("click", () => {
+  document.getElementById("close-all")?.addEventListener("click", () => {
     for (const run of all("details.run")) run.open = false;
   });
 
   // ---- the table: sorting and filtering
   const body = document.querySelector(".cells tbody");
-  const rows = all("tr", body);
+  const rows = body ? all("tr", body) : [];
   const headings = all(".cells thead th");
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
@@ -189,6 +190,7 @@
   });
   const filters = all("[data-filter]");
   const filter = () => {
+    if (!rows.length) return;
     let count = 0;
     for (const row of rows) {
       const visible = filters.every((f) => !f.value || row.dataset[f.dataset.filter] === f.value);

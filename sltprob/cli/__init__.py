@@ -1,0 +1,10 @@
+"""The command line, one file for each group of commands. Only this package prints.
+
+Exit codes: 0 done, 1 a verdict failed under --strict, 2 bad usage (one line on standard error).
+"""
+
+# In the order in which `sltprob --help` lists the commands: importing a file registers its own.
+from sltprob.cli import measure, theory, question, listing, judge  # isort: skip
+from sltprob.cli._app import app, main
+
+__all__ = ["app", "judge", "listing", "main", "measure", "question", "theory"]

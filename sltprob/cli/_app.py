@@ -1,0 +1,46 @@
+"""The application that commands register with, and its entry point."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Measure lambda-hat of singular models, and say when not to believe the measurement.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+# Every error of usage of the parser; typer exports only this subclass.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every error of usage is one line and exit code 2.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
+    except USAGE_ERROR as error:
+        _fail(f"{error.format_message()} (see sltprob --help)")
+    except (ValueError, TypeError, OSError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("sltprob: stopped\n")
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"sltprob: {' '.join(message.split())}\n")
+    sys.exit(2)

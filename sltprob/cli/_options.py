@@ -1,0 +1,105 @@
+"""The options that several commands have, and how their text is read."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "Chains",
+    "Draws",
+    "Dtype",
+    "Init",
+    "ModelArgument",
+    "OpenPage",
+    "Seed",
+    "Strict",
+    "TargetMcse",
+    "Tolerance",
+    "WarmupOption",
+    "configure",
+    "exit_unless_trusted",
+    "read_betas",
+]
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="such as 'tanh_zero[width=64]'; see list models")
+]
+Chains = Annotated[int, typer.Option(help="number of chains")]
+Draws = Annotated[int, typer.Option(help="kept draws per chain")]
+WarmupOption = Annotated[int, typer.Option(help="warm-up draws per chain")]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same draws")]
+Init = Annotated[str, typer.Option(help="where chains start: prior or optimum")]
+TargetMcse = Annotated[
+    float | None, typer.Option(help="stop when the error of lambda-hat is at most this")
+]
+Dtype = Annotated[str, typer.Option(help="float64, or float32 where beta allows it")]
+OpenPage = Annotated[bool, typer.Option("--open", help="open the report in a browser")]
+Strict = Annotated[bool, typer.Option("--strict", help="exit with 1 unless all are trusted")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+Tolerance = Annotated[float, typer.Option(help="relative error wanted of the exact value")]
+
+
+def configure(dtype: str) -> None:
+    """Set the precision of everything that computes, before anything does.
+
+    Parameters
+    ----------
+    dtype : str
+
+    Raises
+    ------
+    ValueError
+        If it is neither float64 nor float32.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"--dtype {dtype}: it must be float64 or float32")
+    import jax
+
+    jax.config.update("jax_enable_x64", dtype == "float64")
+
+
+def read_betas(text: str) -> list[float]:
+    """Read inverse temperatures, without repetitions.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"1,1e2,1e4"``.
+
+    Returns
+    -------
+    list of float
+
+    Raises
+    ------
+    ValueError
+        If one is not positive and finite.
+    """
+    values = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise ValueError(
+                f"beta={part.strip()}: it must be positive and finite, as in --betas 1,1e2,1e4"
+            )
+        values.append(value)
+    return list(dict.fromkeys(values))
+
+
+def exit_unless_trusted(cells: list[dict[str, Any]], strict: bool) -> None:
+    """Leave with 1 under --strict, if a verdict is not trusted.
+
+    Parameters
+    ----------
+    cells : list of dict
+    strict : bool
+    """
+    if strict and any(cell["verdict"] != "trusted" for cell in cells):
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""What commands print: tables, verdicts and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import rich.box
+import rich.markup
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from sltprob.diagnostics import Verdict
+from sltprob.diagnostics.checks import Run
+
+__all__ = [
+    "COLOURS",
+    "number",
+    "plain",
+    "print_json",
+    "print_table",
+    "print_trace",
+    "print_verdict",
+]
+
+COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number, a dash for one that does not exist.
+
+    Parameters
+    ----------
+    value : float or None
+    digits : int
+
+    Returns
+    -------
+    str
+    """
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def _short(count: float) -> str:
+    """Write a large count in four characters: 1.2M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{suffix}"
+    return f"{count:.3g}"
+
+
+def plain(value: Any) -> str:
+    """Write the value of an option as it is typed.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+    """
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _time(cell: dict[str, Any]) -> str:
+    """Write the time of warm-up and sampling, as far as it is known."""
+    seconds = cell["seconds_sampling"], cell["seconds_warmup"]
+    known = [value for value in seconds if math.isfinite(value)]
+    return f"{sum(known):.1f} s" if known else "–"
+
+
+def print_table(cells: list[dict[str, Any]], title: str) -> None:
+    """Print one row for each cell.
+
+    Parameters
+    ----------
+    cells : list of dict
+    title : str
+    """
+    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("sampler", overflow="fold", min_width=9)
+    for heading in ("λ̂ ± MCSE", "exact", "z", "ESS", "ESS/s", "gradients", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for cell in cells:
+        seconds = cell["seconds_sampling"]
+        per_second = None if cell["ess"] is None or not seconds > 0 else cell["ess"] / seconds
+        table.add_row(
+            rich.markup.escape(cell["sampler"]),
+            f"{number(cell['lambda_hat'])} ± {number(cell['mcse'], 2)}",
+            number(cell["exact"]),
+            "–" if cell["z"] is None else f"{cell['z']:+.1f}",
+            "–" if cell["ess"] is None else f"{cell['ess']:.0f}",
+            "–"
+            if per_second is None
+            else f"{per_second:.3g}"
+            if per_second < 100
+            else f"{per_second:.0f}",
+            _short(cell["gradients"]),
+            _time(cell),
+            f"[{COLOURS[cell['verdict']]}]{cell['verdict']}[/]",
+        )
+    Console().print(table)
+
+
+def print_trace(draws: xr.DataTree) -> None:
+    """Print the loss of every chain in one line.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+    """
+    # Here, as it brings Plotly along, which other commands do not need.
+    from sltprob.report import sparkline
+
+    run = Run.of(draws)
+    name = "β(L − L*)" if run.knows_minimum else "βL"
+    finite = run.loss[np.isfinite(run.loss)]
+    scale = f"{finite.min():.3g} to {finite.max():.3g}" if finite.size else "no finite value"
+    console = Console()
+    room = console.width - len(name) - len(scale) - 4
+    line = sparkline(run.loss, max(16, min(room, 100)))
+    console.print(f"{name}  {line}  {scale}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Print a verdict, and what to do about each failed check.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    """
+    console = Console()
+    console.print(
+        f"{verdict.status}: {verdict.reason}", style=COLOURS[verdict.status], markup=False
+    )
+    for check in verdict.failed:
+        console.print(f"  {check}", markup=False)
+        console.print(f"    {check.advice}", markup=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document.
+
+    Parameters
+    ----------
+    document : object
+        What is not finite becomes null.
+    """
+    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n")
+
+
+def _finite(document: Any) -> Any:
+    """Replace what JSON cannot say by null."""
+    if isinstance(document, dict):
+        return {key: _finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_finite(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return None
+    return document

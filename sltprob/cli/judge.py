@@ -1,0 +1,129 @@
+"""`sltprob diagnose` and `sltprob report`: what needs only stored runs, and no JAX."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+from rich.console import Console
+
+from sltprob import draws as schema
+from sltprob.cli._app import app
+from sltprob.cli._files import open_in_browser
+from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
+from sltprob.cli._output import print_json, print_table, print_trace, print_verdict
+from sltprob.diagnostics import diagnose
+from sltprob.foreign import from_arviz, is_foreign
+from sltprob.study.cell import summarise
+
+__all__ = ["diagnose_", "report"]
+
+MinimumLoss = Annotated[
+    float | None, typer.Option(help="L*, the mean loss at the optimum, where the file lacks it")
+]
+
+
+@app.command("diagnose")
+def diagnose_(
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN", help="RUN.nc, ours or of PyMC, NumPyro or CmdStan")
+    ],
+    minimum_loss: MinimumLoss = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a stored run; needs no JAX."""
+    stored = _load(path, minimum_loss)
+    verdict = diagnose(stored)
+    cell = summarise(stored, verdict)
+    if as_json:
+        print_json({**cell, "checks": [asdict(check) for check in verdict.checks]})
+    else:
+        print_table([cell], f"{cell['model']}, β = {cell['beta']:g}")
+        print_trace(stored)
+        print_verdict(verdict)
+        if stored.attrs.get("origin") == "ArviZ":
+            Console().print(
+                "A run of another program: the checks that need gradients do not apply.",
+                soft_wrap=True,
+            )
+        if cell["lambda_hat"] is None and math.isnan(stored.attrs["minimum_loss"]):
+            Console().print(
+                "L* is not known, so there is no λ̂; write --minimum-loss with the mean loss at "
+                "the optimum.",
+                soft_wrap=True,
+            )
+    exit_unless_trusted([cell], strict)
+
+
+@app.command()
+def report(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN_OR_FOLDER...", help="RUN.nc, or folders of them")
+    ],
+    out: Annotated[Path, typer.Option(help="page to write")] = Path("report.html"),
+    figures: Annotated[
+        Path | None, typer.Option(help="folder for figures (SVG, PDF) and tables of a paper")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what exists")] = False,
+    minimum_loss: MinimumLoss = None,
+    strict: Strict = False,
+    open_page: OpenPage = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write one page about stored runs; needs no JAX."""
+    from sltprob.report import write_figures, write_report
+
+    # Before the runs are read, which may take a while.
+    if out.is_dir():
+        raise ValueError(f"--out {out}: it is a folder; write --out {out / 'report.html'}")
+    if out.exists() and not overwrite:
+        raise ValueError(f"--out {out}: the file exists; choose another name, or --overwrite")
+    runs = [_load(path, minimum_loss) for path in _files(paths)]
+    models = sorted({str(run.attrs["model"]) for run in runs})
+    title = models[0] if len(models) == 1 else f"{len(models)} models"
+    written = [] if figures is None else write_figures(runs, figures, overwrite=overwrite)
+    command = shlex.join(["sltprob", *sys.argv[1:]])
+    write_report(runs, out, title=title, command=command, overwrite=overwrite)
+    cells = [summarise(run) for run in runs]
+    if as_json:
+        print_json({"report": str(out), "figures": [str(path) for path in written], "cells": cells})
+    else:
+        many = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+        beside = f"; {len(written)} files in {figures}" if figures is not None else ""
+        Console().print(f"written: {out} ({many}){beside}", soft_wrap=True, markup=False)
+    if open_page:
+        open_in_browser(out)
+    exit_unless_trusted(cells, strict)
+
+
+def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
+    """Load a run of ours or of another program, with L* from the command line if given."""
+    tree = schema.read(path)
+    if is_foreign(tree):
+        tree = from_arviz(tree, name=path.name)
+    schema.check(tree, str(path))
+    if minimum_loss is not None:
+        if not math.isfinite(minimum_loss):
+            raise ValueError(f"--minimum-loss {minimum_loss}: it must be finite, such as 0.5")
+        tree.attrs["minimum_loss"] = minimum_loss
+    return tree
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """List files, and all runs below folders."""
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.rglob("*.nc")) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"{path}: no file below it ends in .nc; give a run or their folder")
+        files += found
+    # A file that is named twice is one run.
+    return list({file.resolve(): file for file in files}.values())

@@ -1,0 +1,44 @@
+"""`sltprob list`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sltprob.cli._app import app
+from sltprob.cli._options import AsJson
+from sltprob.cli._output import plain, print_json
+
+__all__ = ["list_"]
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="models|samplers")], as_json: AsJson = False
+) -> None:
+    """List models or samplers with their options and defaults."""
+    from sltprob import models, samplers
+
+    if what not in ("models", "samplers"):
+        raise ValueError(f"cannot list {what!r}; write sltprob list models or list samplers")
+    registry = models.registry if what == "models" else samplers.registry
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    for name in registry.names():
+        cls = registry.type_of(name)
+        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        options = {field.name: field.default for field in dataclasses.fields(cls) if field.init}
+        rows.append((name, summary, options))
+    if as_json:
+        print_json([{"name": n, "summary": s, "options": o} for n, s, o in rows])
+        return
+    table = Table(title=what, title_justify="left")
+    for heading in ("name", "options and defaults", "what it is"):
+        table.add_column(heading, overflow="fold")
+    for name, summary, options in rows:
+        lines = [f"{key}={plain(value)}" for key, value in options.items()]
+        table.add_row(name, "\n".join(lines), summary)
+    Console().print(table)

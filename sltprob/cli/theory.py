@@ -1,0 +1,148 @@
+"""`sltprob exact` and `sltprob rlct`: answers without sampling the posterior."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sltprob.cli._app import app
+from sltprob.cli._options import AsJson, ModelArgument, Tolerance, configure, read_betas
+from sltprob.cli._output import print_json
+
+__all__ = ["exact", "rlct"]
+
+
+@app.command()
+def exact(
+    model: ModelArgument = "tanh_zero",
+    betas: Annotated[str, typer.Option(help="comma-separated")] = "1,1e2,1e4",
+    tolerance: Tolerance = 0.01,
+    as_json: AsJson = False,
+) -> None:
+    """Compute lambda-hat and the free energy without sampling the posterior."""
+    configure("float64")
+    from sltprob import models
+
+    chosen = models.get(model)
+    values = read_betas(betas)
+    if not 0 < tolerance < 1:
+        raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
+    rows = [chosen.exact(beta, tolerance=tolerance) for beta in values]
+    if any(row is None for row in rows):
+        raise ValueError(f"no exact answer is known for {model}; see sltprob list models")
+    if as_json:
+        print_json([asdict(row) for row in rows if row is not None])
+        return
+    table = Table(title=models.specification(chosen), title_justify="left")
+    for heading in ("β", "λ̂", "±", "F", "±"):
+        table.add_column(heading, justify="right")
+    table.add_column("method")
+    for row in rows:
+        assert row is not None
+        table.add_row(
+            f"{row.beta:g}",
+            f"{row.lambda_hat:.5g}",
+            f"{row.mcse:.1g}",
+            f"{row.free_energy:.6g}",
+            f"{row.free_energy_mcse:.1g}",
+            row.method,
+        )
+    Console().print(table)
+    truth = chosen.truth()
+    if truth.learning_coefficient is not None:
+        Console().print(
+            f"β → ∞: λ = {truth.learning_coefficient}, m = {truth.multiplicity} "
+            f"({truth.status}; {truth.source})"
+        )
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="For example: sltprob rlct deep_linear --widths 10,5,10 --rank 3",
+)
+def rlct(
+    context: typer.Context,
+    formula: Annotated[str, typer.Argument(metavar="FORMULA", help="see sltprob rlct list")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a learning coefficient from theory, with its multiplicity and source.
+
+    The parameters of the formula are options: whole numbers, or lists as in 10,5,10.
+    """
+    from sltprob.theory.learning_coefficients import FORMULAS
+
+    if formula == "list":
+        signatures = {name: list(_parameters(function)) for name, function in FORMULAS.items()}
+        if as_json:
+            print_json(signatures)
+        for name, parameters in signatures.items() if not as_json else ():
+            Console().print(f"{name} {' '.join(f'--{key}' for key in parameters)}", markup=False)
+        return
+    if formula not in FORMULAS:
+        raise ValueError(f"unknown formula {formula!r}; there are: {', '.join(FORMULAS)}")
+    function = FORMULAS[formula]
+    given = _extra_options(context.args)
+    values = {}
+    for key, annotation in _parameters(function).items():
+        if key in given:
+            values[key] = _whole_numbers(key, given.pop(key), many=annotation is not int)
+    missing = [
+        key
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and key not in values
+    ]
+    if given or missing:
+        wanted = " ".join(f"--{key}" for key in _parameters(function))
+        wrong = f"has no option --{next(iter(given))}" if given else f"needs --{missing[0]}"
+        raise ValueError(f"{formula} {wrong}; its options are {wanted}")
+    found = function(**values)
+    if as_json:
+        print_json(
+            {
+                "formula": formula,
+                "parameters": values,
+                "learning_coefficient": str(found.value),
+                "value": float(found.value),
+                "multiplicity": found.multiplicity,
+                "status": found.status,
+                "source": found.source,
+            }
+        )
+    else:
+        Console().print(f"{found}  ({found.status})", highlight=False)
+        Console().print(found.source, highlight=False, markup=False)
+
+
+def _parameters(function: Any) -> dict[str, Any]:
+    """Give the parameters of a formula with their types."""
+    hints = typing.get_type_hints(function)
+    return {name: hints[name] for name in inspect.signature(function).parameters}
+
+
+def _extra_options(arguments: list[str]) -> dict[str, str]:
+    """Read ``--key value`` and ``--key=value``."""
+    options = {}
+    rest = list(arguments)
+    while rest:
+        key, equals, value = rest.pop(0).partition("=")
+        if not key.startswith("--") or (not equals and not rest):
+            raise ValueError(f"{key!r} is not an option with a value; write --option 3")
+        options[key[2:].replace("-", "_")] = value if equals else rest.pop(0)
+    return options
+
+
+def _whole_numbers(key: str, text: str, *, many: bool) -> Any:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (len(numbers) > 1 and not many):
+        form = "whole numbers, such as 10,5,10" if many else "a whole number"
+        raise ValueError(f"--{key} {text}: it takes {form}")
+    return numbers if many else numbers[0]
