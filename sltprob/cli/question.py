@@ -140,9 +140,9 @@ def _exact_values(model: Model, betas: Sequence[float], tolerance: float) -> lis
     return exact_values(model, betas, tolerance=tolerance, progress=tell)
 
 
-_CURVE_HEADINGS = (
-    "β", "λ̂", "±", "NNGP", "mode bound", "¼(log β/π)²", "F", "±", "∫ λ̂ dlogβ", "±"
-)  # fmt: skip
+_CURVE_HEADINGS = ("β", "λ̂", "±", "NNGP", "bound", "count", "F", "±", "∫ λ̂ dlogβ", "±")
+# Narrow enough for a terminal; the page and the CSV have all of them.
+_PRINTED = (0, 1, 2, 3, 4, 5, 6, 8)
 
 
 def _curve_cells(row: ScaleRow) -> list[str]:
@@ -161,7 +161,14 @@ def _curve_cells(row: ScaleRow) -> list[str]:
 
 
 def _print_curve(rows: Sequence[ScaleRow], title: str) -> None:
-    _print_rows(title, _CURVE_HEADINGS, [_curve_cells(row) for row in rows])
+    cells = [_curve_cells(row) for row in rows]
+    headings = [_CURVE_HEADINGS[column] for column in _PRINTED]
+    _print_rows(title, headings, [[row[column] for column in _PRINTED] for row in cells])
+    Console().print(
+        "bound: rigorous mode bound; count: ¼(log β/π)², the crude one; F in nats",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def _print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -169,7 +176,7 @@ def _print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
 
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console().print(table)
@@ -179,8 +186,11 @@ def _findings(
     rows: Sequence[ScaleRow], fits: Sequence[AnsatzFit], powers: Sequence[PolynomialFit]
 ) -> list[str]:
     """Say in words what the rows hold."""
+    from sltprob.report.numbers import inverse_temperature
+    from sltprob.theory.ansatz import FORMS
+
     last = rows[-1]
-    found = [f"At β = {last.beta:.3g}, λ̂ = {last.lambda_hat:.4g}."]
+    found = [f"At β = {inverse_temperature(last.beta)}, λ̂ = {last.lambda_hat:.4g}."]
     if last.claimed is not None and last.learning_coefficient is not None:
         found.append(
             f"Claimed plateau h/2 = {last.claimed:g}; learning coefficient of the theorem "
@@ -188,9 +198,12 @@ def _findings(
         )
     for fit in fits:
         found.append(
-            f"{fit.name}: off by up to {100 * fit.largest_residual:.2g} % of λ̂ ("
-            + ", ".join(f"{value:.4g}" for value in fit.parameters)
-            + ")"
+            f"λ̂ = {FORMS[fit.name].formula}, l = log β ({fit.name}): off by up to "
+            f"{100 * fit.largest_residual:.2g} %; "
+            + ", ".join(
+                f"{name} = {value:.4g}"
+                for name, value in zip(FORMS[fit.name].parameters, fit.parameters, strict=True)
+            )
         )
     for power in powers:
         found.append(
@@ -358,7 +371,7 @@ def _write_modes(
 @app.command()
 def ansatz(
     model: ModelArgument = "tanh_zero",
-    betas: BetaRange = "1e2:1e12:1",
+    betas: BetaRange = "1e2:1e12",
     runs: Annotated[
         Path | None, typer.Option(help="stored runs instead of exact values, file or folder")
     ] = None,

@@ -81,9 +81,9 @@ class Inputs:
             return cls(family, 0)
         if family == "circle" and not rest:
             return cls(family, 2)
-        if family == "cube" and len(arguments) == 1 and arguments[0].isdigit():
-            if int(arguments[0]) >= 1:
-                return cls(family, int(arguments[0]))
+        dimension = int(arguments[0]) if len(arguments) == 1 and arguments[0].isdigit() else 0
+        if family == "cube" and dimension >= 1:
+            return cls(family, dimension)
         raise ValueError(
             f"inputs={text}: they must be gaussian, circle or cube[d], for example cube[2]"
         )
@@ -178,8 +178,8 @@ class Inputs:
             previous = (len(weights), nodes, weights, losses)
         raise ValueError(
             f"the quadrature on {self.family} inputs reaches a relative error of {best:.1g} with "
-            f"{_MAX_NODES} nodes, and accuracy={accuracy:g} was asked for; write "
-            f"accuracy={max(2 * best, 1e-12):.0e}, a smaller embedding_prior, or a smooth activation"
+            f"{_MAX_NODES} nodes, and accuracy={accuracy:g} was asked for; write accuracy="
+            f"{max(2 * best, 1e-12):.0e}, a smaller embedding_prior, or a smooth activation"
         )
 
     def _sizes(self) -> Iterator[int]:

@@ -167,7 +167,8 @@ def from_loss(
         for name, value in zip(names, values, strict=True)
         if name in sampled
     }
-    shape = jax.eval_shape(loss_fn, restore(trained), data).shape
+    # Leaves that are no arrays stay out of the tracing.
+    shape = jax.eval_shape(lambda sites, rows: loss_fn(restore(sites), rows), trained, data).shape
     if shape not in ((), (count,)):
         raise ValueError(
             f"the loss has shape {shape}; it must be ({count},), one per datum, or () for a mean"

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpyro
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import Well, as_exact, check_beta, wells
-from sltprob.models._potential import FlatHalfLine, Potential, no_data
-from sltprob.models.base import Model, Truth
+from sltprob.models._loss_only import LossOnly
+from sltprob.models._potential import FlatHalfLine
+from sltprob.models.base import Truth
 
 __all__ = ["Airy"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Airy(Model):
+class Airy(LossOnly):
     """A cubic L = w³/3 + slope w on w > 0, with a flat prior.
 
     With a small positive slope, λ̂ is ⅓ (the cubic's) as long as β << slope^-3/2, and 1 (a minimum
@@ -64,20 +64,11 @@ class Airy(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         w = numpyro.sample("w", FlatHalfLine(1))[0]
-        numpyro.sample("y", Potential(w * (w * w / 3 + self.slope)), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(w * (w * w / 3 + self.slope), y)
 
     def optimum(self) -> dict[str, Any]:
         """Give the minimum, or a point as close to the wall as has a finite logarithm.
@@ -100,7 +91,7 @@ class Airy(Model):
             value = Fraction(1, 3)
         return Truth(value, 1, "order of vanishing at the minimum, or at the wall")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards the minimum.
 
         Parameters
@@ -111,13 +102,16 @@ class Airy(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         c = self._minimum
         taylor = (max(0.0, self.slope), c, 1 / 3)

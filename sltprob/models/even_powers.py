@@ -11,19 +11,19 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import Integral, as_exact, box_power, check_beta
-from sltprob.models._potential import Flat, Potential, no_data
+from sltprob.models._loss_only import LossOnly
+from sltprob.models._potential import Flat
 from sltprob.models._text import check_positive, read_numbers, read_whole_numbers, write_numbers
-from sltprob.models.base import Model, Truth
+from sltprob.models.base import Truth
 from sltprob.theory import learning_coefficients
 
 __all__ = ["EvenPowers"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvenPowers(Model):
+class EvenPowers(LossOnly):
     """A sum of powers L = Σ |w_j|^(p_j) under a flat prior, or a uniform one on a box.
 
     Under the flat prior β scales out of the posterior and λ̂ = Σ 1/p_j at every β: the cleanest
@@ -77,8 +77,8 @@ class EvenPowers(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         dimension = len(self._powers)
         prior: Any = Flat(dimension)
@@ -89,16 +89,7 @@ class EvenPowers(Model):
         for index, power in enumerate(self._powers):
             # An odd power is one of |w|; an even one is smooth at 0, so no |w| in it.
             loss += w[index] ** power if power % 2 == 0 else jnp.abs(w[index]) ** power
-        numpyro.sample("y", Potential(loss), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
         """Give w = 0.
@@ -119,7 +110,7 @@ class EvenPowers(Model):
         found = learning_coefficients.even_powers(powers=self._powers)
         return Truth(found.value, found.multiplicity, found.source)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ and F from incomplete gamma functions; under the flat prior λ̂ = Σ 1/p_j.
 
         Parameters
@@ -130,13 +121,16 @@ class EvenPowers(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         rounding = 1e-14 * len(self._powers)
         if math.isinf(self._bound):

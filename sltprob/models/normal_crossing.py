@@ -11,19 +11,19 @@ import numpy as np
 import numpyro
 from scipy import special
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
-from sltprob.models._potential import Potential, PowerLaw, no_data
+from sltprob.models._loss_only import LossOnly
+from sltprob.models._potential import PowerLaw
 from sltprob.models._text import check_choice, check_positive, read_whole_numbers, write_numbers
-from sltprob.models.base import Model, Truth
+from sltprob.models.base import Truth
 from sltprob.theory import learning_coefficients
 
 __all__ = ["NormalCrossing"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalCrossing(Model):
+class NormalCrossing(LossOnly):
     """A monomial loss L = c Π w_j^(2 k_j) under a prior that may vanish as Π |w_j|^(h_j).
 
     Parameters
@@ -87,23 +87,14 @@ class NormalCrossing(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         w = numpyro.sample("w", PowerLaw(self._prior_powers, self.prior))
         loss = jnp.asarray(self.coefficient)
         for index, power in enumerate(self._powers):
             loss = loss * w[index] ** (2 * power)
-        numpyro.sample("y", Potential(loss), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
         """Give w = 0, or a point beside it where the prior vanishes at 0.
@@ -125,7 +116,7 @@ class NormalCrossing(Model):
         found = learning_coefficients.monomial(powers=self._powers, prior_powers=self._prior_powers)
         return Truth(found.value, found.multiplicity, found.source)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L.
 
         Parameters
@@ -136,13 +127,16 @@ class NormalCrossing(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         factors = [(k, h) for k, h in zip(self._powers, self._prior_powers, strict=True) if k > 0]
 

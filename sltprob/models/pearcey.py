@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpyro
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import Well, as_exact, check_beta, wells
-from sltprob.models._potential import Flat, Potential, no_data
-from sltprob.models.base import Model, Truth
+from sltprob.models._loss_only import LossOnly
+from sltprob.models._potential import Flat
+from sltprob.models.base import Truth
 
 __all__ = ["Pearcey"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pearcey(Model):
+class Pearcey(LossOnly):
     """A quartic L = w⁴/4 + quadratic w²/2 + linear w on the line, with a flat prior.
 
     With a small positive quadratic term, λ̂ is ¼ (the quartic's) as long as β << quadratic^-2, and
@@ -89,20 +89,11 @@ class Pearcey(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         w = numpyro.sample("w", Flat(1))
-        numpyro.sample("y", Potential(self._loss(w[0])), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(self._loss(w[0]), y)
 
     def optimum(self) -> dict[str, Any]:
         """Give a minimum of least loss.
@@ -123,7 +114,7 @@ class Pearcey(Model):
         value = Fraction(1, 4) if self.quadratic == 0 == self.linear else Fraction(1, 2)
         return Truth(value, 1, "order of vanishing at the global minimum")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards each minimum.
 
         Parameters
@@ -134,13 +125,16 @@ class Pearcey(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         minima, maxima = self._extrema
         edges = [-math.inf, *maxima, math.inf]

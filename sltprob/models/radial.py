@@ -13,18 +13,17 @@ import numpyro
 import numpyro.distributions as dist
 from scipy import special
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
-from sltprob.models._potential import Potential, no_data
+from sltprob.models._loss_only import LossOnly
 from sltprob.models._text import check_whole
-from sltprob.models.base import Model, Truth
+from sltprob.models.base import Truth
 
 __all__ = ["Radial"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Radial(Model):
+class Radial(LossOnly):
     """A radial loss L = |w|^(2q) in R^d, with w_j ~ N(0, 1).
 
     Parameters
@@ -57,20 +56,11 @@ class Radial(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((self.dimension,)).to_event(1))
-        numpyro.sample("y", Potential(jnp.sum(w * w) ** self.power), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(jnp.sum(w * w) ** self.power, y)
 
     def optimum(self) -> dict[str, Any]:
         """Give w = 0.
@@ -90,7 +80,7 @@ class Radial(Model):
         """
         return Truth(Fraction(self.dimension, 2 * self.power), 1, "homogeneous; Arnold et al. 1988")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ and F by the Mellin-Barnes integral: L is the q-th power of a χ².
 
         Parameters
@@ -101,13 +91,16 @@ class Radial(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         half, q = self.dimension / 2, self.power
 

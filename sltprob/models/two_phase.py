@@ -12,18 +12,17 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._integrals import Integral, as_exact, box_power, check_beta
-from sltprob.models._potential import Potential, no_data
+from sltprob.models._loss_only import LossOnly
 from sltprob.models._text import check_positive, check_whole
-from sltprob.models.base import Model, Truth
+from sltprob.models.base import Truth
 
 __all__ = ["TwoPhase"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoPhase(Model):
+class TwoPhase(LossOnly):
     """A first-order phase transition in β between two basins, side by side on one line.
 
     The prior is uniform on [-1, 1]^d. A first part of the first axis, `narrow_weight` of it, is
@@ -80,8 +79,8 @@ class TwoPhase(Model):
 
         Parameters
         ----------
-        y : array, shape (1,)
-            Not used by the loss.
+        y : array, shape (n,)
+            Zero for the population, noise for a data set.
         """
         w = numpyro.sample("w", dist.Uniform(-1.0, 1.0).expand((self.dimension,)).to_event(1))
         share, position = self.narrow_weight, (w[0] + 1) / 2
@@ -94,16 +93,7 @@ class TwoPhase(Model):
             rest = jnp.sum(jnp.abs(w[1:]) ** power)
             losses.append(jnp.abs(first) ** power + rest)
         loss = jnp.where(position < share, losses[0], self.excess + losses[1])
-        numpyro.sample("y", Potential(loss), obs=y)
-
-    def population(self) -> Data:
-        """Give the datum that a loss without data takes.
-
-        Returns
-        -------
-        Data
-        """
-        return no_data()
+        self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
         """Give the bottom of the narrow basin.
@@ -127,7 +117,7 @@ class TwoPhase(Model):
             Fraction(self.dimension, self.narrow_power), 1, "scaling in the phase of least loss"
         )
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
+    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute λ̂ and F as a mixture of incomplete gamma functions.
 
         Parameters
@@ -138,13 +128,16 @@ class TwoPhase(Model):
 
         Returns
         -------
-        Exact
+        Exact or None
+            None on a data set.
 
         Raises
         ------
         ValueError
             If beta is not positive and finite.
         """
+        if self.n is not None:
+            return None
         beta = check_beta(beta)
         logs, means = [], []
         for share, excess, power in (

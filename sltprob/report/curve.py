@@ -12,7 +12,7 @@ from sltprob.report.figures import SERIES, Figure, axis, escape, shortened_name,
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import inverse_temperature, measured, number
 
-__all__ = ["by_model", "curve_figure", "exact_points", "limits"]
+__all__ = ["by_model", "curve_figure", "exact_points", "limits", "x_range"]
 
 #: Heights of the frame to which values are drawn, for those who zoom out.
 _FARTHEST = 1e4
@@ -57,7 +57,7 @@ def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> 
     left_out = " Values outside the frame have an arrow at its edge." if outside else ""
     alternative = "; ".join(f"{run.name} at β = {run.beta}: {run.value}" for run in shown[:20])
     betas = sorted({*(run.cell["beta"] for run in shown), *(point.beta for point in line)})
-    frame = _x_range(betas)
+    frame = x_range(betas)
     return Figure(
         key,
         heading,
@@ -251,7 +251,19 @@ def _ticks(betas: Sequence[float]) -> dict[str, Any]:
     return {"tickvals": list(betas), "ticktext": [inverse_temperature(beta) for beta in betas]}
 
 
-def _x_range(betas: Sequence[float]) -> list[float]:
+def x_range(betas: Sequence[float]) -> list[float]:
+    """Frame inverse temperatures with a margin.
+
+    Parameters
+    ----------
+    betas : sequence of float, dimensionless
+        Increasing.
+
+    Returns
+    -------
+    list of float
+        Decimal logarithms of the ends.
+    """
     low, high = math.log10(betas[0]), math.log10(betas[-1])
     margin = 0.06 * (high - low) or 0.5
     return [low - margin, high + margin]

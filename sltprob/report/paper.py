@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from sltprob.exact import Exact
-from sltprob.report.curve import by_model, exact_points, limits
+from sltprob.report.curve import by_model, exact_points, limits, x_range
 from sltprob.report.downsample import extremes
 from sltprob.report.judged import Judged, judge
 from sltprob.report.numbers import number
@@ -170,6 +170,8 @@ def _curve(judged: Sequence[Judged], exact: Sequence[Exact]) -> Figure:
     if shown or line:
         low, high = limits(shown, [point.lambda_hat for point in line])
         axes.set_ylim(low, high)
+        betas = [run.cell["beta"] for run in shown] + [point.beta for point in line]
+        axes.set_xlim(*(10**end for end in x_range(sorted(betas))))
     samplers = sorted({run.cell["sampler"] for run in shown})
     handles = list(axes.get_legend_handles_labels()[0])
     beyond: dict[tuple[float, bool], int] = {}
@@ -229,7 +231,6 @@ def _beyond(axes: Any, x: float, y: float, *, above: bool, color: str, place: in
         color=color,
         fontsize=8,
     )
-    axes.plot([x], [sum(axes.get_ylim()) / 2], linestyle="none")  # widens the axis to hold it
 
 
 def _trace(judged: Judged) -> Figure:
@@ -252,6 +253,7 @@ def _trace(judged: Judged) -> Figure:
     for axes, chain, index in zip(panels, rows, range(len(rows)), strict=False):
         chosen = extremes(chain, _MOST_POINTS // 2)
         values = np.where(np.isfinite(chain[chosen]), chain[chosen], math.nan)
+        axes.set_xlim(0, max(len(chain) - 1, 1))
         axes.plot(chosen, values, color=_COLOURS[0], linewidth=0.6)
         mean = float(chain.mean())
         if math.isfinite(mean):

@@ -19,6 +19,9 @@ from sltprob.theory.scale import ScaleRow
 
 __all__ = ["curve_page_figures", "inputs_figure", "modes_figure"]
 
+# Room for powers of ten left of the axis.
+_MARGIN = {"l": 84, "r": 16, "t": 30, "b": 48}
+
 
 def curve_page_figures(
     rows: Sequence[ScaleRow],
@@ -83,6 +86,9 @@ def _against_theory(
     for name, values, color, dash in curves:
         if any(value is not None for value in values):
             data.append(line(betas, values, name=name, color=color, dash=dash, width=2))
+    # As points, because the infinitely wide network runs along the same line.
+    data[0] |= {"mode": "markers", "marker": {"symbol": "circle", "size": 7, "color": "@ink"}}
+    data.append(data.pop(0))
     levels = []
     if rows[0].claimed is not None:
         levels.append((rows[0].claimed, f"claimed: h/2 = {rows[0].claimed:g}"))
@@ -117,7 +123,7 @@ def _against_theory(
         if run.cell["lambda_hat"] is None or not 10**low <= run.cell["lambda_hat"] <= 10**high
     )
     caption = (
-        "Exact values have errors below the width of the line. The vertical axis is logarithmic, "
+        "Exact values have errors smaller than their points. The vertical axis is logarithmic, "
         "so that the claimed plateau fits in."
     )
     if judged:
@@ -130,6 +136,7 @@ def _against_theory(
     layout = {
         **base.spec["layout"],
         "height": 520,
+        "margin": _MARGIN,
         "xaxis": _beta_axis(rows),
         "yaxis": axis(
             "λ̂(β) (dimensionless)",
@@ -185,6 +192,7 @@ def _square_root(rows: Sequence[ScaleRow], fits: Sequence[AnsatzFit]) -> Figure:
             "layout": {
                 "height": 400,
                 "hovermode": "closest",
+                "margin": _MARGIN,
                 "xaxis": _beta_axis(rows),
                 "yaxis": axis("√λ̂ (dimensionless)", rangemode="tozero"),
             },
@@ -224,6 +232,7 @@ def _free_energy(rows: Sequence[ScaleRow]) -> Figure:
             "layout": {
                 "height": 400,
                 "hovermode": "closest",
+                "margin": _MARGIN,
                 "xaxis": _beta_axis(rows),
                 "yaxis": axis("F (nats)", rangemode="tozero"),
             },
@@ -299,9 +308,12 @@ def modes_figure(
             "layout": {
                 "height": 520,
                 "hovermode": "closest",
-                "xaxis": axis("√k, k the mode" if root else "k, the mode"),
+                "margin": _MARGIN,
+                "xaxis": axis(
+                    "√k, k the number of the mode" if root else "k, the number of the mode"
+                ),
                 "yaxis": axis(
-                    "squared coefficient c²",
+                    "squared coefficient c² (dimensionless)",
                     type="log",
                     range=[low - 2.0, high + 2.0],
                     **_decades(low, high),
@@ -354,8 +366,9 @@ def inputs_figure(
             "layout": {
                 "height": 360,
                 "hovermode": "closest",
+                "margin": _MARGIN,
                 "xaxis": axis("number N of random inputs", type="log", dtick=1),
-                "yaxis": axis("squared error", type="log", dtick=1, exponentformat="power"),
+                "yaxis": axis("squared error of c", type="log", dtick=1, exponentformat="power"),
             },
         },
         wide=True,

@@ -16,8 +16,8 @@ __all__ = ["RandomModes", "random_modes"]
 type Array = NDArray[np.float64]
 
 _COUNTS = (100, 1000, 10_000, 100_000)
-_REPEATS = 40
-_PROBE = 5
+_REPEATS = 100
+_PROBE = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,7 +145,7 @@ def mode_bound(
     if w.ndim != 2 or len(w) < 2 or not len(betas) or not 0 < readout_scale < math.inf:
         raise ValueError(
             f"slopes have shape {w.shape}, betas={list(betas)!r}, readout_scale={readout_scale!r}: "
-            "slopes must have the shape (draws, h) with two draws or more, and there must be a beta."
+            "slopes must have the shape (draws, h), two draws or more, and there must be a beta."
         )
     order = highest_mode(max(betas) * readout_scale**2 * w.shape[1], float(np.abs(w).max()))
     diagonals, spectra = [], []

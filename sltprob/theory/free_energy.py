@@ -153,7 +153,7 @@ def polynomial_fits(
     errors: ArrayLike,
     degrees: Sequence[int] = (1, 2, 3),
 ) -> tuple[PolynomialFit, ...]:
-    """Fit polynomials in log beta: is F quadratic or cubic, lambda-hat linear or quadratic?
+    """Fit polynomials in log beta, to tell a quadratic from a cubic.
 
     Parameters
     ----------

@@ -1,0 +1,190 @@
+"""MkDocs hook: what the pages take from the code, so that it cannot be out of date.
+
+A line ``<!-- NAME -->`` of a page becomes the text of the function NAME below.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sltprob.diagnostics import Check
+from sltprob.diagnostics.checks import CHECKS, Run
+
+ROOT = Path(__file__).parents[1] / "sltprob"
+_ERRORS = ("ValueError", "TypeError", "FileExistsError", "FileNotFoundError")
+#: Headings of the page of errors, with the files whose messages they hold; the first that fits.
+_GROUPS = (
+    ("Names and options in text", ("spec.py",)),
+    ("Models", ("models/",)),
+    ("Tempering a program", ("posterior.py", "data.py", "optimum.py", "program.py")),
+    ("Samplers and sampling", ("samplers/", "sampling.py")),
+    ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
+    ("Reports", ("report/",)),
+    ("The command line", ("cli/",)),
+    ("Theory", ("theory/", "quadrature.py", "collapsed.py", "study/")),
+)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put generated text into a page; called by MkDocs."""
+    for name, function in {"checks": checks, "samplers": samplers, "errors": errors}.items():
+        marker = f"<!-- {name} -->"
+        if marker in markdown:
+            markdown = markdown.replace(marker, function())
+    return markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Write numpydoc's citations as lines of their own; called by MkDocs."""
+    return re.sub(r"\.\. \[(\d+)\]", r"<br>[\1]", html)
+
+
+def failing_checks() -> dict[str, tuple[str, Check]]:
+    """Make every check fail on a run without draws that are any good.
+
+    Returns
+    -------
+    dict of str to (str, Check)
+        By name: what the check does, and its outcome.
+    """
+    shape = (2, 8)
+    names = ("diverging", "energy", "acceptance_rate", "squared_gradient")
+    attributes = {
+        "beta": 1.0,
+        "minimum_loss": 0.0,
+        "step_size": 1.0,
+        "loss_rounding": 1.0,
+        "data_error": 1.0,
+    }
+    found: dict[str, tuple[str, Check]] = {}
+    for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
+        stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
+        stats |= {"virial": np.full((*shape, 1), math.nan)}
+        run = Run(
+            np.full(shape, math.nan), stats, {"site": 1}, {**attributes, "unadjusted": unadjusted}
+        )
+        with np.errstate(all="ignore"):
+            for function in CHECKS:
+                purpose = (function.__doc__ or "").strip().splitlines()[0]
+                for check in function(run):
+                    kind = f"{check.name} of an unadjusted sampler"
+                    seen = check.name in found and found[check.name][1].limit != check.limit
+                    found.setdefault(kind if seen else check.name, (purpose, check))
+    return found
+
+
+def checks() -> str:
+    """List all checks with meaning, limit and advice.
+
+    Returns
+    -------
+    str
+    """
+    parts = []
+    for name, (purpose, check) in failing_checks().items():
+        shown = name.replace("[site]", "[SITE]")
+        # What is in brackets, and the factor of an advice, are about one run.
+        meaning = re.sub(r" \(site.*?\)", "", check.meaning).replace("dimension 1", "dimension")
+        meaning = meaning.replace("of site site", "of the site")
+        advice = check.advice.replace("directions of site", "directions of the site")
+        kind = "evidence that the number is wrong" if check.evidence else "lack of evidence"
+        parts.append(
+            f"### `{shown}`\n\n{purpose}\n\n"
+            f"- **Measures** {meaning}.\n"
+            f"- **Must be** {'below' if check.relation == '<' else 'above'} {check.limit:g}. "
+            f"Failing is {kind}.\n"
+            f"- **Advice** {advice}\n"
+            f"- **Source** {check.reference}\n"
+        )
+    return "\n".join(parts)
+
+
+def samplers() -> str:
+    """List all samplers with their first sentence, their options and whether they are exact.
+
+    Returns
+    -------
+    str
+    """
+    import dataclasses
+
+    from sltprob import samplers as module
+
+    rows = ["| sampler | what it is | Metropolis test |", "|---|---|---|"]
+    for name in module.registry.names():
+        cls = module.registry.type_of(name)
+        first = (cls.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+        options = ", ".join(
+            f"{field.name}={field.default}" for field in dataclasses.fields(cls) if field.init
+        )
+        test = "no" if cls.unadjusted else "yes"
+        rows.append(f"| `{name}`<br><small>{options}</small> | {first} | {test} |")
+    return "\n".join(rows)
+
+
+def _text(node: ast.expr | None) -> str:
+    """Write a message with … for what comes at run time."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join("…" if isinstance(p, ast.FormattedValue) else _text(p) for p in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _text(node.left) + _text(node.right)
+    if isinstance(node, ast.IfExp):
+        return f"{_text(node.body)} / {_text(node.orelse)}"
+    return "…"
+
+
+def _message(call: ast.Call) -> str | None:
+    name = getattr(call.func, "id", "")
+    if name == "_refuse" and len(call.args) == 3:
+        what, instead = _text(call.args[1]), _text(call.args[2])
+        return f"site '…' cannot be tempered: {what}; {instead}"
+    if name in _ERRORS and call.args:
+        return _text(call.args[0])
+    return None
+
+
+def messages() -> dict[str, list[str]]:
+    """Collect every message that the package raises, by group.
+
+    Returns
+    -------
+    dict of str to list of str
+    """
+    found: dict[str, list[str]] = {heading: [] for heading, _ in _GROUPS}
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT).as_posix()
+        fits = [heading for heading, starts in _GROUPS if relative.startswith(starts)]
+        heading = fits[0] if fits else "Other"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                message = _message(node.exc)
+                if message and message.strip("… ") and "must say what" not in message:
+                    found.setdefault(heading, []).append(" ".join(message.split()))
+    return {heading: list(dict.fromkeys(texts)) for heading, texts in found.items() if texts}
+
+
+def errors() -> str:
+    """List every error message under the heading of its group.
+
+    Returns
+    -------
+    str
+    """
+    parts = []
+    for heading, texts in messages().items():
+        lines = "\n".join(f"- {_code(text)}" for text in texts)
+        parts.append(f"## {heading}\n\n{lines}\n")
+    return "\n".join(parts)
+
+
+def _code(text: str) -> str:
+    ticks = "``" if "`" in text else "`"
+    return f"{ticks}{text}{ticks}"

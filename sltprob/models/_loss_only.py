@@ -1,0 +1,92 @@
+"""Models that are given by a loss of the parameters alone, with data that have this loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+
+from sltprob.data import Data
+from sltprob.models._potential import Potential, no_data
+from sltprob.models.base import Model
+
+__all__ = ["LossOnly"]
+
+
+class _NoisyPotential(Potential):
+    """A likelihood with -log p(y) = loss - 2 y root: the squared error (y - root)², less y².
+
+    Parameters
+    ----------
+    loss : array, shape ()
+    root : array, shape ()
+        The square root of the loss above its least value.
+    """
+
+    def __init__(self, loss: Any, root: Any) -> None:
+        self.root = jnp.reshape(root, (1,))
+        super().__init__(loss)
+
+    def log_prob(self, value: Any) -> Any:
+        """Evaluate 2 value root - loss.
+
+        Parameters
+        ----------
+        value : array, shape (n,)
+
+        Returns
+        -------
+        array, shape (n,)
+        """
+        return 2 * value * self.root - self.loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOnly(Model):
+    """A loss L(w) that no data define.
+
+    A data set (`n`) is n noisy observations y_i ~ N(0, 1/2) of g(w) = sqrt(L(w) - L*) at the
+    truth, where g = 0; the loss of a datum is (y_i - g)² - y_i² + L*, whose mean over the truth
+    is L.
+    """
+
+    def observe(self, loss: Any, y: Any) -> None:
+        """Observe the data, or the one datum y = 0 of the population.
+
+        Parameters
+        ----------
+        loss : array, shape ()
+        y : array, shape (n,)
+        """
+        excess = loss - self.minimum_loss
+        # The root has no derivative at 0, where the population's factor y = 0 must give 0.
+        positive = excess > 0
+        root = jnp.where(positive, jnp.sqrt(jnp.where(positive, excess, 1.0)), 0.0)
+        numpyro.sample("y", _NoisyPotential(loss, root), obs=y)
+
+    def population(self) -> Data:
+        """Give the datum y = 0, on which the mean loss is L.
+
+        Returns
+        -------
+        Data
+        """
+        return no_data()
+
+    def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
+        """Draw y ~ N(0, 1/2).
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+        n : int
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return {"y": generator.normal(0.0, math.sqrt(0.5), n)}

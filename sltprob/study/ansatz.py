@@ -1,0 +1,363 @@
+"""Which form of lambda-hat against log beta the measurements support, by Bayesian comparison.
+
+Each form of `sltprob.theory.ansatz` is a small NumPyro model with the errors of the measurements
+and a relative misfit of its own, so that a form that is only nearly right is not excluded by errors
+of a thousandth. They are compared by the expected log predictive density of a left-out measurement.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.infer import MCMC, NUTS, init_to_value
+
+from sltprob.theory.ansatz import FORMS, AnsatzFit, fit_forms
+
+__all__ = ["FormComparison", "FormResult", "compare_forms"]
+
+#: Differences of elpd below this many standard errors exclude nothing.
+_DECISIVE = 3.0
+#: Below this difference of elpd its standard error is too optimistic (Sivula et al. 2020).
+_LEAST_DIFFERENCE = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormResult:
+    """One form with its posterior.
+
+    Parameters
+    ----------
+    name, formula : str
+    elpd : float
+        Expected log predictive density by PSIS-LOO, higher is better.
+    elpd_error : float
+    difference, difference_error : float
+        From the best form.
+    largest_k : float
+        Largest Pareto k; above 0.7 the elpd of the form is not to be believed.
+    misfit : float
+        Median of the relative misfit that the form needs beyond the errors of measurement.
+    parameters : dict of str to (float, float)
+        Posterior mean and standard deviation.
+    log10_beta : (float, float, float) or None
+        5 %, 50 % and 95 % of the log10 beta at which lambda-hat gets to the level; infinite where
+        it never does.
+    plateau : (float, float, float) or None
+        5 %, 50 % and 95 % of the limit of infinite beta; None for a form that has none.
+    rhat : float
+    divergences : int
+    """
+
+    name: str
+    formula: str
+    elpd: float
+    elpd_error: float
+    difference: float
+    difference_error: float
+    largest_k: float
+    misfit: float
+    parameters: dict[str, tuple[float, float]]
+    log10_beta: tuple[float, float, float] | None
+    plateau: tuple[float, float, float] | None
+    rhat: float
+    divergences: int
+
+    @property
+    def excluded(self) -> bool:
+        """Whether the best form predicts decisively better."""
+        clear = self.difference > _LEAST_DIFFERENCE
+        return clear and self.difference > _DECISIVE * self.difference_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormComparison:
+    """The forms, best first.
+
+    Parameters
+    ----------
+    results : tuple of FormResult
+    fits : tuple of AnsatzFit
+        Least squares, for comparison.
+    decades : float
+        What the measurements span.
+    level : float or None
+        To which lambda-hat is extrapolated.
+    """
+
+    results: tuple[FormResult, ...]
+    fits: tuple[AnsatzFit, ...]
+    decades: float
+    level: float | None
+
+    headings: ClassVar[tuple[str, ...]] = (
+        "form",
+        "λ̂, l = log β",
+        "elpd",
+        "Δ elpd",
+        "±",
+        "Pareto k",
+        "misfit",
+        "log₁₀ β at the level",
+    )
+
+    def table(self) -> list[list[str]]:
+        """Write one row for each form.
+
+        Returns
+        -------
+        list of list of str
+        """
+        return [
+            [
+                row.name,
+                row.formula,
+                f"{row.elpd:.1f}",
+                f"{row.difference:.1f}",
+                f"{row.difference_error:.1f}",
+                f"{row.largest_k:.2f}",
+                f"{100 * row.misfit:.2g} %",
+                _interval(row.log10_beta),
+            ]
+            for row in self.results
+        ]
+
+    def sentences(self) -> list[str]:
+        """Say what the measurements can and cannot exclude.
+
+        Returns
+        -------
+        list of str
+        """
+        best = self.results[0]
+        excluded = [row.name for row in self.results if row.excluded]
+        others = [row.name for row in self.results[1:] if not row.excluded]
+        found = [
+            f"Over {self.decades:.3g} decades of β the simplest of the best forms is {best.name}, "
+            f"λ̂ = {best.formula}, with a misfit of {100 * best.misfit:.2g} %."
+        ]
+        if excluded:
+            found.append(f"Excluded (Δ elpd above 3 standard errors): {', '.join(excluded)}.")
+        if others:
+            found.append(f"Cannot be told from it: {', '.join(others)}.")
+        bad = [row.name for row in self.results if row.largest_k > 0.7]
+        if bad:
+            found.append(
+                f"PSIS is unreliable for {', '.join(bad)} (Pareto k above 0.7): a single "
+                "measurement carries the fit, so take more of them."
+            )
+        for row in self.results:
+            if row.rhat > 1.05 or row.divergences > 20:
+                found.append(
+                    f"The posterior of {row.name} was not sampled well (R-hat {row.rhat:.2f}, "
+                    f"{row.divergences} divergences): do not use its interval."
+                )
+            if row.plateau is not None:
+                found.append(
+                    f"A {row.name} form puts the plateau at {_interval(row.plateau)}: "
+                    + (
+                        "the data do not bound it, it may not exist at all."
+                        if row.plateau[2] > 3.0 * row.plateau[0]
+                        else "the interval holds within this form only."
+                    )
+                )
+        if self.level is not None:
+            found.append(
+                f"Extrapolation to λ̂ = {self.level:g} differs between forms that fit alike, and "
+                "theory puts the limit elsewhere: forms fitted at a finite scale do not know the "
+                "learning coefficient."
+            )
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Give everything as plain data.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "decades": self.decades,
+            "level": self.level,
+            "forms": [{**vars(row), "excluded": row.excluded} for row in self.results],
+            "least_squares": [vars(fit) for fit in self.fits],
+            "sentences": self.sentences(),
+        }
+
+
+def _interval(values: tuple[float, float, float] | None) -> str:
+    if values is None:
+        return "–"
+    low, middle, high = (f"{value:.3g}" if math.isfinite(value) else "∞" for value in values)
+    return f"{middle} [{low}, {high}]"
+
+
+def compare_forms(
+    betas: Sequence[float],
+    lambda_hats: Sequence[float],
+    mcse: Sequence[float],
+    *,
+    level: float | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> FormComparison:
+    """Fit every form by NUTS and compare them by PSIS-LOO.
+
+    Parameters
+    ----------
+    betas : sequence of float, dimensionless
+        Five or more.
+    lambda_hats, mcse : sequence of float, dimensionless
+        Measurements with their standard errors.
+    level : float, optional
+        Extrapolate to the beta at which lambda-hat is this.
+    draws : int
+        Kept draws for each of two chains.
+    seed : int
+
+    Returns
+    -------
+    FormComparison
+
+    Raises
+    ------
+    ValueError
+        As in `sltprob.theory.ansatz.fit_forms`.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, J. Gabry, "Practical Bayesian model evaluation using leave-one-out
+       cross-validation and WAIC", Statistics and Computing 27 (2017) 1413-1432.
+    .. [2] T. Sivula, M. Magnusson, A. Vehtari, "Uncertainty in Bayesian leave-one-out
+       cross-validation based model comparison", arXiv:2008.10296 (2020).
+    """
+    fits = fit_forms(betas, lambda_hats, mcse)
+    logs = np.log(np.asarray(betas, dtype=float))
+    values, errors = np.asarray(lambda_hats, dtype=float), np.asarray(mcse, dtype=float)
+    found = []
+    for place, fit in enumerate(fits):
+        found.append(_sample(fit, logs, values, errors, draws, seed + place))
+    best = max(found, key=lambda item: float(item[1].elpd.sum()))
+    results = [_result(item, best, level) for item in found]
+    # Among forms that predict alike, the simplest comes first.
+    results.sort(key=lambda row: (max(0.0, row.difference - 1.0), len(row.parameters)))
+    decades = float(np.ptp(logs)) / math.log(10.0)
+    return FormComparison(results=tuple(results), fits=fits, decades=decades, level=level)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pointwise:
+    """Hold elpd and Pareto k of each measurement."""
+
+    elpd: np.ndarray
+    k: np.ndarray
+
+
+def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any) -> None:
+    form = FORMS[fit.name]
+    parameters = []
+    for name, middle, error in zip(form.parameters, fit.parameters, fit.errors, strict=True):
+        # Wide beside what the data say, but proper: scaled to the fit.
+        width = 5.0 * max(error, 0.2 * abs(middle), 1e-3)
+        prior = (
+            dist.LogNormal(math.log(max(middle, 1e-6)), 1.5)
+            if name in form.positive
+            else dist.Normal(middle, width)
+        )
+        parameters.append(numpyro.sample(name, prior))
+    misfit = numpyro.sample("misfit", dist.HalfNormal(0.1))
+    curve = form.evaluate(logs, jnp, *parameters)
+    scale = jnp.sqrt(errors**2 + (misfit * curve) ** 2)  # type: ignore[operator]
+    numpyro.sample("lambda_hat", dist.Normal(curve, scale), obs=values)
+
+
+def _sample(
+    fit: AnsatzFit,
+    logs: np.ndarray,
+    values: np.ndarray,
+    errors: np.ndarray,
+    draws: int,
+    seed: int,
+) -> tuple[AnsatzFit, _Pointwise, dict[str, np.ndarray], int, float]:
+    start = dict(zip(FORMS[fit.name].parameters, fit.parameters, strict=True))
+    start = {name: max(value, 1e-6) if value > 0 else value for name, value in start.items()}
+    kernel = NUTS(
+        _program,
+        target_accept_prob=0.95,
+        dense_mass=True,
+        init_strategy=init_to_value(values={**start, "misfit": 0.02}),
+    )
+    # Chains one after the other: they take a second each, and this needs no second device.
+    sampler = MCMC(
+        kernel,
+        num_warmup=1000,
+        num_samples=draws,
+        num_chains=2,
+        chain_method="sequential",
+        progress_bar=False,
+    )
+    sampler.run(jax.random.key(seed), fit, jnp.asarray(logs), jnp.asarray(errors), values)
+    chains = {name: np.asarray(item) for name, item in sampler.get_samples(True).items()}
+    names = FORMS[fit.name].parameters
+    columns = [chains[name][..., None] for name in names]
+    curves = np.asarray(FORMS[fit.name].evaluate(logs, np, *columns))
+    scale = np.sqrt(errors**2 + (chains["misfit"][..., None] * curves) ** 2)
+    log_likelihood = (
+        -0.5 * ((values - curves) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
+    )
+    with warnings.catch_warnings():
+        # A large Pareto k is reported in words.
+        warnings.simplefilter("ignore")
+        tree = az.from_dict({"posterior": chains, "log_likelihood": {"lambda_hat": log_likelihood}})
+        loo = az.loo(tree, pointwise=True)
+        rhat = max(float(az.rhat(tree["posterior"])[name]) for name in (*names, "misfit"))
+    pointwise = _Pointwise(np.asarray(loo.elpd_i).ravel(), np.asarray(loo.pareto_k).ravel())
+    divergences = int(np.sum(np.asarray(sampler.get_extra_fields()["diverging"])))
+    return fit, pointwise, chains, divergences, rhat
+
+
+def _result(item: Any, best: Any, level: float | None) -> FormResult:
+    fit, pointwise, chains, divergences, rhat = item
+    form = FORMS[fit.name]
+    differences = best[1].elpd - pointwise.elpd
+    count = len(differences)
+    draws = [chains[name].ravel() for name in form.parameters]
+    reached = None
+    if level is not None:
+        with np.errstate(all="ignore"):
+            logs = [form.reach(level, *row) for row in zip(*draws, strict=True)]
+        reached = _quantiles(np.array(logs) / math.log(10.0))
+    return FormResult(
+        name=fit.name,
+        formula=form.formula,
+        elpd=float(pointwise.elpd.sum()),
+        elpd_error=float(math.sqrt(count) * pointwise.elpd.std()),
+        difference=float(differences.sum()),
+        difference_error=float(math.sqrt(count) * differences.std()),
+        largest_k=float(pointwise.k.max()),
+        misfit=float(np.median(chains["misfit"])),
+        parameters={
+            name: (float(chains[name].mean()), float(chains[name].std()))
+            for name in form.parameters
+        },
+        log10_beta=reached,
+        plateau=_quantiles(chains["c"].ravel()) if "c" in form.parameters else None,
+        rhat=rhat,
+        divergences=divergences,
+    )
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, float, float]:
+    # Not np.quantile: interpolating between infinities gives NaN.
+    ordered = np.sort(values)
+    low, middle, high = (float(ordered[int(q * (len(values) - 1))]) for q in (0.05, 0.5, 0.95))
+    return low, middle, high

@@ -1,0 +1,156 @@
+"""The documentation is true: its code runs, its commands exist, its pages open offline."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from sltprob.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+NAMES = [page.name for page in PAGES]
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    fence = rf"^```(?:{'|'.join(languages)})\n(.*?)^```"
+    return re.findall(fence, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+WITH_CODE = [page.name for page in PAGES if blocks(page, "python")]
+
+# The code as it stands, but with few draws; its assertions hold all the same, apart from those
+# about how good the draws are, which the slow test leaves as they are.
+_SMALL = """
+import sltprob, sltprob.sampling
+_sample = sltprob.sampling.sample
+def _few(*arguments, **options):
+    options["draws"] = min(options.get("draws", 1000), 120)
+    options["warmup"] = min(options.get("warmup", 500), 60)
+    return _sample(*arguments, **options)
+sltprob.sample = _few
+"""
+
+
+def run_page(name: str, folder: Path, before: str) -> None:
+    page = next(page for page in PAGES if page.name == name)
+    script = folder / "page.py"
+    script.write_text(before + "\n\n".join(blocks(page, "python")), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_python_of_a_page_runs(name, tmp_path):
+    run_page(name, tmp_path, _SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_python_of_a_page_runs_as_it_is_written(name, tmp_path):
+    run_page(name, tmp_path, "")
+
+
+def commands(page: Path) -> list[str]:
+    """Find what a reader would type, in blocks and in the text."""
+    text = page.read_text(encoding="utf-8")
+    shell = "\n".join(blocks(page, "bash", "console", "sh"))
+    lines = [line.removeprefix("$ ").strip() for line in shell.splitlines()]
+    found = [line for line in lines if line.startswith("sltprob ")]
+    found += [" ".join(line.split()) for line in re.findall(r"`(sltprob [^`]+)`", text)]
+    return list(dict.fromkeys(found))
+
+
+#: What stands for something else in running text, such as a file that the reader has.
+_ELLIPSIS = re.compile(r"…|\.\.\.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_of_a_page_exist(name):
+    page = next(page for page in PAGES if page.name == name)
+    command = typer.main.get_command(app)
+    for line in commands(page):
+        words = shlex.split(_ELLIPSIS.sub("", line), comments=True)[1:]
+        if not words or words == ["--help"]:
+            continue
+        group = typer.Context(command, info_name="sltprob")
+        chosen, subcommand, rest = command.resolve_command(group, words)
+        assert subcommand is not None, line
+        known = {option for parameter in subcommand.params for option in parameter.opts}
+        given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        if subcommand.context_settings.get("ignore_unknown_options"):
+            continue
+        assert given <= known, f"{line}: {given - known} is no option of {chosen}"
+        # In a table or a sentence an argument may be left out; what is there must be read.
+        if line in "\n".join(blocks(page, "bash", "console", "sh")):
+            subcommand.make_context(chosen, rest, parent=group)
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in PAGES:
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not target.startswith(("http", "#", "mailto:")):
+                assert (page.parent / target.partition("#")[0]).exists(), (page.name, target)
+
+
+# ---- the site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_site_asks_the_network_for_nothing(site):
+    for page in site.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"([^\"]+)\"", text)
+        loaded += re.findall(r"<link[^>]*\shref=\"([^\"]+)\"", text)
+        assert not [url for url in loaded if url.startswith(("http", "//"))], page.name
+
+
+def test_every_check_and_every_message_has_its_place(site):
+    verdict = (site / "verdict.html").read_text(encoding="utf-8")
+    for name in ("finite", "alive", "virial[SITE]", "step_bias", "energy_variance", "bfmi"):
+        assert f"<code>{name}</code>" in verdict
+    assert "of an unadjusted sampler" in verdict
+    errors = (site / "errors.html").read_text(encoding="utf-8")
+    assert "L* of this model is not known" in errors
+    assert "it is discrete" in errors
+    assert "<!-- " not in (errors + verdict).partition("<body")[2].partition("<footer")[0]
+
+
+@pytest.mark.parametrize("width", [1400, 800, 390])
+@pytest.mark.parametrize("name", ["index", "verdict", "samplers", "errors", "reference"])
+def test_page_of_the_site_fits_every_width(browser, site, name, width):
+    address = (site / f"{name}.html").as_uri()
+    browser.open(address, width)
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.problems() == []
+    assert {url for url in browser.requests() if not url.startswith(site.as_uri())} == set()
+    assert browser.run("document.querySelectorAll('h1').length") == 1
