@@ -180,13 +180,3 @@ def test_the_readme_has_every_model_and_sampler():
         for name in registry.names():
             summary = (registry.type_of(name).__doc__ or "").strip().splitlines()[0]
             assert f"| `{name}` | {summary.replace('|', '&#124;')} |" in readme
-
-
-def test_the_quickstart_is_short_and_runs():
-    example = Path(__file__).parent.parent / "examples" / "quickstart.py"
-    assert len(example.read_text().splitlines()) <= 20
-    done = subprocess.run(
-        [sys.executable, str(example)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "trusted" in done.stdout

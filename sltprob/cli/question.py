@@ -1,4 +1,4 @@
-"""`sltprob curve`, `modes` and `ansatz`: what lambda-hat measures at realistic scale."""
+"""`sltprob curve`, `modes`, `ansatz`, `effective`: lambda-hat at realistic scale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sltprob.theory.free_energy import PolynomialFit
     from sltprob.theory.scale import ScaleRow
 
-__all__ = ["ansatz", "curve", "modes"]
+__all__ = ["ansatz", "curve", "effective", "modes"]
 
 BetaRange = Annotated[
     str, typer.Option(help="range from:to[:per decade], such as 1:1e12, or comma-separated")
@@ -415,3 +415,42 @@ def _trusted_columns(path: Path, model: str) -> tuple[list[float], list[float], 
         )
     kept.sort(key=lambda cell: cell["beta"])
     return tuple([cell[key] for cell in kept] for key in ("beta", "lambda_hat", "mcse"))  # type: ignore[return-value]
+
+
+@app.command()
+def effective(
+    betas: Annotated[str, typer.Option(help="comma-separated")] = "1e2,1e4,1e8",
+    modes: Annotated[
+        str, typer.Option(help="largest modes that the loss sees, comma-separated")
+    ] = ("1,3,5,7,9,11,15"),
+    width: Annotated[int, typer.Option(help="hidden units")] = 128,
+    embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
+        "uniform[1]"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Truncate the loss of the tanh network to its first Hermite modes."""
+    configure("float64")
+    from sltprob.models import get
+    from sltprob.study.effective import truncation_table
+
+    try:
+        cuts = [int(part) for part in modes.split(",")]
+    except ValueError:
+        raise ValueError(f"--modes {modes}: whole numbers, such as 1,3,5,7") from None
+    whole = get(f"tanh_zero[width={width},embedding_prior={embedding_prior}]")
+    rows, document = [], []
+    for beta in read_betas(betas):
+        values = truncation_table(beta, cuts, width=width, embedding_prior=embedding_prior)
+        full = _exact_values(whole, [beta], 0.02)[0]
+        rows.append([f"{beta:g}", *(f"{value.lambda_hat:.4g}" for value in [*values, full])])
+        for cut, value in [*zip(cuts, values, strict=True), (None, full)]:
+            document.append({"modes": cut, **asdict(value)})
+    if as_json:
+        print_json(document)
+        return
+    _print_rows(
+        f"λ̂ of the loss that sees the modes up to K; h={width}, w ~ {embedding_prior}",
+        ["β", *(f"K={cut}" for cut in cuts), "all"],
+        rows,
+    )

@@ -276,7 +276,7 @@ def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any) -> None:
         parameters.append(numpyro.sample(name, prior))
     misfit = numpyro.sample("misfit", dist.HalfNormal(0.1))
     curve = form.evaluate(logs, jnp, *parameters)
-    scale = jnp.sqrt(errors**2 + (misfit * curve) ** 2)  # type: ignore[operator]
+    scale = jnp.sqrt(errors**2 + (misfit * curve) ** 2)
     numpyro.sample("lambda_hat", dist.Normal(curve, scale), obs=values)
 
 

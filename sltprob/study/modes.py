@@ -173,7 +173,7 @@ def random_modes(
     prediction = _scaled(squares, slope * np.sqrt(np.arange(order + 1.0)), first, last)
     named = f"exp({slope:.3g} √k)"
     probe = min(_PROBE, order)
-    x = 0.005 * np.arange(-2000, 2001)
+    x = np.asarray(0.005 * np.arange(-2000, 2001), dtype=np.float64)
     weights = np.exp(-0.5 * x**2) / np.sum(np.exp(-0.5 * x**2))
     function = _ACTIVATIONS[activation]
     outputs = readouts[0] @ function(slopes[0][:, None] * x)
@@ -208,7 +208,7 @@ def _circle(
     generator = np.random.default_rng([seed, 2])
     others = prior.draw(generator, slopes.shape)
     lengths, angles = np.hypot(slopes, others), np.arctan2(others, slopes)
-    orders = np.arange(order + 1)
+    orders = np.arange(order + 1, dtype=np.float64)
     squares = []
     for a, r, t in zip(readouts, lengths, angles, strict=True):
         units = hermite.fourier_coefficients(r, order)
@@ -253,7 +253,7 @@ def _fit(squares: Array, first: int, last: int, *, root: bool) -> hermite.SlopeF
     return hermite.SlopeFit(whole.slope, error, whole.intercept, whole.first, whole.last)
 
 
-def _scaled(squares: Array, exponents: Array, first: int, last: int) -> Array:
+def _scaled(squares: Array, exponents: Any, first: int, last: int) -> Array:
     """Scale exp(exponents) to the mean square in the middle of the fitted range."""
     mean = squares.mean(axis=0)
     present = np.flatnonzero(mean > 0)
@@ -264,7 +264,7 @@ def _scaled(squares: Array, exponents: Array, first: int, last: int) -> Array:
 
 
 def _mean_squares(
-    readouts: Array, slopes: Array, function: Any, x: Array, weights: Array
+    readouts: Array, slopes: Array, function: Any, x: Array, weights: Any
 ) -> list[float]:
     return [
         float(weights @ (a @ function(w[:, None] * x)) ** 2)

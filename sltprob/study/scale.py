@@ -170,7 +170,7 @@ def _scalar_network(model: Model) -> dict[str, Any] | None:
     return {
         "width": model.width,
         "prior": EmbeddingPrior.parse(model.embedding_prior),
-        "readout_scale": model.readout_scale,
+        "readout_scale": getattr(model, "readout_scale", 1.0),
         "activation": getattr(model, "activation", "tanh"),
     }
 

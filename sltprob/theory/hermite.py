@@ -369,10 +369,12 @@ def _tanh(w: Array, order: int) -> Array:
     # Not arange(start, stop, step): that rounds the step to the digits of the start.
     logs = math.log(bottom) + step * np.arange(math.ceil(math.log(top / bottom) / step))
     u = np.exp(logs)
-    # d u = u d log u. The numbers are exponentiated only after the large parts have cancelled.
-    powers = np.exp(
-        (odd[:, None] + 1) * logs - 0.5 * u**2 - 0.5 * special.gammaln(odd + 1.0)[:, None]
-    )
+    # d u = u d log u. The exponent is a small difference of numbers of several hundred: it takes
+    # more digits than a double has to give the power all of its own.
+    fine = logs.astype(np.longdouble)
+    factorials = np.cumsum(np.log(np.arange(1, order + 1, dtype=np.longdouble)))[odd - 1]
+    exponents = (odd[:, None] + 1) * fine - np.exp(2.0 * fine) / 2.0 - factorials[:, None] / 2.0
+    powers = np.exp(exponents).astype(float)
     for rows in np.array_split(np.arange(len(w)), max(1, len(w) * len(u) // 1_000_000)):
         z = 0.5 * math.pi * u[:, None] / sizes[rows]
         # 1/sinh(z) = 2 e^-z / (1 - e^-2z), without overflow at large z.
