@@ -1,4 +1,4 @@
-"""Does "lambda-hat is far below the geometric value at realistic beta" survive other networks?
+"""Ask other networks whether lambda-hat is far below the geometric value at realistic beta.
 
 One row for each variant: exact lambda-hat at two betas, half the number of parameters, the learning
 coefficient where it is known, and the command that gives the row. About two minutes on one core.

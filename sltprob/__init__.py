@@ -16,6 +16,7 @@ from sltprob.diagnostics import Check, Verdict, diagnose
 from sltprob.draws import load, save
 from sltprob.estimate import LambdaHat, estimate
 from sltprob.exact import Exact
+from sltprob.foreign import from_arviz
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
@@ -39,6 +40,7 @@ __all__ = [
     "diagnose",
     "estimate",
     "find_optimum",
+    "from_arviz",
     "from_loss",
     "load",
     "models",

@@ -8,7 +8,9 @@ sample_stats
     ``loss``, ``lp``, ``squared_gradient`` (|∇U|²), ``acceptance_rate``, ``num_gradients`` by
     (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained coordinates and
     ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their difference is the
-    virial about c); ``diverging``, ``energy`` and ``gradient_noise`` where the sampler has them.
+    virial about c); ``diverging`` and ``energy`` where the sampler has them;
+    ``log_tilt`` and ``noise_bias`` of samplers without a Metropolis step: what the step size
+    does to the invariant density, and what the noise of the gradient adds to λ̂.
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.
 constant_data
@@ -34,8 +36,7 @@ import xarray as xr
 __all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
 
 #: beta: inverse temperature; minimum_loss: L*, NaN if unknown; unadjusted: 1 for a kernel without
-#: a Metropolis step; step_size: of an unadjusted kernel, NaN else; loss_rounding and data_error:
-#: absolute rounding error of the loss and relative error of its quadrature.
+#: a Metropolis step; loss_rounding and data_error: absolute rounding error of the loss and relative error of its quadrature.
 REQUIRED_ATTRIBUTES = (
     "model",
     "sampler",
@@ -43,7 +44,6 @@ REQUIRED_ATTRIBUTES = (
     "seed",
     "minimum_loss",
     "unadjusted",
-    "step_size",
     "loss_rounding",
     "data_error",
 )

@@ -130,10 +130,15 @@ def test_flat_directions_that_stand_still_are_doubtful():
 def test_step_bias_is_measured_on_a_gaussian():
     """On a Gaussian of unit variances the bias of λ̂ is ε/4 per coordinate, to first order."""
     for step, wanted in ((0.02, True), (0.2, False)):
-        run = make_run(attributes={"unadjusted": 1, "step_size": step}, draws=4000)
+        tilt = step / 4 * make_run(draws=4000)["sample_stats"]["squared_gradient"].values
+        run = make_run(attributes={"unadjusted": 1}, draws=4000, log_tilt=tilt)
         check = next(c for c in sltprob.diagnose(run).checks if c.name == "step_bias")
         assert check.value == pytest.approx(step / 2, rel=0.1)
         assert check.passed is wanted
+
+
+def test_an_unadjusted_sampler_that_tells_nothing_is_not_trusted():
+    assert "step_bias" in failed(make_run(attributes={"unadjusted": 1}))
 
 
 def test_divergences_and_acceptance():

@@ -418,17 +418,11 @@ def step_bias(run: Run) -> list[Check]:
     """
     if not run.number("unadjusted") or "energy_variance" in run.stats:
         return []
-    if "log_tilt" in run.stats:
-        tilt = run.stats["log_tilt"]
-        noise = np.mean(run.stats.get("noise_bias", np.zeros(1)))
-    elif "squared_gradient" in run.stats:
-        step_size = run.number("step_size")
-        tilt = step_size / 4 * run.stats["squared_gradient"]
-        noise = step_size / 4 * np.mean(run.stats.get("gradient_noise", np.zeros(1)))
-    else:
-        return []
+    # A sampler that records neither cannot be judged, and NaN fails.
+    tilt = run.stats.get("log_tilt", np.full_like(run.loss, np.nan))
+    noise = np.mean(run.stats.get("noise_bias", np.zeros(1)))
     covariance = np.cov(run.loss.ravel(), tilt.ravel())[0, 1]
-    bias = _ratio(abs(float(covariance)) + float(noise), abs(run.lambda_hat))
+    bias = _ratio(abs(float(covariance)) + float(noise), run.scale)
     factor = 2 ** max(1, math.ceil(math.log2(bias / 0.02))) if 0 < bias < 1e12 else 4
     return [
         _below(

@@ -63,7 +63,7 @@ class Verdict:
             advice = "" if check.passed else f"<br><em>{escape(check.advice)}</em>"
             rows.append(
                 f'<tr><th scope="row" style="text-align:left">{escape(check.name)}</th>'
-                f"<td>{check.value:.4g} {escape(check.relation)} {check.limit:g}</td>"
+                f"<td>{check.value:.4g}</td><td>{escape(check.relation)} {check.limit:g}</td>"
                 f'<td>{state}</td><td style="text-align:left">{escape(check.meaning)}{advice}</td>'
                 "</tr>"
             )
@@ -72,8 +72,8 @@ class Verdict:
             f"<div><strong>{mark} {escape(self.status)}</strong>: {escape(self.reason)}"
             f"<details{'' if self.trusted else ' open'}>"
             f"<summary>{len(self.checks)} checks</summary>"
-            '<table><thead><tr><th scope="col">check</th><th scope="col">value and limit</th>'
-            '<th scope="col"></th><th scope="col">what it is</th></tr></thead>'
+            '<table><thead><tr><th scope="col">check</th><th scope="col">value</th>'
+            '<th scope="col">must be</th><th scope="col"></th><th scope="col">what it is</th></tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table></details></div>"
         )
 
