@@ -11,7 +11,7 @@ from sltprob.collapsed import PrecisionError
 
 WIDTHS = (5, 10, 16, 32)
 PRIORS = ("uniform[1]", "normal[1]")
-BETAS = (1e4, 1e8, 1e12, 1e16, 1e20, 1e24, 1e28)
+BETAS = (1e4, 1e8, 1e12, 1e16, 1e20, 1e24, 1e26)
 
 
 def cell(width: int, prior: str, beta: float) -> tuple[float | None, str]:

@@ -36,7 +36,8 @@ import xarray as xr
 __all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
 
 #: beta: inverse temperature; minimum_loss: L*, NaN if unknown; unadjusted: 1 for a kernel without
-#: a Metropolis step; loss_rounding and data_error: absolute rounding error of the loss and relative error of its quadrature.
+#: a Metropolis step; loss_rounding and data_error: absolute rounding error of the loss and
+#: relative error of its quadrature.
 REQUIRED_ATTRIBUTES = (
     "model",
     "sampler",

@@ -19,7 +19,7 @@ def product(rule: Rule, first: float, second: float) -> float:
 
 @functools.cache
 def exact_product(first: float, second: float) -> float:
-    """E[tanh(first x) tanh(second x)] to more than double precision, by tanh-sinh quadrature in pieces."""
+    """E[tanh(first x) tanh(second x)] to more than double precision, in pieces."""
     with mpmath.workdps(20):
 
         def integrand(x: mpmath.mpf) -> mpmath.mpf:

@@ -115,7 +115,9 @@ def curve(
         for sentence in _findings(rows, fits, powers):
             Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
         if folder is not None:
-            Console().print(f"written: {folder / 'curve.html'}, curve.csv", soft_wrap=True)
+            Console().print(
+                f"written: {folder / 'curve.html'}, curve.svg, curve.csv", soft_wrap=True
+            )
     if open_page and folder is not None:
         open_in_browser(folder / "curve.html")
 
@@ -233,11 +235,13 @@ def _write_curve_page(
     from sltprob import models
     from sltprob.report.judged import judge
     from sltprob.report.question import curve_page_figures
+    from sltprob.report.question_paper import write_curve_svg
     from sltprob.report.sheet import SheetTable, write_sheet
 
     name = models.specification(model)
     stored = [] if runs is None else _stored(runs, name)
     judged = judge(stored, {name: exacts}) if stored else []
+    write_curve_svg(rows, path.with_suffix(".svg"), judged=judged)
     write_sheet(
         path,
         title=f"{name}: λ̂ across scales",

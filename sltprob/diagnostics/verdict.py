@@ -73,7 +73,8 @@ class Verdict:
             f"<details{'' if self.trusted else ' open'}>"
             f"<summary>{len(self.checks)} checks</summary>"
             '<table><thead><tr><th scope="col">check</th><th scope="col">value</th>'
-            '<th scope="col">must be</th><th scope="col"></th><th scope="col">what it is</th></tr></thead>'
+            '<th scope="col">must be</th><th scope="col"></th><th scope="col">what it is</th>'
+            "</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></details></div>"
         )
 

@@ -224,8 +224,8 @@ def _free_energy(rows: Sequence[ScaleRow]) -> Figure:
     return Figure(
         "free-energy",
         "Free energy",
-        "F by thermodynamic integration of λ̂ from the first β, with a band of ± two propagated "
-        "standard errors, and the exact −log Z.",
+        "F by thermodynamic integration of λ̂ from the first β, with a band of ± twice its error, "
+        "and the exact −log Z.",
         "free energy against β by integration and exactly",
         {
             "data": data,

@@ -294,6 +294,7 @@ def _sample(
         _program,
         target_accept_prob=0.95,
         dense_mass=True,
+        max_tree_depth=8,
         init_strategy=init_to_value(values={**start, "misfit": 0.02}),
     )
     # Chains one after the other: they take a second each, and this needs no second device.

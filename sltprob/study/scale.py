@@ -146,7 +146,11 @@ def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
             free_energy=value.free_energy,
             free_energy_mcse=value.free_energy_mcse,
             integrated=None if integral is None else float(integral.free_energies[place]),
-            integrated_mcse=None if integral is None else float(integral.mcse[place]),
+            integrated_mcse=(
+                None
+                if integral is None
+                else math.hypot(integral.mcse[place], integral.interpolation[place])
+            ),
             nngp=None if kernel is None else kernel.lambda_hat(value.beta),
             mode_bound=bounds.get(value.beta),
             crude_count=crude_count(value.beta),

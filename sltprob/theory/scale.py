@@ -18,7 +18,8 @@ class ScaleRow:
         Exact value with its standard error.
     free_energy, free_energy_mcse : float, nats
     integrated, integrated_mcse : float or None, nats
-        F by thermodynamic integration of `lambda_hat` from the first beta.
+        F by thermodynamic integration of `lambda_hat` from the first beta; the error is that of
+        the values and that of the rule.
     nngp : float or None
         Lambda-hat of the infinitely wide network.
     mode_bound : float or None
