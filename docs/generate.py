@@ -54,11 +54,10 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
         By name: what the check does, and its outcome.
     """
     shape = (2, 8)
-    names = ("diverging", "energy", "acceptance_rate", "squared_gradient")
+    names = ("diverging", "energy", "acceptance_rate")
     attributes = {
         "beta": 1.0,
         "minimum_loss": 0.0,
-        "step_size": 1.0,
         "loss_rounding": 1.0,
         "data_error": 1.0,
     }

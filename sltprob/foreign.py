@@ -111,7 +111,6 @@ def from_arviz(
             "seed": -1,
             "minimum_loss": float(minimum_loss),
             "unadjusted": 0,
-            "step_size": math.nan,
             "loss_rounding": rounding / size,
             "data_error": 0.0,
             "origin": "ArviZ",

@@ -82,7 +82,15 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
     cells : list of dict
     title : str
     """
-    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    # As narrow as it can be: nine columns and a sampler with options on 80 characters.
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
     table.add_column("sampler", overflow="fold", min_width=9)
     for heading in ("λ̂ ± MCSE", "exact", "z", "ESS", "ESS/s", "gradients", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -106,6 +114,7 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
             f"[{COLOURS[cell['verdict']]}]{cell['verdict']}[/]",
         )
     Console().print(table)
+    Console().print()
 
 
 def print_trace(draws: xr.DataTree) -> None:

@@ -101,13 +101,12 @@ class FormComparison:
 
     headings: ClassVar[tuple[str, ...]] = (
         "form",
-        "λ̂, l = log β",
         "elpd",
         "Δ elpd",
         "±",
         "Pareto k",
         "misfit",
-        "log₁₀ β at the level",
+        "log₁₀ β at h/2",
     )
 
     def table(self) -> list[list[str]]:
@@ -120,7 +119,6 @@ class FormComparison:
         return [
             [
                 row.name,
-                row.formula,
                 f"{row.elpd:.1f}",
                 f"{row.difference:.1f}",
                 f"{row.difference_error:.1f}",
@@ -143,7 +141,7 @@ class FormComparison:
         others = [row.name for row in self.results[1:] if not row.excluded]
         found = [
             f"Over {self.decades:.3g} decades of β the simplest of the best forms is {best.name}, "
-            f"λ̂ = {best.formula}, with a misfit of {100 * best.misfit:.2g} %."
+            f"λ̂ = {best.formula} with l = log β, and a misfit of {100 * best.misfit:.2g} %."
         ]
         if excluded:
             found.append(f"Excluded (Δ elpd above 3 standard errors): {', '.join(excluded)}.")

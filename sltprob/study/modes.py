@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from sltprob.theory import hermite
 
@@ -169,9 +170,8 @@ def random_modes(
     # The nearest pole is that of the largest slope; a normal prior has no largest one.
     bounded = activation == "tanh" and prior.family == "uniform"
     predicted = hermite.predicted_slope(prior.scale) if bounded else None
-    slope = predicted if predicted is not None else -math.pi
-    prediction = _scaled(squares, slope * np.sqrt(np.arange(order + 1.0)), first, last)
-    named = f"exp({slope:.3g} √k)"
+    exponents, named = _law(activation, prior, order)
+    prediction = _scaled(squares, exponents, first, last)
     probe = min(_PROBE, order)
     x = np.asarray(0.005 * np.arange(-2000, 2001), dtype=np.float64)
     weights = np.exp(-0.5 * x**2) / np.sum(np.exp(-0.5 * x**2))
@@ -193,6 +193,26 @@ def random_modes(
     return RandomModes(
         name, squares, fit, predicted, prediction, named, True, mean_square, probe, measured
     )
+
+
+def _law(activation: str, prior: Any, order: int) -> tuple[Any, str]:
+    """Give the log of the predicted decay of c_k^2, up to a constant, and its name."""
+    k = np.arange(order + 1.0)
+    if activation == "relu":
+        # A kink: algebraic, whatever the slopes.
+        return -2.5 * np.log(np.maximum(k, 1.0)), "k^(-5/2)"
+    if prior.family != "uniform":
+        return -math.pi * np.sqrt(k), "exp(-π √k), for comparison"
+    w = prior.scale
+    if activation in ("erf", "gelu"):
+        # Entire: no pole, and an exponential law in k itself.
+        base = w**2 / (w**2 + 0.5) if activation == "erf" else w**2 / (w**2 + 1.0)
+        return k * math.log(base), f"{base:.3g}^k"
+    if activation == "sin":
+        return 2.0 * k * math.log(w) - special.gammaln(k + 1.0), f"{w:g}^(2k) / k!"
+    # The poles of softplus are those of tanh(z/2).
+    slope = hermite.predicted_slope(w if activation == "tanh" else 0.5 * w)
+    return slope * np.sqrt(k), f"exp({slope:.3g} √k)"
 
 
 def _circle(
@@ -277,8 +297,6 @@ def _relu(z: Array) -> Array:
 
 
 def _activations() -> dict[str, Any]:
-    from scipy import special
-
     return {
         "tanh": np.tanh,
         "erf": special.erf,
