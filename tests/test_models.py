@@ -751,8 +751,3 @@ def test_refusals(text, message):
 def test_refused_beta(text, beta):
     with pytest.raises(ValueError, match="it must be positive and finite, such as 1e4"):
         models.get(text).exact(beta)
-
-
-def test_no_data_to_draw():
-    with pytest.raises(ValueError, match="this model has no data to draw"):
-        temper(models.get("airy[n=10]"), beta=10.0)
