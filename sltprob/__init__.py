@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sltprob.posterior import TemperedPosterior, temper
     from sltprob.samplers.base import Sampler
     from sltprob.sampling import sample
+    from sltprob.study.measure import compare
 
 __all__ = [
     "Check",
@@ -37,6 +38,7 @@ __all__ = [
     "TemperedPosterior",
     "Truth",
     "Verdict",
+    "compare",
     "diagnose",
     "estimate",
     "find_optimum",
@@ -55,6 +57,7 @@ _LAZY = {
     "Sampler": "sltprob.samplers.base",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
+    "compare": "sltprob.study.measure",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
     "sample": "sltprob.sampling",

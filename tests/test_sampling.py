@@ -172,3 +172,21 @@ def test_lambda_hat_needs_the_minimum_of_the_loss():
     with pytest.raises(ValueError, match="minimum_loss="):
         sltprob.estimate(run)
     assert np.isfinite(sltprob.estimate(run, minimum_loss=MINIMUM).value)
+
+
+def test_a_comparison_is_a_table():
+    comparison = sltprob.compare(
+        "regular[dimension=2]", ["hmc", "mala[steps_per_draw=5]"], [1.0, 10.0], draws=100, warmup=50
+    )
+    assert len(comparison.runs) == len(comparison.cells) == 4
+    lines = str(comparison).splitlines()
+    assert lines[0].split()[0] == "sampler"
+    assert [line.split()[1] for line in lines[1:]] == ["1", "1", "10", "10"]
+    page = comparison._repr_html_()
+    assert page.count("<tr>") == 5
+    assert "mala[steps_per_draw=5]" in page
+
+
+def test_a_sampler_that_does_not_apply_is_refused_before_anything_runs():
+    with pytest.raises(ValueError, match="elliptical_slice does not apply"):
+        sltprob.compare("tanh_zero[width=2]", ["hmc", "elliptical_slice"], [1.0])

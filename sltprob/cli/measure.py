@@ -82,6 +82,7 @@ def compare(
     from sltprob.posterior import temper
     from sltprob.report import write_report
     from sltprob.spec import split_outside_brackets
+    from sltprob.study.measure import check_applicable
 
     chosen = models.get(model)
     kernels = [registry.get(text) for text in split_outside_brackets(samplers)]
@@ -89,6 +90,7 @@ def compare(
     if not kernels:
         raise ValueError(f"--samplers {samplers!r} names none; write --samplers sgld,mala,hmc")
     posteriors = [temper(chosen, beta=value) for value in values]
+    check_applicable(kernels, posteriors[0])
     folder = new_folder(out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}")
     exacts = [chosen.exact(beta) for beta in values]
     options: dict[str, Any] = {

@@ -1,17 +1,22 @@
-"""Measure one cell: sample, and put the exact value beside the draws."""
+"""Measure: sample, and put the exact value beside the draws; one cell, or a grid of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
 
+from sltprob import models, samplers
 from sltprob.exact import Exact
-from sltprob.posterior import TemperedPosterior
+from sltprob.models.base import Model
+from sltprob.posterior import TemperedPosterior, temper
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
+from sltprob.study.cell import summarise
+from sltprob.study.comparison import Comparison
 
-__all__ = ["measure"]
+__all__ = ["check_applicable", "compare", "measure"]
 
 
 def measure(
@@ -52,3 +57,62 @@ def measure(
             "exact_method": exact.method,
         }
     return draws
+
+
+def check_applicable(kernels: Sequence[Sampler], posterior: TemperedPosterior) -> None:
+    """Refuse samplers that cannot draw from a posterior, before anything runs.
+
+    Parameters
+    ----------
+    kernels : sequence of Sampler
+    posterior : TemperedPosterior
+
+    Raises
+    ------
+    ValueError
+        If one of them does not apply; the message says why.
+    """
+    for kernel in kernels:
+        reason = kernel.applies_to(posterior)
+        if reason is not None:
+            raise ValueError(f"{samplers.name_of(kernel)} does not apply: {reason}; leave it out")
+
+
+def compare(
+    model: Model | str,
+    kernels: Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
+    betas: Sequence[float] = (1.0, 1e2, 1e4),
+    **options: Any,
+) -> Comparison:
+    """Measure lambda-hat with several samplers at several temperatures, against the exact value.
+
+    Parameters
+    ----------
+    model : Model or str
+        Such as ``"tanh_zero[width=64]"``.
+    kernels : sequence of Sampler or str
+    betas : sequence of float, dimensionless
+    **options
+        Of `sltprob.sample`.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or a sampler does not apply.
+    """
+    chosen = models.get(model) if isinstance(model, str) else model
+    made = [samplers.get(kernel) if isinstance(kernel, str) else kernel for kernel in kernels]
+    posteriors = [temper(chosen, beta=beta) for beta in betas]
+    for posterior in posteriors:
+        check_applicable(made, posterior)
+    answers = [chosen.exact(float(posterior.beta)) for posterior in posteriors]
+    runs = [
+        measure(posterior, kernel, exact=answer, **options)
+        for kernel in made
+        for posterior, answer in zip(posteriors, answers, strict=True)
+    ]
+    return Comparison(tuple(runs), tuple(summarise(run) for run in runs))
