@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Registry", "build", "describe", "parse", "split_outside_brackets"]
+__all__ = ["Registry", "build", "defaults", "describe", "parse", "split_outside_brackets"]
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -111,6 +111,24 @@ def _convert(text: str, annotation: Any) -> Any:
     return text
 
 
+def defaults(cls: type) -> dict[str, Any]:
+    """Give the options of a class with their defaults, its own before those it inherits.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass.
+
+    Returns
+    -------
+    dict of str to object
+    """
+    options = [field for field in dataclasses.fields(cls) if field.init]
+    own = vars(cls).get("__annotations__", {})
+    options.sort(key=lambda option: option.name not in own)
+    return {option.name: option.default for option in options}
+
+
 def build[T](cls: type[T], name: str, options: Mapping[str, str]) -> T:
     """Make an object from the text of its options.
 
@@ -132,7 +150,7 @@ def build[T](cls: type[T], name: str, options: Mapping[str, str]) -> T:
         If an option is unknown or its value does not fit.
     """
     hints = typing.get_type_hints(cls)
-    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    known = list(defaults(cls))
     values = {}
     for key, text in options.items():
         if key not in known:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from sltprob.cli._app import app
 from sltprob.cli._options import AsJson
 from sltprob.cli._output import plain, print_json
+from sltprob.spec import defaults
 
 __all__ = ["list_"]
 
@@ -30,7 +30,7 @@ def list_(
     for name in registry.names():
         cls = registry.type_of(name)
         summary = (cls.__doc__ or "").strip().splitlines()[0]
-        options = {field.name: field.default for field in dataclasses.fields(cls) if field.init}
+        options = defaults(cls)
         rows.append((name, summary, options))
     if as_json:
         print_json([{"name": n, "summary": s, "options": o} for n, s, o in rows])
