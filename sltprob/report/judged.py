@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sltprob.diagnostics import Check, Verdict, diagnose
+from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
 from sltprob.exact import Exact
-from sltprob.report.numbers import inverse_temperature, measured, number
+from sltprob.report.numbers import inverse_temperature, measured
 from sltprob.study.cell import summarise
 
-__all__ = ["CONTRADICTION", "Judged", "explain", "judge", "quiet"]
+__all__ = ["CONTRADICTION", "Judged", "judge", "quiet"]
 
 #: Standard errors from the exact value at which a measurement contradicts it, if it is also off
 #: by more than `RELEVANT`: what no trusted run may do.
@@ -108,7 +108,7 @@ class Judged:
             if self.cell["lambda_hat"] is None:
                 return f"all {checks} checks passed, but L* is unknown, so there is no λ̂"
             return f"all {checks} checks passed"
-        return explain(self.verdict.failed[0])
+        return self.verdict.failed[0].finding
 
     def warmup(self, name: str) -> np.ndarray | None:
         """Give a variable of the warm-up.
@@ -142,31 +142,6 @@ class Judged:
         """How many other checks failed, in words; empty if none did."""
         others = len(self.verdict.failed) - 1
         return f"{others} other check{'s' * (others > 1)} failed" if others > 0 else ""
-
-
-def explain(check: Check) -> str:
-    """Say what a check found and what it should have found.
-
-    Parameters
-    ----------
-    check : Check
-
-    Returns
-    -------
-    str
-        With as many digits as tell the value from the limit.
-    """
-    side = "below" if check.relation == "<" else "above"
-    if math.isnan(check.value):
-        return f"{check.meaning}: cannot be computed, must be {side} {check.limit:g}"
-    limit = number(check.limit)
-    written = next(
-        (text for digits in (3, 4, 5) if (text := number(check.value, digits)) != limit),
-        f"{check.value!r}",
-    )
-    if check.value == check.limit:
-        written = limit
-    return f"{check.meaning}: {written}, must be {side} {limit}"
 
 
 def judge(
