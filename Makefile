@@ -38,12 +38,13 @@ lint: $(STAMP) ## check format, style, types and the direction of imports
 study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder runs/study-DATE-TIME
 	@set -e; out=runs/study-$$(date +%Y%m%d-%H%M%S); mkdir -p "$$out"; export OMP_NUM_THREADS=1; \
 	{ $(BIN)/sltprob compare tanh_zero --samplers hmc,sgld --betas 1,1e2,1e4,1e6 --out "$$out/runs"; \
-	$(BIN)/sltprob curve tanh_zero --betas 1:1e24 --runs "$$out/runs" --out "$$out/curve"; \
+	$(BIN)/sltprob curve tanh_zero --betas 1:1e40:0.5 --runs "$$out/runs" --out "$$out/curve"; \
 	$(BIN)/sltprob modes --out "$$out/modes"; \
 	$(BIN)/sltprob modes --inputs circle --out "$$out/circle"; \
-	$(BIN)/sltprob ansatz; $(BIN)/sltprob effective; } > "$$out/curves.txt" & \
-	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; } \
-	> "$$out/limits.txt"; wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"
+	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; } > "$$out/curves.txt" & \
+	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
+	$(BIN)/sltprob effective; } > "$$out/limits.txt"; \
+	wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"
 
 docs: $(STAMP) ## build the documentation; open site/index.html, no server needed
 	$(BIN)/mkdocs build --strict --quiet && echo "Documentation: site/index.html"

@@ -1,41 +1,85 @@
-"""How lambda-hat reaches the learning coefficient: narrow tanh networks to the end of float64.
+"""How lambda-hat reaches the learning coefficient: tanh networks down to where the plateau is.
 
-Prints one table for each prior, with the overshoot above the theorem's value. Six minutes on one
-core; widths may be given: ``python benchmarks/low_temperature.py 5,10``.
+For each prior and width one descent of sequential Monte Carlo on the density of w, from the prior
+to beta = 1e32, with lambda-hat, its ratio to the theorem's value and the root mean square of w at
+many betas; then, at some, chains of the same moves that start collapsed (w a hundredth of a prior
+draw) or at prior draws ("hot"). Five minutes on one core; widths and the largest beta may be given:
+``python benchmarks/low_temperature.py 5,10 1e40``. Width 128 takes six minutes to 1e48, and
+the chains with a start of their own longer.
 """
 
+import math
 import sys
 
-from sltprob import models
-from sltprob.collapsed import PrecisionError
+from sltprob.collapsed import PrecisionError, Stage, started_sampling, tempered_sampling
+from sltprob.models.tanh_zero import TanhZero
 
 WIDTHS = (5, 10, 16, 32)
 PRIORS = ("uniform[1]", "normal[1]")
-BETAS = (1e4, 1e8, 1e12, 1e16, 1e20, 1e24, 1e26)
+WIDE = (12, 20, 24, 26, 27, 28, 29, 30, 32, 34, 36, 40, 44, 48, 56, 64)
+LARGEST = 1e32
+STARTS = {"collapsed": 0.01, "hot": 1.0}
+TOLERANCE = 0.015
 
 
-def cell(width: int, prior: str, beta: float) -> tuple[float | None, str]:
-    model = models.get(f"tanh_zero[width={width},embedding_prior={prior}]")
-    try:
-        found = model.exact(beta, tolerance=0.01)
-    except (PrecisionError, ValueError):
-        return None, "–"
-    assert found is not None
-    return found.lambda_hat, f"{found.lambda_hat:.3f}±{found.mcse:.3f}"
+def ladder(width: int, largest: float) -> list[float]:
+    """Dense where lambda-hat turns, which a wide network does later."""
+    exponents = (*range(4, 16, 2), *range(16, 100, 4)) if width < 64 else WIDE
+    return [beta for beta in (float(f"1e{exponent}") for exponent in exponents) if beta <= largest]
+
+
+def line(beta: float, stage: Stage, limit: float, name: str = "") -> str:
+    value = stage.answer
+    text = f"{beta:<8.0e}{f'{value.lambda_hat:.3f}±{value.mcse:.3f}':<14}"
+    return text + f"{value.lambda_hat / limit:<8.3f}{stage.spread:<9.2g}{name}"
+
+
+def one(width: int, prior: str, largest: float) -> None:
+    model = TanhZero(width=width, embedding_prior=prior)
+    truth = model.truth()
+    limit = float(truth.learning_coefficient)
+    problem = model.problem()
+    betas = ladder(width, largest)
+    print(f"\nh = {width}, w ~ {prior}: λ = {limit:.4f}, m = {truth.multiplicity}")
+    print(f"{'β':<8}{'λ̂':<14} {'λ̂/λ':<8} {'rms w':<9}", flush=True)
+    stages = tempered_sampling(betas, problem, tolerance=TOLERANCE)
+    for beta, stage in zip(betas, stages, strict=True):
+        print(line(beta, stage, limit), flush=True)
+    peak = max(stages, key=lambda stage: stage.answer.lambda_hat).answer
+    print(f"highest: {peak.lambda_hat / limit:.2f} λ at β = {peak.beta:.0e}")
+    left = [stage for stage in stages if stage.spread < 0.95 * stages[0].spread]
+    if left:
+        first = left[0].answer
+        print(
+            f"w leaves its prior by β = {first.beta:.0e}: 2 λ̂ = {2 * first.lambda_hat:.1f} "
+            f"directions resolved, √h = {math.sqrt(width):.1f}"
+        )
+    last = stages[-1].answer
+    expected = limit - (truth.multiplicity - 1) / math.log(last.beta)
+    print(
+        f"end: λ̂ = {last.lambda_hat:.3f}±{last.mcse:.3f}, "
+        f"λ - (m - 1)/log β = {expected:.3f}: {100 * (last.lambda_hat / expected - 1):+.1f} %"
+    )
+    for beta in (peak.beta, last.beta):
+        for name, size in STARTS.items():
+            try:
+                stage = started_sampling(
+                    beta,
+                    problem,
+                    lambda generator, n, size=size: size * problem.draw_prior(generator, n),
+                    tolerance=TOLERANCE,
+                )
+                print(line(beta, stage, limit, f"{name} start"), flush=True)
+            except PrecisionError as error:
+                print(f"{beta:<8.0e}{name} start: {error}", flush=True)
 
 
 def main() -> None:
     widths = [int(part) for part in sys.argv[1].split(",")] if sys.argv[1:] else WIDTHS
+    largest = float(sys.argv[2]) if sys.argv[2:] else LARGEST
     for prior in PRIORS:
-        print(f"w ~ {prior}")
-        print("h   λ       " + "".join(f"β={beta:<12.0e}" for beta in BETAS) + "last/λ  highest/λ")
         for width in widths:
-            limit = float(models.get(f"tanh_zero[width={width}]").truth().learning_coefficient)
-            cells = [cell(width, prior, beta) for beta in BETAS]
-            values = [value for value, _ in cells if value is not None]
-            text = "".join(f"{text:<14}" for _, text in cells)
-            ratios = f"{values[-1] / limit:.3f}   {max(values) / limit:.3f}"
-            print(f"{width:<4}{limit:<8.4f}{text}{ratios}", flush=True)
+            one(width, prior, largest)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ VARIANTS = (
     "network[width=32,inputs=cube[2]]",
     "network[width=32,depth=2]",
     "network[width=32,target=unit]",
-    "network[width=32,target=hermite[3]]",
+    "network[width=3,target=hermite[3]]",
 )
 
 

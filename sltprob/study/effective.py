@@ -1,54 +1,91 @@
-"""Effective theories: the tanh network whose loss sees only the first modes."""
+"""Effective theories: the loss cut to its first modes, and hard walls instead of a temperature."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.polynomial import chebyshev
-
-from sltprob import collapsed
+from sltprob.collapsed import SublevelSet, sublevel_sets
 from sltprob.exact import Exact
-from sltprob.models._embedding import EmbeddingPrior
-from sltprob.theory.hermite import coefficients
+from sltprob.models import get
+from sltprob.models.tanh_zero import TanhZero
 
-__all__ = ["truncated"]
+__all__ = ["Truncation", "WallRow", "truncations", "walls"]
+
+#: A truncation stops mattering where lambda-hat is that of all modes to this part of it.
+_ALIKE = 0.01
+_TOLERANCE = 0.01
 
 
-def truncated(
-    beta: float,
-    modes: int,
-    *,
-    width: int = 128,
-    embedding_prior: str = "uniform[1]",
-    readout_scale: float = 1.0,
-    activation: str = "tanh",
-    tolerance: float = 0.02,
-    seed: int = 0,
-) -> Exact:
-    """Compute lambda-hat of the loss truncated to the Hermite modes up to k.
-
-    The loss is ``L_K = sum_{k <= K} (sum_i a_i c_k(w_i))^2``: what is left of ``E f^2`` if modes
-    above K are invisible.
+@dataclass(frozen=True, kw_only=True)
+class Truncation:
+    """Lambda-hat at one inverse temperature for losses that see the modes up to K.
 
     Parameters
     ----------
     beta : float, dimensionless
-    modes : int
-        K, the largest mode that the loss sees.
-    width, embedding_prior, readout_scale, activation
-        As of the model ``network``.
-    tolerance : float, dimensionless
-    seed : int
+    cuts : tuple of int
+        The values of K.
+    values : tuple of Exact
+        One for each K.
+    whole : Exact
+        That of the whole loss.
+    """
+
+    beta: float
+    cuts: tuple[int, ...]
+    values: tuple[Exact, ...]
+    whole: Exact
+
+    @property
+    def enough(self) -> int | None:
+        """The least K from which on lambda-hat is that of all modes to 1 %; None if none is."""
+        found = None
+        for cut, value in zip(reversed(self.cuts), reversed(self.values), strict=True):
+            if abs(value.lambda_hat / self.whole.lambda_hat - 1.0) > _ALIKE:
+                break
+            found = cut
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class WallRow:
+    """The volume exponent at the level 1/beta beside lambda-hat at beta.
+
+    Parameters
+    ----------
+    beta : float, dimensionless
+    walls : SublevelSet
+    exact : Exact
+    """
+
+    beta: float
+    walls: SublevelSet
+    exact: Exact
+
+
+def truncations(
+    betas: Sequence[float], cuts: Sequence[int], model: TanhZero
+) -> tuple[Truncation, ...]:
+    """Compute lambda-hat of the tanh network for several truncations of its loss.
+
+    Parameters
+    ----------
+    betas : sequence of float, dimensionless
+    cuts : sequence of int
+        Largest modes K that the loss sees, increasing.
+    model : TanhZero
+        With the whole loss.
 
     Returns
     -------
-    Exact
+    tuple of Truncation
+        One for each beta.
 
     Raises
     ------
     ValueError
-        If an option is out of range.
+        If a cut is out of range.
     PrecisionError
         As in `sltprob.collapsed.exact`.
 
@@ -56,63 +93,56 @@ def truncated(
     ----------
     .. [1] S. Watanabe, Algebraic Geometry and Statistical Learning Theory (Cambridge, 2009).
     """
-    if modes < 1:
-        raise ValueError(f"modes={modes}: the loss must see one mode or more, such as 5")
-    prior = EmbeddingPrior.parse(embedding_prior)
-    table = _Table(prior.largest(width), modes, activation)
-    return collapsed.exact(
-        beta,
-        draw_prior=lambda generator, count: prior.draw(generator, (count, width)),
-        log_prior=lambda w: prior.log_prob(w).sum(axis=-1),
-        features=table.features,
-        readout_scale=readout_scale,
-        tolerance=tolerance,
-        seed=seed,
+    options = f"width={model.width},embedding_prior={model.embedding_prior}"
+    options += f",readout_scale={model.readout_scale}"
+    cut_models = [get(f"tanh_zero[{options},modes={cut}]") for cut in cuts]
+    return tuple(
+        Truncation(
+            beta=beta,
+            cuts=tuple(cuts),
+            values=tuple(_exact(cut, beta) for cut in cut_models),
+            whole=_exact(model, beta),
+        )
+        for beta in betas
     )
 
 
-class _Table:
-    """Evaluate c_k(w) for many w, by interpolation in w of the modes that do not vanish."""
-
-    def __init__(self, largest: float, order: int, activation: str) -> None:
-        # A prior without bound: beyond, the weight counts as the largest one.
-        self._largest = 1.5 * largest
-        # The coefficients are analytic in w with scales of order one.
-        degree = 96 + round(64 * self._largest)
-        nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-        values = coefficients(self._largest * nodes, order, activation)
-        kept = np.flatnonzero(np.abs(values).max(axis=0))
-        self._series = chebyshev.chebfit(nodes, values[:, kept], degree)
-
-    def features(self, w: np.ndarray) -> np.ndarray:
-        """Give T of shape (n, h, modes) for w of shape (n, h)."""
-        x = np.clip(w / self._largest, -1.0, 1.0)
-        return np.moveaxis(chebyshev.chebval(x, self._series), 0, -1)
-
-
-def truncation_table(
-    beta: float, cuts: Sequence[int], *, width: int = 128, embedding_prior: str = "uniform[1]"
-) -> list[Exact]:
-    """Compute lambda-hat at one beta for several truncations.
+def walls(
+    betas: Sequence[float], model: TanhZero, *, population: int = 64, seed: int = 0
+) -> tuple[WallRow, ...]:
+    """Compute the exponents of the prior volumes of {L < 1/beta}.
 
     Parameters
     ----------
-    beta : float, dimensionless
-    cuts : sequence of int
-    width : int
-    embedding_prior : str
+    betas : sequence of float, dimensionless
+    model : TanhZero
+    population, seed
+        As of `sltprob.collapsed.sublevel_sets`.
 
     Returns
     -------
-    list of Exact
+    tuple of WallRow
+        One for each beta.
 
     Raises
     ------
     ValueError
-        As in `truncated`.
+        If a beta is out of range.
 
     References
     ----------
     .. [1] S. Watanabe, Algebraic Geometry and Statistical Learning Theory (Cambridge, 2009).
     """
-    return [truncated(beta, cut, width=width, embedding_prior=embedding_prior) for cut in cuts]
+    levels = [1.0 / beta for beta in betas]
+    found = sublevel_sets(levels, model.problem(), population=population, seed=seed)
+    return tuple(
+        WallRow(beta=beta, walls=row, exact=_exact(model, beta))
+        for beta, row in zip(betas, found, strict=True)
+    )
+
+
+def _exact(model: object, beta: float) -> Exact:
+    assert isinstance(model, TanhZero)
+    value = model.exact(beta, tolerance=_TOLERANCE)
+    assert value is not None
+    return value

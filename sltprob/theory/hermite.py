@@ -28,6 +28,7 @@ from scipy import special
 
 __all__ = [
     "ACTIVATIONS",
+    "LARGEST_ORDER",
     "SlopeFit",
     "coefficients",
     "fit_slope",
@@ -44,7 +45,8 @@ type Array = NDArray[np.float64]
 
 #: Smallest slope that the rule in log u serves; below it tanh(w x) is w x to double precision.
 _SMALLEST_SLOPE = 1e-8
-_LARGEST_ORDER = 2000
+#: Largest mode that is computed.
+LARGEST_ORDER = 2000
 
 
 def normalised_hermite(order: int, x: ArrayLike) -> Array:
@@ -345,9 +347,9 @@ def predicted_slope(largest_slope: float = 1.0) -> float:
 
 
 def _check_order(order: int) -> None:
-    if not 0 <= order <= _LARGEST_ORDER:
+    if not 0 <= order <= LARGEST_ORDER:
         raise ValueError(
-            f"order={order!r}, but it must be from 0 to {_LARGEST_ORDER}; write order=250."
+            f"order={order!r}, but it must be from 0 to {LARGEST_ORDER}; write order=250."
         )
 
 

@@ -93,8 +93,13 @@ class Kernel:
         """
         return float(0.5 * np.sum(np.log1p(self._resolved(beta))))
 
+    @property
+    def largest_beta(self) -> float:
+        """The largest beta that double precision resolves."""
+        return _LARGEST_RESOLVED / (2.0 * float(self.eigenvalues[0]))
+
     def _resolved(self, beta: float) -> Array:
-        top = _LARGEST_RESOLVED / (2.0 * float(self.eigenvalues[0]))
+        top = self.largest_beta
         if not 0 < beta <= top:
             raise ValueError(
                 f"beta={beta!r}, but it must be above 0 and at most {top:.2g}, where double "

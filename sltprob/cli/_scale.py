@@ -1,0 +1,272 @@
+"""What the commands about lambda-hat across scales share: ranges, rows, stored runs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sltprob.cli._options import read_betas
+
+if TYPE_CHECKING:
+    from sltprob.exact import Exact
+    from sltprob.models import Model
+
+__all__ = [
+    "SOURCES",
+    "BetaRange",
+    "Out",
+    "averaged",
+    "columns",
+    "exact_values",
+    "print_rows",
+    "print_sentences",
+    "read_range",
+    "stored",
+    "trusted_columns",
+    "write_rows",
+]
+
+BetaRange = Annotated[
+    str, typer.Option(help="range from:to[:per decade], such as 1:1e12, or comma-separated")
+]
+Out = Annotated[Path | None, typer.Option(help="new or empty folder for the page and the CSV")]
+
+SOURCES = (
+    "Watanabe, S. (2009). Algebraic Geometry and Statistical Learning Theory. Cambridge.",
+    "Aoyagi, M. (2009). Log canonical threshold of Vandermonde matrix type singularities and "
+    "generalization error of a three-layered neural network in Bayesian estimation. International "
+    "Journal of Pure and Applied Mathematics 52, 177-204.",
+    "Hille, E. (1940). Contributions to the theory of Hermitian series II. Transactions of the "
+    "AMS 47, 80-94.",
+    "Neal, R. M. (1996). Bayesian Learning for Neural Networks. Springer.",
+    "Lartillot, N. and Philippe, H. (2006). Computing Bayes factors using thermodynamic "
+    "integration. Systematic Biology 55, 195-207.",
+)
+
+
+def read_range(text: str) -> list[float]:
+    """Read ``1:1e12``, ``1:1e12:4`` or a list of inverse temperatures.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of float
+        By increasing value.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither.
+    """
+    from sltprob.study.scale import geometric
+
+    if ":" not in text:
+        return sorted(read_betas(text))
+    parts = text.split(":")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3):
+        raise ValueError(f"--betas {text}: write from:to or from:to:per-decade, such as 1:1e12:2")
+    return geometric(*numbers)
+
+
+def columns(values: Sequence[Exact]) -> tuple[list[float], list[float], list[float]]:
+    """Give betas, values and errors.
+
+    Parameters
+    ----------
+    values : sequence of Exact
+
+    Returns
+    -------
+    tuple of three lists of float
+    """
+    return (
+        [value.beta for value in values],
+        [value.lambda_hat for value in values],
+        [value.mcse for value in values],
+    )
+
+
+def exact_values(model: Model, betas: Sequence[float], tolerance: float) -> list[Exact]:
+    """Compute exact values, and tell of each on standard error.
+
+    Parameters
+    ----------
+    model : Model
+    betas : sequence of float, dimensionless
+    tolerance : float, dimensionless
+
+    Returns
+    -------
+    list of Exact
+
+    Raises
+    ------
+    ValueError
+        If no exact answer is known for the model.
+    """
+    from sltprob.study import scale
+
+    console = Console(stderr=True)
+
+    def tell(value: Exact) -> None:
+        text = f"β = {value.beta:.3g}: λ̂ = {value.lambda_hat:.5g} ({value.method})"
+        console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    return scale.exact_values(model, betas, tolerance=tolerance, progress=tell)
+
+
+def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of text.
+
+    Parameters
+    ----------
+    title : str
+    headings : sequence of str
+    rows : sequence of sequence of str
+    """
+    import rich.box
+
+    # As text: the brackets of a model's options are no markup.
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def print_sentences(sentences: Sequence[str]) -> None:
+    """Print sentences, one a line.
+
+    Parameters
+    ----------
+    sentences : sequence of str
+    """
+    for sentence in sentences:
+        Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+
+def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a CSV.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        All with the same keys.
+    path : pathlib.Path
+        Replaced if it exists.
+    """
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def stored(path: Path, model: str) -> list[Any]:
+    """Load stored runs of a model.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file, or a folder of them.
+    model : str
+
+    Returns
+    -------
+    list of xarray.DataTree
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    from sltprob import draws as schema
+
+    files = sorted(path.rglob("*.nc")) if path.is_dir() else [path]
+    found = [schema.load(file) for file in files]
+    kept = [run for run in found if str(run.attrs["model"]) == model]
+    if not kept:
+        seen = ", ".join(sorted({str(run.attrs["model"]) for run in found})) or "no run"
+        raise ValueError(f"--runs {path}: it holds {seen}, nothing of {model}")
+    return kept
+
+
+def trusted_columns(path: Path, model: str) -> tuple[list[float], list[float], list[float]]:
+    """Give the measurements of stored runs whose verdict trusts them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    model : str
+
+    Returns
+    -------
+    tuple of three lists of float
+        Betas, values and errors, by increasing beta.
+
+    Raises
+    ------
+    ValueError
+        If fewer than five are trusted.
+    """
+    from sltprob.study.cell import summarise
+
+    cells = [summarise(run) for run in stored(path, model)]
+    kept = [
+        cell
+        for cell in cells
+        if cell["verdict"] == "trusted" and cell["lambda_hat"] is not None and cell["mcse"]
+    ]
+    if len(kept) < 5:
+        raise ValueError(
+            f"--runs {path}: {len(kept)} of {len(cells)} runs of {model} are trusted, and telling "
+            "forms apart takes 5 or more at different betas"
+        )
+    kept.sort(key=lambda cell: cell["beta"])
+    return tuple([cell[key] for cell in kept] for key in ("beta", "lambda_hat", "mcse"))  # type: ignore[return-value]
+
+
+def averaged(
+    betas: Sequence[float], values: Sequence[float], errors: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Average measurements of one beta, by the inverse squares of their errors.
+
+    Parameters
+    ----------
+    betas, values, errors : sequence of float, dimensionless
+
+    Returns
+    -------
+    list of (float, float, float)
+        Beta, mean and its error, by increasing beta.
+    """
+    found = []
+    for beta in sorted(set(betas)):
+        own = [
+            (value, error)
+            for other, value, error in zip(betas, values, errors, strict=True)
+            if other == beta
+        ]
+        precision = sum(error**-2 for _, error in own)
+        mean = sum(value * error**-2 for value, error in own) / precision
+        found.append((beta, mean, precision**-0.5))
+    return found

@@ -1,0 +1,83 @@
+"""`sltprob effective`: truncated losses, and hard walls instead of a temperature."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from sltprob.cli._app import app
+from sltprob.cli._options import AsJson, Seed, configure, read_betas
+from sltprob.cli._output import print_json
+from sltprob.cli._scale import print_rows, print_sentences
+
+__all__ = ["effective"]
+
+
+@app.command()
+def effective(
+    betas: Annotated[str, typer.Option(help="comma-separated")] = "1e2,1e4,1e8",
+    modes: Annotated[
+        str, typer.Option(help="largest modes that the loss sees, comma-separated")
+    ] = ("1,3,5,7,9,11,15,21"),
+    width: Annotated[int, typer.Option(help="hidden units")] = 128,
+    embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
+        "uniform[1]"
+    ),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Cut the loss of the tanh network to its first modes, or temper it by hard walls."""
+    configure("float64")
+    from sltprob.models.tanh_zero import TanhZero
+    from sltprob.study.effective import truncations, walls
+
+    try:
+        cuts = sorted({int(part) for part in modes.split(",")})
+    except ValueError:
+        raise ValueError(f"--modes {modes}: whole numbers, such as 1,3,5,7") from None
+    model = TanhZero(width=width, embedding_prior=embedding_prior)
+    values = sorted(read_betas(betas))
+    cut = truncations(values, cuts, model)
+    walled = walls(values, model, seed=seed)
+    if as_json:
+        print_json(
+            {"truncations": [asdict(row) for row in cut], "walls": [asdict(row) for row in walled]}
+        )
+        return
+    name = f"h={width}, w ~ {embedding_prior}"
+    print_rows(
+        f"λ̂ of the loss that sees the modes up to K; {name}",
+        ["β", *(f"K={number}" for number in cuts), "all"],
+        [
+            [f"{row.beta:g}", *(f"{value.lambda_hat:.4g}" for value in (*row.values, row.whole))]
+            for row in cut
+        ],
+    )
+    print_sentences(
+        [
+            f"At β = {row.beta:g} the modes "
+            + (
+                f"above {row.enough} do not matter (1 %)."
+                if row.enough is not None
+                else f"above {cuts[-1]} still matter (1 %)."
+            )
+            for row in cut
+        ]
+    )
+    print_rows(
+        f"Prior volume V of the set L < ε = 1/β; {name}",
+        ["β", "log V", "±", "dlogV/dlogε", "±", "λ̂(β)"],
+        [
+            [
+                f"{row.beta:g}",
+                f"{row.walls.log_volume:.4g}",
+                f"{row.walls.log_volume_mcse:.1g}",
+                f"{row.walls.exponent:.3f}",
+                f"{row.walls.exponent_mcse:.1g}",
+                f"{row.exact.lambda_hat:.4g}",
+            ]
+            for row in walled
+        ],
+    )

@@ -1,0 +1,124 @@
+"""The exact answer by whichever method is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sltprob.collapsed.common import check_beta, check_tolerance
+from sltprob.collapsed.density import CollapsedDensity, Problem
+from sltprob.collapsed.importance import enough_draws, weighted_draws
+from sltprob.collapsed.tempering import tempered_sampling
+from sltprob.exact import Exact
+
+__all__ = ["exact", "exact_ladder"]
+
+
+def exact(beta: float, problem: Problem, *, tolerance: float = 0.01, seed: int = 0) -> Exact:
+    """Compute lambda-hat and the free energy, by whichever method is good enough at this beta.
+
+    Importance sampling is used if a pilot run says that it reaches the tolerance with enough
+    effective draws, tempered sequential Monte Carlo otherwise.
+
+    Parameters
+    ----------
+    beta : float, dimensionless
+        Inverse temperature, the factor of the mean loss ``L = a^T G(w) a``.
+    problem : Problem
+    tolerance : float, dimensionless
+        Relative error wanted on lambda-hat: its standard error is brought below a third of it.
+    seed : int
+        Seed of the random numbers.
+
+    Returns
+    -------
+    Exact
+        Values with their standard errors, and the method that was used.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, if the features give something else than (n, h, Q) finite
+        numbers, or if beta is larger than double precision resolves.
+    PrecisionError
+        If the standard error is still above five times `tolerance` when the budget is spent, or if
+        the replicates disagree.
+
+    Notes
+    -----
+    If the budget is spent with a relative standard error between ``tolerance / 3`` and
+    ``5 tolerance``, the value is returned with that larger `mcse`: look at it.
+
+    References
+    ----------
+    Robert, C. P. and Casella, G. (2004). Monte Carlo Statistical Methods, 2nd ed., Springer
+    (importance sampling, Rao-Blackwellisation).
+    Del Moral, P., Doucet, A. and Jasra, A. (2006). Sequential Monte Carlo samplers. JRSS B 68,
+    411-436.
+    """
+    (answer,) = exact_ladder([beta], problem, tolerance=tolerance, seed=seed)
+    return answer
+
+
+def exact_ladder(
+    betas: Sequence[float],
+    problem: Problem,
+    *,
+    tolerance: float = 0.01,
+    seed: int = 0,
+    progress: Callable[[Exact], None] | None = None,
+) -> tuple[Exact, ...]:
+    """Compute the exact answer at many betas, with one descent for all that importance leaves.
+
+    Parameters
+    ----------
+    betas : sequence of float, dimensionless
+        Increasing.
+    problem, tolerance, seed
+        As of `exact`.
+    progress : callable, optional
+        Called with each answer.
+
+    Returns
+    -------
+    tuple of Exact
+        One for each beta; those of one descent have errors that are correlated.
+
+    Raises
+    ------
+    ValueError
+        As of `exact`, or if betas do not increase.
+    PrecisionError
+        As of `exact`.
+
+    References
+    ----------
+    Del Moral, P., Doucet, A. and Jasra, A. (2006). Sequential Monte Carlo samplers. JRSS B 68,
+    411-436.
+    """
+    for beta in betas:
+        check_beta(beta)
+    check_tolerance(tolerance)
+    if not len(betas) or not (np.diff(betas) > 0).all():
+        raise ValueError(f"betas={betas!r} must increase, and be one at least; write [1e4, 1e8].")
+    tell = progress or (lambda answer: None)
+    answers: list[Exact] = []
+    for beta in betas:
+        model = CollapsedDensity(problem)
+        num_draws = enough_draws(model, beta, tolerance, seed)
+        if num_draws is None:
+            # Weights do not get better at a larger beta.
+            break
+        (draws,) = weighted_draws(model, [beta], num_draws, seed)
+        if not draws.answer.mcse <= tolerance / 3.0 * draws.answer.lambda_hat:
+            break
+        answers.append(draws.answer)
+        tell(draws.answer)
+    left = betas[len(answers) :]
+    if left:
+        stages = tempered_sampling(
+            left, problem, tolerance=tolerance, seed=seed, progress=lambda one: tell(one.answer)
+        )
+        answers += [stage.answer for stage in stages]
+    return tuple(answers)

@@ -1,0 +1,65 @@
+"""Small things that every method of the collapsed density needs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PrecisionError", "check_beta", "check_tolerance", "log_mean_exp"]
+
+type Array = NDArray[np.float64]
+
+
+class PrecisionError(RuntimeError):
+    """Say that the exact answer could not be computed to the tolerance that was asked for."""
+
+
+def check_beta(beta: float) -> None:
+    """Refuse an inverse temperature that is not a positive number.
+
+    Parameters
+    ----------
+    beta : float, dimensionless
+
+    Raises
+    ------
+    ValueError
+        If it is not finite and above 0.
+    """
+    if not (math.isfinite(beta) and beta > 0):
+        raise ValueError(f"beta={beta!r}, but it must be a finite number above 0; write beta=1e4.")
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance that is not a reasonable relative error.
+
+    Parameters
+    ----------
+    tolerance : float, dimensionless
+
+    Raises
+    ------
+    ValueError
+        If it is out of range.
+    """
+    if not 1e-4 <= tolerance <= 0.5:
+        raise ValueError(
+            f"tolerance={tolerance!r}, but it must be from 0.0001 to 0.5; write tolerance=0.01."
+        )
+
+
+def log_mean_exp(values: Array) -> float:
+    """Evaluate log mean exp without overflow.
+
+    Parameters
+    ----------
+    values : array
+
+    Returns
+    -------
+    float
+    """
+    top = float(np.max(values))
+    return top + math.log(float(np.mean(np.exp(values - top))))
