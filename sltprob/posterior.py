@@ -21,6 +21,7 @@ from numpyro.infer.util import compute_log_probs
 
 from sltprob.data import Data
 from sltprob.models.base import Model
+from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 
 __all__ = ["TemperedPosterior", "temper"]
 
@@ -48,6 +49,8 @@ class Structure:
         The arguments that have one row per datum.
     constants : tuple of (name, value)
         The arguments that are no arrays, such as sizes, flags and names.
+    readout : str or None
+        The site that is replaced by its base, if one is.
     """
 
     program: Callable[..., Any]
@@ -56,6 +59,16 @@ class Structure:
     observed: tuple[tuple[str, int], ...]
     rows: tuple[str, ...]
     constants: tuple[tuple[str, Any], ...] = ()
+    readout: str | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the latent sites of the program."""
+        names = (name for name, _ in self.shapes)
+        if self.readout is None:
+            return tuple(names)
+        base = base_name(self.readout)
+        return tuple(self.readout if name == base else name for name in names)
 
     def run(self, **arguments: Any) -> Any:
         """Run the program with its constants.
@@ -132,10 +145,47 @@ class TemperedPosterior:
         """
         return replace(self, beta=jnp.asarray(_checked_beta(beta)))
 
+    def heated(self, factor: Any) -> TemperedPosterior:
+        """Give the same posterior with beta multiplied, also in traced code.
+
+        Parameters
+        ----------
+        factor : array, shape ()
+
+        Returns
+        -------
+        TemperedPosterior
+        """
+        return replace(self, beta=self.beta * factor)
+
+    def _reparam(self, values: Mapping[str, Any]) -> ReadoutReparam:
+        """Make the map of the readout at values of the other sites; all data shape it."""
+        assert self.structure.model is not None
+        readout = self.structure.model.readout()
+        assert readout is not None
+        return ReadoutReparam(
+            features=readout.features(values, self.arguments),
+            target=self.arguments[readout.target],
+            precisions=self.beta * readout.curvature * self.weights,
+            localization=self.localization,
+            center=self.center.get(readout.site, 0.0),
+        )
+
+    @property
+    def _program(self) -> Callable[..., Any]:
+        """The program whose sites a position has."""
+        if self.structure.readout is None:
+            return self.structure.run
+        return reparameterised(self.structure.run, self.structure.readout, self._reparam)
+
     def _evaluate(
         self, position: Position, arguments: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Run the program once: log prior with Jacobian, log likelihoods, constrained values."""
+        """Run the program once: log density of the sites, log likelihoods, constrained values.
+
+        The density is the prior with Jacobian and localization; the whole posterior where the
+        readout is replaced.
+        """
         log_jacobians = []
         values = {}
 
@@ -149,14 +199,20 @@ class TemperedPosterior:
             values[name] = value
             return value
 
-        program = handlers.substitute(self.structure.run, substitute_fn=substitute)
-        log_probs, _ = compute_log_probs(program, (), dict(arguments), {}, sum_log_prob=False)
-        log_prior = sum(log_jacobians, jnp.zeros(()))
-        log_prior += sum(jnp.sum(log_probs[name]) for name in position)
+        program = handlers.substitute(self._program, substitute_fn=substitute)
+        log_probs, trace = compute_log_probs(program, (), dict(arguments), {}, sum_log_prob=False)
+        log_density = sum(log_jacobians, jnp.zeros(()))
+        log_density += sum(jnp.sum(log_probs[name]) for name in position)
         likelihoods = {name: log_probs[name] for name, _ in self.structure.observed}
+        localized = set(self.center)
+        if (readout := self.structure.readout) is not None:
+            del values[base_name(readout)]
+            values[readout] = trace[readout]["value"]
+            log_density += log_probs[f"{readout}_evidence"]
+            localized -= {readout}
         # Localization with gamma = 0 is exact: the term is 0 times a finite number.
-        distance = sum(jnp.sum((values[name] - self.center[name]) ** 2) for name in self.center)
-        return log_prior - 0.5 * self.localization * distance, likelihoods, values
+        distance = sum(jnp.sum((values[name] - self.center[name]) ** 2) for name in localized)
+        return log_density - 0.5 * self.localization * distance, likelihoods, values
 
     def _mean_loss(self, likelihoods: Mapping[str, Any], weights: Any) -> Any:
         total = jnp.zeros(())
@@ -166,7 +222,9 @@ class TemperedPosterior:
         return total
 
     def log_prior(self, position: Position) -> Any:
-        """Evaluate the log prior with Jacobian and localization.
+        """Evaluate the log prior with Jacobian and localization: all but -βL.
+
+        Where the readout is replaced, the Jacobian of its map depends on beta.
 
         Parameters
         ----------
@@ -176,7 +234,10 @@ class TemperedPosterior:
         -------
         array, shape ()
         """
-        return self._evaluate(position, self.arguments)[0]
+        log_density, likelihoods, _ = self._evaluate(position, self.arguments)
+        if self.structure.readout is None:
+            return log_density
+        return log_density + self.beta * self._mean_loss(likelihoods, self.weights)
 
     def loss(self, position: Position) -> Any:
         """Evaluate the mean loss L on all data.
@@ -202,8 +263,10 @@ class TemperedPosterior:
         -------
         array, shape ()
         """
-        log_prior, likelihoods, _ = self._evaluate(position, self.arguments)
-        return log_prior - self.beta * self._mean_loss(likelihoods, self.weights)
+        log_density, likelihoods, _ = self._evaluate(position, self.arguments)
+        if self.structure.readout is not None:
+            return log_density
+        return log_density - self.beta * self._mean_loss(likelihoods, self.weights)
 
     def loss_from_logdensity(self, position: Position, logdensity: Any) -> Any:
         """Recover the loss from a log density that is already known, at the cost of the prior.
@@ -233,6 +296,8 @@ class TemperedPosterior:
         array, shape ()
         """
         log_prior, likelihoods, _ = self._evaluate(position, minibatch)
+        if self.structure.readout is not None:
+            log_prior = self.log_prior(position)
         name, axis = self.structure.observed[0]
         size = likelihoods[name].shape[axis]
         weights = jnp.full(size, jnp.sum(self.weights) / size)
@@ -293,7 +358,7 @@ class TemperedPosterior:
         ValueError
             If a site is missing or has another shape.
         """
-        names = [name for name, _ in self.structure.shapes]
+        names = self.structure.sites
         if set(values) != set(names):
             raise ValueError(
                 f"values are given for {sorted(values)}; the latent sites are {sorted(names)}"
@@ -304,18 +369,22 @@ class TemperedPosterior:
         )
         sites = handlers.trace(program).get_trace(**self.arguments)
         position = {}
-        for name, shape in self.structure.shapes:
+        for name, (base, shape) in zip(names, self.structure.shapes, strict=True):
             support = sites[name]["fn"].support
-            position[name] = biject_to(support).inv(sites[name]["value"])
-            if position[name].shape != shape:
+            position[base] = biject_to(support).inv(sites[name]["value"])
+            if position[base].shape != shape:
                 raise ValueError(
                     f"the value of site {name!r} has shape {jnp.shape(values[name])}, which "
-                    f"maps to {position[name].shape} unconstrained; it must map to {shape}"
+                    f"maps to {position[base].shape} unconstrained; it must map to {shape}"
                 )
+        if (readout := self.structure.readout) is not None:
+            found = {name: sites[name]["value"] for name in names}
+            base = self._reparam(found).base(sites[readout]["fn"], found[readout])
+            position[base_name(readout)] = base
         return position
 
     def draw_prior(self, rng_key: Any) -> Position:
-        """Draw a position from the prior.
+        """Draw a position from the prior, its readout from the posterior where it is replaced.
 
         Parameters
         ----------
@@ -325,7 +394,7 @@ class TemperedPosterior:
         -------
         dict of str to array
         """
-        program = handlers.seed(self.structure.run, rng_key)
+        program = handlers.seed(self._program, rng_key)
         sites = handlers.trace(program).get_trace(**self.arguments)
         return {
             name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])
@@ -341,6 +410,7 @@ def temper(
     localization: float = 0.0,
     center: Mapping[str, Any] | None = None,
     minimum_loss: float | None = None,
+    reparameterise: str | None = None,
 ) -> TemperedPosterior:
     """Temper a NumPyro program.
 
@@ -362,6 +432,10 @@ def temper(
     minimum_loss : float, optional
         L* of the definition of lambda-hat, by default that of a `Model`: its least loss on the
         population, and on a data set the loss at its true parameter.
+    reparameterise : str, optional
+        ``"readout"``: sample the site in which the loss is quadratic in coordinates that are
+        N(0, I) whatever beta and the other sites are. The density is the same, only better
+        conditioned. For a `Model` that has such a site, such as ``tanh_zero`` and ``network``.
 
     Returns
     -------
@@ -415,8 +489,12 @@ def temper(
             constants.append((name, value))
     sites = _trace(program, {**arguments, **dict(constants)})
     latent, observed, size = _sites(sites, data)
+    readout = None if reparameterise is None else _checked_readout(reparameterise, built_in, latent)
     shapes = tuple(
-        (site["name"], biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])))
+        (
+            base_name(site["name"]) if site["name"] == readout else site["name"],
+            biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])),
+        )
         for site in latent
     )
     weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
@@ -439,7 +517,7 @@ def temper(
         center={} if center is None else {k: jnp.asarray(v) for k, v in center.items()},
         minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
         data_error=jnp.asarray(float(data.error)),
-        structure=Structure(program, built_in, shapes, observed, rows, tuple(constants)),
+        structure=Structure(program, built_in, shapes, observed, rows, tuple(constants), readout),
     )
     if center is not None:
         posterior.unconstrain(posterior.center)
@@ -465,6 +543,21 @@ def _checked_beta(beta: float) -> float:
             "before anything else (--dtype float64 on the command line)"
         )
     return beta
+
+
+def _checked_readout(reparameterise: str, model: Model | None, latent: list[Any]) -> str:
+    """Give the name of the site in which the loss is quadratic."""
+    if reparameterise != "readout":
+        raise ValueError(f"reparameterise={reparameterise!r}: it must be 'readout', or None")
+    readout = None if model is None else model.readout()
+    if readout is None:
+        what = "a program of your own" if model is None else type(model).__name__
+        raise ValueError(
+            f"reparameterise='readout': {what} has no site in which its loss is known to be "
+            "quadratic; leave it out, or take a model that has one, such as 'tanh_zero'"
+        )
+    assert readout.site in [site["name"] for site in latent]
+    return readout.site
 
 
 def _trace(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -43,6 +44,21 @@ class _NoisyPotential(Potential):
         array, shape (n,)
         """
         return 2 * value * self.root - self.loss
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Draw y ~ N(root, 1/2), which the density is that of, up to y².
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (1,)
+        """
+        noise = jax.random.normal(key, (*sample_shape, *self.batch_shape))
+        return jnp.broadcast_to(self.root, noise.shape) + math.sqrt(0.5) * noise
 
 
 @dataclass(frozen=True, kw_only=True)

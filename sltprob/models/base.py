@@ -11,6 +11,7 @@ import numpy as np
 
 from sltprob.data import Data
 from sltprob.exact import Exact
+from sltprob.models._readout import Readout
 
 __all__ = ["Model", "Truth"]
 
@@ -146,6 +147,16 @@ class Model(abc.ABC):
         dict of str to array, or None
             Arguments of the program with `size` rows; None where only the rows of
             `population` can be drawn.
+        """
+        return None
+
+    def readout(self) -> Readout | None:
+        """Name the site in which the loss is quadratic, with its features.
+
+        Returns
+        -------
+        Readout or None
+            None where there is none, or none is known.
         """
         return None
 

@@ -29,6 +29,37 @@ __all__ = ["GaussianMixture"]
 _GAP = 2.0
 
 
+class _Mixture(Potential):
+    """A likelihood by its loss against the truth, that can draw data as well.
+
+    Parameters
+    ----------
+    loss : array, shape (n,)
+    weights, means : array, shape (K,)
+    """
+
+    def __init__(self, loss: Any, weights: Any, means: Any) -> None:
+        self.weights, self.means = weights, means
+        super().__init__(loss)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Draw from the mixture.
+
+        Parameters
+        ----------
+        key : PRNG key
+        sample_shape : tuple of int
+
+        Returns
+        -------
+        array, shape sample_shape + (n,)
+        """
+        key_component, key_noise = jax.random.split(key)
+        shape = (*sample_shape, *self.batch_shape)
+        chosen = jax.random.categorical(key_component, jnp.log(self.weights), shape=shape)
+        return self.means[chosen] + jax.random.normal(key_noise, shape)
+
+
 @dataclass(frozen=True, kw_only=True)
 class GaussianMixture(Model):
     """A mixture p = Σ a_k N(b_k, 1) of K components, L = KL(q ‖ p), where q has r components.
@@ -121,7 +152,7 @@ class GaussianMixture(Model):
         loss = -log_ratio
         if balance is not None:
             loss = loss + balance * jnp.expm1(log_ratio)
-        numpyro.sample("x", Potential(loss), obs=x)
+        numpyro.sample("x", _Mixture(loss, a, b), obs=x)
 
     def population(self) -> Data:
         """Give equally spaced x with weights q(x), far enough for every mean of the prior.

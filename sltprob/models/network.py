@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,6 +22,7 @@ from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models._inputs import InputRule, Inputs
 from sltprob.models._likelihood import SquaredError
 from sltprob.models._network import tanh_network
+from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
 from sltprob.theory.learning_coefficients import vandermonde_tanh
 
@@ -146,13 +148,26 @@ class Network(Model):
         if self.activation == "tanh" and self.depth == 1 and x.ndim == 1:
             outputs = tanh_network(a, weights["w"], x)
         else:
-            activation = ACTIVATIONS[self.activation].in_jax
-            w = weights["w"]
-            hidden = activation(w[:, None] * x[None, :] if x.ndim == 1 else w @ x.T)
-            for layer in range(2, self.depth + 1):
-                hidden = activation(weights[f"w{layer}"] @ hidden)
-            outputs = a @ hidden
+            outputs = a @ self._hidden(weights, x)
         numpyro.sample("y", SquaredError(outputs), obs=y)
+
+    def _hidden(self, weights: Mapping[str, Any], x: Any) -> Any:
+        """Evaluate the last hidden layer, shape (h, n)."""
+        activation = ACTIVATIONS[self.activation].in_jax
+        w = weights["w"]
+        hidden = activation(w[:, None] * x[None, :] if x.ndim == 1 else w @ x.T)
+        for layer in range(2, self.depth + 1):
+            hidden = activation(weights[f"w{layer}"] @ hidden)
+        return hidden
+
+    def readout(self) -> Readout:
+        """Name the site a, with the last hidden layer as its features.
+
+        Returns
+        -------
+        Readout
+        """
+        return Readout("a", lambda values, arguments: self._hidden(values, arguments["x"]).T)
 
     def _units(self, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
         """Evaluate the last hidden layer of several networks, shape (networks, h, n)."""
@@ -370,12 +385,11 @@ class Network(Model):
                 total += self._prior(site).log_prob(part).reshape(len(flat), -1).sum(axis=1)
             return total
 
-        return collapsed.exact(
-            beta,
+        problem = collapsed.Problem(
             draw_prior=draw_prior,
             log_prior=log_prior,
             features=lambda flat: roots * self._units(unpack(flat), rule.nodes),
             readout_scale=self.readout_scale,
             target=None if self.target == "zero" else roots * self._targets(rule.nodes),
-            tolerance=tolerance,
         )
+        return collapsed.exact(beta, problem, tolerance=tolerance)

@@ -20,16 +20,22 @@ from sltprob.exact import Exact
 from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models._likelihood import SquaredError
 from sltprob.models._network import tanh_network
+from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
+from sltprob.theory.graded import GradedModes, graded_modes
+from sltprob.theory.hermite import normalised_hermite
 
 __all__ = ["TanhZero"]
+
+_MOST_MODES = 99
 
 
 @dataclass(frozen=True, kw_only=True)
 class TanhZero(Model):
     """A two-layer tanh network f(x) = Σ a_i tanh(w_i x), x ~ N(0,1), with target zero.
 
-    The loss is L = E_x f(x)², by quadrature; a_i ~ N(0, readout_scale²).
+    The loss is L = E_x f(x)², by quadrature; a_i ~ N(0, readout_scale²). With `modes`, f is cut to
+    its Hermite modes up to that one: L = Σ_{k <= modes} (Σ_i a_i c_k(w_i))².
 
     Parameters
     ----------
@@ -39,6 +45,8 @@ class TanhZero(Model):
         Prior of each w_i: ``uniform[bound]`` or ``normal[sd]``.
     readout_scale : float, dimensionless
         Prior standard deviation of each a_i.
+    modes : int or None
+        Largest Hermite mode that the loss sees, up to 99; even ones vanish. None for all.
 
     Raises
     ------
@@ -56,6 +64,7 @@ class TanhZero(Model):
     width: int = 128
     embedding_prior: str = "uniform[1]"
     readout_scale: float = 1.0
+    modes: int | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -63,6 +72,11 @@ class TanhZero(Model):
         if not 0 < self.readout_scale < math.inf:
             raise ValueError(
                 f"readout_scale={self.readout_scale}: it must be positive and finite, such as 1"
+            )
+        if self.modes is not None and not 1 <= self.modes <= _MOST_MODES:
+            raise ValueError(
+                f"modes={self.modes}: it must be from 1 to {_MOST_MODES}, or none for all; write "
+                "modes=5"
             )
         EmbeddingPrior.parse(self.embedding_prior)
 
@@ -83,7 +97,18 @@ class TanhZero(Model):
         shape = (self.width,)
         w = numpyro.sample("w", self._prior.distribution.expand(shape).to_event(1))
         a = numpyro.sample("a", dist.Normal(0.0, self.readout_scale).expand(shape).to_event(1))
-        numpyro.sample("y", SquaredError(tanh_network(a, w, x)), obs=y)
+        if self.modes is None:
+            outputs = tanh_network(a, w, x)
+        else:
+            nodes, projection = self._projection
+            outputs = _odd_modes(self.modes, x) @ (tanh_network(a, w, nodes) @ projection)
+        numpyro.sample("y", SquaredError(outputs), obs=y)
+
+    @property
+    def _projection(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes z, shape (Q,), and what takes f(z) to its odd modes, shape (Q, modes)."""
+        assert self.modes is not None
+        return _projection(self._prior.largest(self.width), self.modes)
 
     def population(self) -> Data:
         """Give the quadrature rule on N(0,1): positive nodes only, since f² is even.
@@ -92,7 +117,11 @@ class TanhZero(Model):
         -------
         Data
         """
-        rule = _rule(self._prior.largest(self.width))
+        if self.modes is None:
+            rule = _rule(self._prior.largest(self.width))
+        else:
+            # f is a polynomial then, and Gauss' rule with so many nodes is exact for its square.
+            rule = quadrature.gauss_hermite((self.modes + 2) // 2)
         return Data({"x": rule.nodes, "y": np.zeros_like(rule.nodes)}, rule.weights, rule.error)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
@@ -137,17 +166,41 @@ class TanhZero(Model):
     def truth(self) -> Truth:
         """State λ = (h + k² + k)/(4k + 2), k = floor(√h), and m = 2 iff h is a square.
 
+        With M odd modes: min(M/2, min_{k < M} (h + k² + k)/(4k + 2)), a bound from all w ~ t.
+
         Returns
         -------
         Truth
         """
         h = self.width
+        if self.modes is not None:
+            count = (self.modes + 1) // 2
+            bounds = [Fraction(h + k * k + k, 4 * k + 2) for k in range(count)]
+            bounds.append(Fraction(count, 2))
+            return Truth(min(bounds), None, "scalings of all weights", "upper bound")
         k = math.isqrt(h)
         return Truth(
             Fraction(h + k * k + k, 4 * k + 2),
             2 if k * k == h else 1,
             "Aoyagi 2009, Vandermonde matrix type singularities with zero truth",
         )
+
+    def readout(self) -> Readout:
+        """Name the site a, with the features tanh(w_i x).
+
+        Returns
+        -------
+        Readout
+        """
+        if self.modes is None:
+            return Readout("a", lambda values, data: jnp.tanh(jnp.outer(data["x"], values["w"])))
+        modes, (nodes, projection) = self.modes, self._projection
+
+        def features(values: Any, data: Any) -> Any:
+            coefficients = projection.T @ jnp.tanh(jnp.outer(nodes, values["w"]))
+            return _odd_modes(modes, data["x"]) @ coefficients
+
+        return Readout("a", features)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
         """Compute lambda-hat and F from the density of w with the readout integrated out.
@@ -170,21 +223,60 @@ class TanhZero(Model):
         """
         if self.n is not None:
             return None
+        return collapsed.exact(beta, self.problem(), tolerance=tolerance)
+
+    def problem(self) -> collapsed.Problem:
+        """Give what is left when the readout is integrated out, a density of w alone.
+
+        Returns
+        -------
+        Problem
+        """
         prior = self._prior
-        rule = _rule(prior.largest(self.width))
-        roots = np.sqrt(rule.weights)
+        if self.modes is None:
+            rule = _rule(prior.largest(self.width))
+            nodes, projection = rule.nodes, np.sqrt(rule.weights)
+        else:
+            nodes, projection = self._projection
 
         def features(w: np.ndarray) -> np.ndarray:
-            return roots * np.tanh(w[..., None] * rule.nodes)
+            units = np.tanh(w[..., None] * nodes)
+            return units * projection if self.modes is None else units @ projection
 
-        return collapsed.exact(
-            beta,
+        def graded(factor: float, largest: float) -> GradedModes | None:
+            # No weight of a uniform prior is beyond its bound.
+            if prior.family == "uniform":
+                largest = min(largest, prior.scale)
+            return graded_modes(factor, largest, order=self.modes)
+
+        return collapsed.Problem(
             draw_prior=lambda generator, count: prior.draw(generator, (count, self.width)),
             log_prior=lambda w: prior.log_prob(w).sum(axis=-1),
             features=features,
             readout_scale=self.readout_scale,
-            tolerance=tolerance,
+            graded=graded,
         )
+
+
+def _odd_modes(order: int, x: Any) -> Any:
+    """Evaluate the odd He_k / sqrt(k!), k <= order, at x; shape (n, modes)."""
+    before, now = jnp.zeros_like(x), jnp.ones_like(x)
+    found = []
+    for k in range(order):
+        before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
+        if k % 2 == 0:
+            found.append(now)
+    return jnp.stack(found, axis=-1)
+
+
+@functools.cache
+def _projection(largest_slope: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+    # Modes end at 2 sqrt(k), and a Gaussian some units farther.
+    spacing = 0.15 / max(1.0, largest_slope)
+    nodes = spacing * (np.arange(math.ceil((2.0 * math.sqrt(order) + 7.0) / spacing)) + 0.5)
+    weights = np.exp(-0.5 * nodes**2)
+    weights /= weights.sum()
+    return nodes, weights[:, None] * normalised_hermite(order, nodes)[1::2].T
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 from blackjax.mcmc.metrics import default_metric
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._metric import metric_parameters
 from sltprob.samplers._tuning import tune_step_size
 from sltprob.samplers.base import Sampler, Warmup
 from sltprob.samplers.hmc import HMC
@@ -35,7 +36,7 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     return jnp.maximum(halton_trajectory_length(count, mean), 1)
 
 
-def energy_of_draw(info: Any, logdensity_before: Any, inverse_mass_matrix: Any) -> Any:
+def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
     """Give the energy of the state that was kept.
 
     BlackJAX reports the energy of the proposal even when it was rejected.
@@ -44,13 +45,13 @@ def energy_of_draw(info: Any, logdensity_before: Any, inverse_mass_matrix: Any) 
     ----------
     info : blackjax.mcmc.hmc.HMCInfo
     logdensity_before : array, shape ()
-    inverse_mass_matrix : array
+    metric : array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
 
     Returns
     -------
     array, shape ()
     """
-    stayed = default_metric(inverse_mass_matrix).kinetic_energy(info.momentum) - logdensity_before
+    stayed = default_metric(metric).kinetic_energy(info.momentum) - logdensity_before
     return jnp.where(info.is_accepted, info.energy, stayed)
 
 
@@ -62,7 +63,9 @@ def warm_up_by_hmc(
     num_steps: int,
     *,
     init: Callable[[Any], Any],
-    parameters_at: Callable[[Any, Any], dict[str, Any]],
+    parameters_at: Callable[[Any, dict[str, Any]], dict[str, Any]],
+    metric: str,
+    step_size: float | None,
     target_acceptance_rate: float,
 ) -> Warmup:
     """Let HMC learn the metric in three quarters of the steps, then adapt the sampler's own step.
@@ -77,7 +80,10 @@ def warm_up_by_hmc(
     init : callable
         From an `Evaluation` to the state of one chain.
     parameters_at : callable
-        ``(step_size, inverse_mass_matrix)`` to the parameters of ``sampler.step``.
+        ``(step_size, metric)`` to the parameters of ``sampler.step``.
+    metric : str
+    step_size : float or None
+        None to adapt it.
     target_acceptance_rate : float
 
     Returns
@@ -85,21 +91,31 @@ def warm_up_by_hmc(
     Warmup
     """
     key_hmc, key_tune = jax.random.split(rng_key)
-    teacher = HMC()
+    teacher = HMC(metric=metric)
     steps = 3 * num_steps // 4
     learned = teacher.warmup(key_hmc, posterior, positions, steps)
-    metric = learned.parameters["inverse_mass_matrix"]
+    learned_metric = metric_parameters(learned.parameters)
     states = jax.vmap(lambda state: init(teacher.evaluate(posterior, state)))(learned.states)
     tuned = tune_step_size(
         sampler,
         key_tune,
         posterior,
         states,
-        lambda step_size: parameters_at(step_size, metric),
-        learned.parameters["step_size"],
+        lambda step_size: parameters_at(step_size, learned_metric),
+        learned.parameters["step_size"] if step_size is None else step_size,
         num_steps - steps,
-        target_acceptance_rate,
+        target_acceptance_rate if step_size is None else None,
     )
-    loss = jnp.concatenate([learned.trace["loss"], tuned.trace["loss"]])
-    gradients = learned.num_gradients + tuned.num_gradients
-    return tuned._replace(trace={"loss": loss}, num_gradients=gradients)
+    used = learned.parameters["warmup_draws_used"]
+    loss = jnp.full((num_steps, *tuned.trace["loss"].shape[1:]), jnp.nan)
+    loss = loss.at[:steps].set(learned.trace["loss"])
+    loss = jax.lax.dynamic_update_slice_in_dim(loss, tuned.trace["loss"], used, axis=0)
+    measured = {
+        "warmup_rhat": learned.parameters["warmup_rhat"],
+        "warmup_draws_used": used + num_steps - steps,
+    }
+    return tuned._replace(
+        parameters=tuned.parameters | measured,
+        trace={"loss": loss},
+        num_gradients=learned.num_gradients + tuned.num_gradients,
+    )

@@ -1,7 +1,8 @@
-"""What the microcanonical samplers share: the guess their tuners start from, and pooling."""
+"""What the microcanonical samplers share: where they exist, and their warm-up."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,9 +10,10 @@ import jax.numpy as jnp
 from blackjax.adaptation.mclmc_adaptation import MCLMCAdaptationState
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._tuning import largest_curvature_of_chains
+from sltprob.samplers._tuning import largest_curvature_of_chains, tune_step_size
+from sltprob.samplers.base import Sampler, Warmup
 
-__all__ = ["GRADIENTS_PER_STEP", "first_guess", "pool", "reason_against"]
+__all__ = ["GRADIENTS_PER_STEP", "reason_against", "warm_up_by_tuner"]
 
 #: Of BlackJAX's default integrator, McLachlan's minimal-norm scheme.
 GRADIENTS_PER_STEP = 2
@@ -33,21 +35,72 @@ def reason_against(posterior: TemperedPosterior) -> str | None:
     return None
 
 
-def first_guess(rng_key: Any, posterior: TemperedPosterior, positions: Any) -> MCLMCAdaptationState:
+def warm_up_by_tuner(
+    sampler: Sampler,
+    rng_key: Any,
+    posterior: TemperedPosterior,
+    positions: Any,
+    num_steps: int,
+    *,
+    tune: Callable[[Any, Any, MCLMCAdaptationState, int], tuple[Any, MCLMCAdaptationState, Any]],
+    parameters_at: Callable[[Any, MCLMCAdaptationState], dict[str, Any]],
+    step_size: float | None,
+    target_acceptance_rate: float | None,
+) -> Warmup:
+    """Tune every chain by BlackJAX's tuner in two thirds of the draws, pool, and run the rest.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+    positions : pytree, leading axis chain
+    num_steps : int
+    tune : callable
+        ``(rng_key, position, guess, draws) -> (state, tuned, number of steps)`` of one chain.
+    parameters_at : callable
+        ``(step_size, pooled)`` to the parameters of ``sampler.step``.
+    step_size : float or None
+        None to take the tuned one.
+    target_acceptance_rate : float or None
+        What the last third adapts a tuned step size to; None to keep it.
+
+    Returns
+    -------
+    Warmup
+        The trace has the last third of the draws.
+    """
+    key_guess, key_tuner, key_run = jax.random.split(rng_key, 3)
+    guess = _first_guess(key_guess, posterior, positions)
+    draws = 2 * num_steps // 3
+    keys = jax.random.split(key_tuner, len(jax.tree.leaves(positions)[0]))
+    # One chain after the other: vectorised, the tuners take twice as long to compile.
+    states, tuned, counts = jax.lax.map(
+        lambda chain: tune(chain[0], chain[1], guess, draws), (keys, positions)
+    )
+    # One set of parameters for all chains: geometric means.
+    pooled = jax.tree.map(lambda leaf: jnp.exp(jnp.mean(jnp.log(leaf), axis=0)), tuned)
+    warm = tune_step_size(
+        sampler,
+        key_run,
+        posterior,
+        states,
+        lambda step_size: parameters_at(step_size, pooled),
+        pooled.step_size if step_size is None else step_size,
+        num_steps - draws,
+        target_acceptance_rate if step_size is None else None,
+    )
+    gradients = warm.num_gradients + GRADIENTS_PER_STEP * jnp.mean(counts)
+    return warm._replace(num_gradients=gradients)
+
+
+def _first_guess(
+    rng_key: Any, posterior: TemperedPosterior, positions: Any
+) -> MCLMCAdaptationState:
     """Guess L and the step size from the largest curvature over the chains.
 
     The speed is 1 in total and 1/sqrt(d) in a coordinate, so that a step of a quarter of the
     smallest standard deviation has the length sqrt(d)/(4 sqrt(curvature)).
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    positions : pytree, leading axis chain
-
-    Returns
-    -------
-    blackjax.adaptation.mclmc_adaptation.MCLMCAdaptationState
     """
     curvature = largest_curvature_of_chains(rng_key, posterior.logdensity, positions)
     length = jnp.sqrt(1.0 * posterior.dimension)
@@ -56,17 +109,3 @@ def first_guess(rng_key: Any, posterior: TemperedPosterior, positions: Any) -> M
         step_size=length / (4 * jnp.sqrt(curvature)),
         inverse_mass_matrix=jnp.ones(posterior.dimension),
     )
-
-
-def pool(tuned: MCLMCAdaptationState) -> MCLMCAdaptationState:
-    """Take one set of parameters for all chains: geometric means.
-
-    Parameters
-    ----------
-    tuned : blackjax.adaptation.mclmc_adaptation.MCLMCAdaptationState, leading axis chain
-
-    Returns
-    -------
-    blackjax.adaptation.mclmc_adaptation.MCLMCAdaptationState
-    """
-    return jax.tree.map(lambda leaf: jnp.exp(jnp.mean(jnp.log(leaf), axis=0)), tuned)

@@ -15,6 +15,7 @@ from sltprob.samplers.base import Sampler, Warmup
 
 __all__ = [
     "adapt_step_size",
+    "check_step_size",
     "check_target_acceptance_rate",
     "largest_curvature",
     "largest_curvature_of_chains",
@@ -197,4 +198,22 @@ def check_target_acceptance_rate(target_acceptance_rate: float, example: float) 
         raise ValueError(
             f"target_acceptance_rate={target_acceptance_rate}: it must lie between 0 and 1, "
             f"such as {example}"
+        )
+
+
+def check_step_size(step_size: float | None) -> None:
+    """Refuse a step size that is no length.
+
+    Parameters
+    ----------
+    step_size : float or None
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    if step_size is not None and not 0 < step_size < float("inf"):
+        raise ValueError(
+            f"step_size={step_size}: it must be positive, such as 0.01, or none to adapt it"
         )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import blackjax.mcmc.adjusted_mclmc_dynamic as adjusted_mclmc_dynamic
-import jax
 import jax.numpy as jnp
 from blackjax.adaptation.adjusted_mclmc_adaptation import adjusted_mclmc_find_L_and_step_size
 
@@ -14,11 +13,10 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._hamiltonian import jittered_num_steps
 from sltprob.samplers._microcanonical import (
     GRADIENTS_PER_STEP,
-    first_guess,
-    pool,
     reason_against,
+    warm_up_by_tuner,
 )
-from sltprob.samplers._tuning import check_target_acceptance_rate, tune_step_size
+from sltprob.samplers._tuning import check_step_size, check_target_acceptance_rate
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["AdjustedMCLMC"]
@@ -40,6 +38,8 @@ class AdjustedMCLMC(Sampler):
     ----------
     mean_num_steps : float
         Mean number of integration steps of a trajectory, of two gradients each.
+    step_size : float or None
+        Length of a step, in the metric that was learned; None to adapt it.
     target_acceptance_rate : float
 
     References
@@ -51,9 +51,11 @@ class AdjustedMCLMC(Sampler):
     """
 
     mean_num_steps: float = 8.0
+    step_size: float | None = None
     target_acceptance_rate: float = 0.8
 
     def __post_init__(self) -> None:
+        check_step_size(self.step_size)
         check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
         if not 1.2 <= self.mean_num_steps < float("inf"):
             raise ValueError(f"mean_num_steps={self.mean_num_steps}: it must be >= 1.2, such as 8")
@@ -88,20 +90,13 @@ class AdjustedMCLMC(Sampler):
         Warmup
             The trace has the last third of the draws.
         """
-        num_chains = len(jax.tree.leaves(positions)[0])
-        key_guess, key_tuner, key_step = jax.random.split(rng_key, 3)
-        guess = first_guess(key_guess, posterior, positions)
-        steps = 2 * num_steps // 3
-        kernel = self._kernel()
 
-        def tune(chain: Any) -> Any:
-            key, position = chain
-            state = adjusted_mclmc_dynamic.init(position, posterior.logdensity, jnp.asarray(0))
+        def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
             return adjusted_mclmc_find_L_and_step_size(
-                kernel,
+                self._kernel(),
                 posterior.logdensity,
-                steps,
-                state,
+                draws,
+                adjusted_mclmc_dynamic.init(position, posterior.logdensity, jnp.asarray(0)),
                 key,
                 self.target_acceptance_rate,
                 # The first part runs twice: before and after the metric is learned.
@@ -111,25 +106,20 @@ class AdjustedMCLMC(Sampler):
                 target_num_integration_steps=self.mean_num_steps,
             )
 
-        # One chain after the other: vectorised, the tuner takes twice as long to compile.
-        keys = jax.random.split(key_tuner, num_chains)
-        states, tuned, counts = jax.lax.map(tune, (keys, positions))
-        pooled = pool(tuned)
-        warm = tune_step_size(
+        return warm_up_by_tuner(
             self,
-            key_step,
+            rng_key,
             posterior,
-            states,
-            lambda step_size: {
+            positions,
+            num_steps,
+            tune=tune,
+            parameters_at=lambda step_size, pooled: {
                 "step_size": step_size,
                 "inverse_mass_matrix": pooled.inverse_mass_matrix,
             },
-            pooled.step_size,
-            num_steps - steps,
-            self.target_acceptance_rate,
+            step_size=self.step_size,
+            target_acceptance_rate=self.target_acceptance_rate,
         )
-        gradients = warm.num_gradients + GRADIENTS_PER_STEP * counts.mean()
-        return warm._replace(num_gradients=gradients)
 
     def _kernel(self) -> Any:
         return adjusted_mclmc_dynamic.build_kernel(

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._hamiltonian import energy_of_draw, jittered_num_steps, warm_up_by_hmc
-from sltprob.samplers._tuning import check_target_acceptance_rate
+from sltprob.samplers._metric import check_metric, metric_of
+from sltprob.samplers._tuning import check_step_size, check_target_acceptance_rate
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["DynamicHMC"]
@@ -23,7 +24,7 @@ class DynamicHMC(Sampler):
     The lengths spread evenly between nothing and twice the mean, so that no mode is in
     resonance with all of them, and short and long modes are both served. They follow a Halton
     sequence that is the same for all chains: vectorised chains then never wait for each other.
-    The metric is diagonal and learned by HMC, the step size is one for all chains.
+    The metric is learned by HMC, the step size is one for all chains.
 
     Parameters
     ----------
@@ -32,6 +33,10 @@ class DynamicHMC(Sampler):
         of a period is π/2.
     max_num_steps : int
         Upper bound on the mean number of steps.
+    metric : str
+        ``diagonal``, ``dense`` or ``low_rank``, as for `HMC`.
+    step_size : float or None
+        Of the integrator, in the metric; None to adapt it.
     target_acceptance_rate : float
 
     References
@@ -44,9 +49,13 @@ class DynamicHMC(Sampler):
 
     trajectory_length: float = 1.5
     max_num_steps: int = 1024
+    metric: str = "diagonal"
+    step_size: float | None = None
     target_acceptance_rate: float = 0.8
 
     def __post_init__(self) -> None:
+        check_metric(self.metric)
+        check_step_size(self.step_size)
         check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
         if not 0 < self.trajectory_length < float("inf"):
             raise ValueError(
@@ -55,12 +64,12 @@ class DynamicHMC(Sampler):
         if self.max_num_steps < 1:
             raise ValueError(f"max_num_steps={self.max_num_steps}: it must be >= 1, such as 1024")
 
-    def _parameters(self, step_size: Any, metric: Any) -> dict[str, Any]:
+    def _parameters(self, step_size: Any, metric: dict[str, Any]) -> dict[str, Any]:
         mean = jnp.clip(self.trajectory_length / step_size, 1.0, self.max_num_steps)
         return {
             "step_size": step_size,
-            "inverse_mass_matrix": metric,
             "mean_num_steps": mean,
+            **metric,
         }
 
     def warmup(
@@ -87,6 +96,8 @@ class DynamicHMC(Sampler):
             num_steps,
             init=lambda evaluation: dynamic_hmc.DynamicHMCState(*evaluation, jnp.asarray(0)),
             parameters_at=self._parameters,
+            metric=self.metric,
+            step_size=self.step_size,
             target_acceptance_rate=self.target_acceptance_rate,
         )
 
@@ -111,7 +122,7 @@ class DynamicHMC(Sampler):
             next_random_arg_fn=lambda count: count + 1,
             integration_steps_fn=jittered_num_steps,
         )
-        metric = parameters["inverse_mass_matrix"]
+        metric = metric_of(parameters)
         before = state.logdensity
         state, info = kernel(
             rng_key,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import blackjax
 import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
 from blackjax.mcmc.metrics import default_metric
-from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._tuning import adapt_step_size, largest_curvature
+from sltprob.samplers._metric import check_metric, metric_of
+from sltprob.samplers._tuning import check_step_size, check_target_acceptance_rate
+from sltprob.samplers._windows import warm_up_in_windows
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["HMC"]
 
-# Steps of the first phase of warm-up, in which the metric is learned.
-_FIRST_PHASE_STEPS = 32
-# One trajectory in so many is long enough for the flat directions.
-_LONG_EVERY = 8
+# One trajectory in so many is long enough for the flat directions; the others have at most so many
+# steps, whatever the temperature: the stiffest directions set the step, and they move the loss.
+_LONG_EVERY = 16
+_SHORT_STEPS = 64
 
 
 class HMCChain(NamedTuple):
@@ -40,16 +40,18 @@ class HMCChain(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class HMC(Sampler):
-    """Hamiltonian Monte Carlo with a diagonal metric, tuned over all chains.
+    """Hamiltonian Monte Carlo with one metric and step size for all chains.
 
-    Warm-up runs BlackJAX's window adaptation on every chain, takes the mean of the metrics, and
-    then adapts one step size for all chains. The number of leapfrog steps follows from the
-    step: a trajectory has a fixed length in units of the metric's standard deviations.
+    Warm-up cools the chains to the target temperature, hands metric and step size down, and ends
+    when they and the loss have settled; what it measured is stored with the run. The number of
+    leapfrog steps follows from the step: a trajectory has a fixed length in units of the metric's
+    standard deviations.
 
-    Stiff directions decorrelate on short trajectories, and most draws should be of that kind;
-    flat ones need long ones, and within a warm-up the metric does not even learn how wide they
-    are. The spread between the chains does know it, when they start from the prior: the ratio
-    of that spread to the metric lengthens every eighth trajectory.
+    Flat directions need such a trajectory, and within a warm-up the metric does not even learn
+    how wide they are. The spread between the chains does know it, when they start from the prior:
+    the ratio of that spread to the metric lengthens the trajectory. Stiff directions, and with
+    them the loss, decorrelate sooner: only every 16th draw has the whole length, the others
+    have at most 64 steps.
 
     Every draw takes a step size within 10 % of the tuned one, since a fixed one can be in
     resonance with a Gaussian mode.
@@ -59,9 +61,15 @@ class HMC(Sampler):
     num_steps : int or None
         Leapfrog steps of every draw; None for the rule above.
     trajectory_length : float
-        Length of a trajectory, in units of the posterior's standard deviations.
+        Length of a whole trajectory, in units of the posterior's standard deviations; a quarter
+        of a period is π/2.
     max_num_steps : int
         Upper bound on the steps that follow from the rule.
+    metric : str
+        ``diagonal``; ``dense``, for correlations that do not depend on the place; or
+        ``low_rank``, diagonal but for the ten directions that differ most from it.
+    step_size : float or None
+        Of the integrator, in the metric; None to adapt it.
     target_acceptance_rate : float
 
     References
@@ -72,7 +80,9 @@ class HMC(Sampler):
 
     num_steps: int | None = None
     trajectory_length: float = 0.6
-    max_num_steps: int = 1024
+    max_num_steps: int = 262144
+    metric: str = "diagonal"
+    step_size: float | None = None
     target_acceptance_rate: float = 0.8
 
     def __post_init__(self) -> None:
@@ -87,30 +97,26 @@ class HMC(Sampler):
             )
         if self.max_num_steps < 1:
             raise ValueError(f"max_num_steps={self.max_num_steps}: it must be >= 1, such as 1024")
-        if not 0 < self.target_acceptance_rate < 1:
-            raise ValueError(
-                f"target_acceptance_rate={self.target_acceptance_rate}: it must lie between 0 "
-                "and 1, such as 0.8"
-            )
+        check_metric(self.metric)
+        check_step_size(self.step_size)
+        check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
 
-    def _num_steps(self, step_size: Any, stretch: Any = 1.0) -> Any:
+    def _parameters(
+        self, step_size: Any, metric: dict[str, Any], stretch: Any, cold: Any
+    ) -> dict[str, Any]:
         if self.num_steps is not None:
-            return jnp.asarray(self.num_steps)
-        steps = jnp.ceil(self.trajectory_length * stretch / step_size)
-        return jnp.clip(steps, 1, self.max_num_steps).astype(int)
-
-    def _parameters(self, step_size: Any, metric: Any, stretch: Any) -> dict[str, Any]:
-        return {
-            "step_size": step_size,
-            "inverse_mass_matrix": metric,
-            "num_steps": self._num_steps(step_size),
-            "num_steps_long": self._num_steps(step_size, stretch),
-        }
+            short = long = jnp.asarray(self.num_steps)
+        else:
+            steps = jnp.ceil(self.trajectory_length * stretch / step_size)
+            long = jnp.clip(steps, 1, self.max_num_steps).astype(int)
+            long = jnp.where(cold, long, _SHORT_STEPS)
+            short = jnp.minimum(long, _SHORT_STEPS)
+        return {"step_size": step_size, "num_steps": short, "num_steps_long": long, **metric}
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Learn the metric in the first two thirds, the step size in the last.
+        """Cool the chains, and learn a metric and a step size for all of them.
 
         Parameters
         ----------
@@ -123,65 +129,22 @@ class HMC(Sampler):
         -------
         Warmup
         """
-        num_chains = len(jax.tree.leaves(positions)[0])
-        key_curvature, key_metric, key_step = jax.random.split(rng_key, 3)
-        first = jax.tree.map(lambda leaf: leaf[0], positions)
-        curvature = largest_curvature(key_curvature, posterior.logdensity, first)
-
-        def record(state: Any, info: Any, adaptation: Any) -> Any:
-            return {
-                "loss": posterior.loss_from_logdensity(state.position, state.logdensity),
-                "acceptance_rate": info.acceptance_rate,
-                "step_size": adaptation.step_size,
-            }
-
-        adaptation = blackjax.window_adaptation(
-            blackjax.hmc,
-            posterior.logdensity,
-            initial_step_size=1 / jnp.sqrt(curvature),
+        settled = warm_up_in_windows(
+            rng_key,
+            posterior,
+            positions,
+            num_steps,
+            metric=self.metric,
+            init=lambda posterior, position: HMCChain(
+                hmc.init(position, posterior.logdensity), jnp.asarray(0)
+            ),
+            step=self.step,
+            position_of=lambda chain: (chain.state.position, chain.state.logdensity),
+            parameters_at=self._parameters,
+            step_size=self.step_size,
             target_acceptance_rate=self.target_acceptance_rate,
-            adaptation_info_fn=record,
-            num_integration_steps=_FIRST_PHASE_STEPS,
         )
-        steps_metric = 2 * num_steps // 3
-        keys = jax.random.split(key_metric, num_chains)
-        (states, tuned), trace_metric = jax.vmap(
-            lambda key, position: adaptation.run(key, position, steps_metric)
-        )(keys, positions)
-        metric = jnp.mean(tuned["inverse_mass_matrix"], axis=0)
-        stretch = _stretch(states.position, metric)
-
-        def step(key: Any, chains: Any, step_size: Any) -> Any:
-            parameters = self._parameters(step_size, metric, stretch)
-            keys = jax.random.split(key, num_chains)
-            chains, info = jax.vmap(self.step, in_axes=(0, None, 0, None))(
-                keys, posterior, chains, parameters
-            )
-            states = chains.state
-            trace = {
-                "loss": jax.vmap(posterior.loss_from_logdensity)(
-                    states.position, states.logdensity
-                ),
-                "acceptance_rate": info["acceptance_rate"],
-                "step_size": jnp.full(num_chains, step_size),
-            }
-            return chains, info["acceptance_rate"], (trace, info["num_gradients"][0])
-
-        chains, step_size, (trace_step, counts) = adapt_step_size(
-            key_step,
-            step,
-            HMCChain(states, jnp.zeros(num_chains, int)),
-            jnp.min(tuned["step_size"]),
-            num_steps - steps_metric,
-            self.target_acceptance_rate,
-        )
-        trace = jax.tree.map(
-            lambda early, late: jnp.concatenate([jnp.swapaxes(early, 0, 1), late]),
-            trace_metric,
-            trace_step,
-        )
-        gradients = steps_metric * _FIRST_PHASE_STEPS + jnp.sum(counts)
-        return Warmup(chains, self._parameters(step_size, metric, stretch), trace, gradients)
+        return Warmup(*settled)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
@@ -202,7 +165,7 @@ class HMC(Sampler):
         """
         key_step, key_jitter = jax.random.split(rng_key)
         jitter = jax.random.uniform(key_jitter, minval=0.9, maxval=1.1)
-        metric = parameters["inverse_mass_matrix"]
+        metric = metric_of(parameters)
         long = state.count % _LONG_EVERY == _LONG_EVERY - 1
         num_steps = jnp.where(long, parameters["num_steps_long"], parameters["num_steps"])
         before = state.state.logdensity
@@ -236,11 +199,3 @@ class HMC(Sampler):
         Evaluation
         """
         return Evaluation(*state.state)
-
-
-def _stretch(positions: Any, metric: Any) -> Any:
-    """Compare the spread between chains with the metric, as a ratio of lengths >= 1."""
-    flat = jax.vmap(lambda position: ravel_pytree(position)[0])(positions)
-    if flat.shape[0] == 1:
-        return jnp.ones(())
-    return jnp.sqrt(jnp.maximum(jnp.mean(jnp.var(flat, axis=0, ddof=1) / metric), 1.0))

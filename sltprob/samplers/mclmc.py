@@ -14,11 +14,9 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._local import check_step_options
 from sltprob.samplers._microcanonical import (
     GRADIENTS_PER_STEP,
-    first_guess,
-    pool,
     reason_against,
+    warm_up_by_tuner,
 )
-from sltprob.samplers._tuning import tune_step_size
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["MCLMC"]
@@ -56,6 +54,7 @@ class MCLMC(Sampler):
     """
 
     unadjusted: ClassVar[bool] = True
+    step_order: ClassVar[int | None] = 2
 
     desired_energy_var: float = 1e-5
     step_size: float | None = None
@@ -98,13 +97,8 @@ class MCLMC(Sampler):
         Warmup
             The trace has the last third of the draws.
         """
-        num_chains = len(jax.tree.leaves(positions)[0])
-        key_guess, key_tuner, key_run = jax.random.split(rng_key, 3)
-        guess = first_guess(key_guess, posterior, positions)
-        draws = 2 * num_steps // 3
 
-        def tune(chain: Any) -> Any:
-            key, position = chain
+        def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
             key_start, key = jax.random.split(key)
             return mclmc_find_L_and_step_size(
                 mclmc.build_kernel(),
@@ -121,26 +115,21 @@ class MCLMC(Sampler):
                 params=guess,
             )
 
-        # One chain after the other: vectorised, the tuner takes twice as long to compile.
-        keys = jax.random.split(key_tuner, num_chains)
-        states, tuned, counts = jax.lax.map(tune, (keys, positions))
-        pooled = pool(tuned)
-        warm = tune_step_size(
+        return warm_up_by_tuner(
             self,
-            key_run,
+            rng_key,
             posterior,
-            states,
-            lambda step_size: {
+            positions,
+            num_steps,
+            tune=tune,
+            parameters_at=lambda step_size, pooled: {
                 "step_size": step_size,
                 "decoherence_length": pooled.L,
                 "inverse_mass_matrix": pooled.inverse_mass_matrix,
             },
-            pooled.step_size if self.step_size is None else self.step_size,
-            num_steps - draws,
-            None,
+            step_size=self.step_size,
+            target_acceptance_rate=None,
         )
-        gradients = warm.num_gradients + GRADIENTS_PER_STEP * jnp.mean(counts)
-        return warm._replace(num_gradients=gradients)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

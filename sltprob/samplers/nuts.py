@@ -10,7 +10,8 @@ import blackjax.mcmc.nuts as nuts
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._hamiltonian import warm_up_by_hmc
-from sltprob.samplers._tuning import check_target_acceptance_rate
+from sltprob.samplers._metric import check_metric, metric_of
+from sltprob.samplers._tuning import check_step_size, check_target_acceptance_rate
 from sltprob.samplers.base import Sampler, Warmup
 
 __all__ = ["NUTS"]
@@ -18,9 +19,9 @@ __all__ = ["NUTS"]
 
 @dataclass(frozen=True, kw_only=True)
 class NUTS(Sampler):
-    """No-U-Turn sampler with a diagonal metric, multinomial over the trajectory.
+    """No-U-Turn sampler, multinomial over the trajectory.
 
-    HMC learns the metric in the first three quarters of warm-up; the last quarter adapts one
+    HMC learns the metric in the first three quarters of warm-up, or sooner; the rest adapts one
     step size for all chains with the acceptance of NUTS itself. Chains run one after the other,
     since trajectories differ in length: vectorised, every chain would pay for the longest.
 
@@ -28,6 +29,10 @@ class NUTS(Sampler):
     ----------
     max_tree_depth : int
         A trajectory has at most 2 to this power steps.
+    metric : str
+        ``diagonal``, ``dense`` or ``low_rank``, as for `HMC`.
+    step_size : float or None
+        Of the integrator, in the metric; None to adapt it.
     target_acceptance_rate : float
 
     References
@@ -40,9 +45,13 @@ class NUTS(Sampler):
     vectorised: ClassVar[bool] = False
 
     max_tree_depth: int = 10
+    metric: str = "diagonal"
+    step_size: float | None = None
     target_acceptance_rate: float = 0.8
 
     def __post_init__(self) -> None:
+        check_metric(self.metric)
+        check_step_size(self.step_size)
         check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
         if self.max_tree_depth < 1:
             raise ValueError(f"max_tree_depth={self.max_tree_depth}: it must be >= 1, such as 10")
@@ -70,10 +79,9 @@ class NUTS(Sampler):
             positions,
             num_steps,
             init=lambda evaluation: hmc.HMCState(*evaluation),
-            parameters_at=lambda step_size, metric: {
-                "step_size": step_size,
-                "inverse_mass_matrix": metric,
-            },
+            parameters_at=lambda step_size, metric: {"step_size": step_size, **metric},
+            metric=self.metric,
+            step_size=self.step_size,
             target_acceptance_rate=self.target_acceptance_rate,
         )
 
@@ -99,7 +107,7 @@ class NUTS(Sampler):
             state,
             posterior.logdensity,
             parameters["step_size"],
-            parameters["inverse_mass_matrix"],
+            metric_of(parameters),
             self.max_tree_depth,
         )
         return state, {

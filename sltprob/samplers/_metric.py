@@ -1,0 +1,202 @@
+"""Metrics of Hamiltonian samplers: what is learned of a covariance, and how it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from blackjax.adaptation.mass_matrix import welford_algorithm
+from blackjax.adaptation.metric_estimators import select_top_eigenvalues_by_informativeness
+from blackjax.mcmc.metrics import LowRankInverseMassMatrix
+
+__all__ = [
+    "METRICS",
+    "check_metric",
+    "empty_moments",
+    "identity_metric",
+    "learn_metric",
+    "metric_of",
+    "metric_parameters",
+    "metric_scales",
+    "update_moments",
+]
+
+#: The forms of a metric, by the names that users write.
+METRICS = ("diagonal", "dense", "low_rank")
+# Directions of a low-rank metric that differ from the diagonal one.
+_RANK = 10
+# Draws that the diagonal counts for beside the correlations, as in Stan's shrinkage.
+_SHRINKAGE = 5.0
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that is not one of `METRICS`.
+
+    Parameters
+    ----------
+    metric : str
+
+    Raises
+    ------
+    ValueError
+        If it has another name.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric}: it must be one of {', '.join(METRICS)}")
+
+
+def identity_metric(metric: str, dimension: int) -> dict[str, Any]:
+    """Give the metric that knows nothing.
+
+    Parameters
+    ----------
+    metric : str
+    dimension : int
+
+    Returns
+    -------
+    dict of str to array
+        Parameters of a sampler, as `metric_of` reads them.
+    """
+    if metric == "diagonal":
+        return {"inverse_mass_matrix": jnp.ones(dimension)}
+    if metric == "dense":
+        return {"inverse_mass_matrix": jnp.eye(dimension)}
+    rank = min(_RANK, dimension)
+    return {
+        "metric_scale": jnp.ones(dimension),
+        "metric_vectors": jnp.eye(dimension, rank),
+        "metric_values": jnp.ones(rank),
+    }
+
+
+def metric_of(parameters: Mapping[str, Any]) -> Any:
+    """Read a metric from the parameters of a sampler, as BlackJAX's kernels take it.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+
+    Returns
+    -------
+    array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
+    """
+    if "inverse_mass_matrix" in parameters:
+        return parameters["inverse_mass_matrix"]
+    return LowRankInverseMassMatrix(
+        parameters["metric_scale"], parameters["metric_vectors"], parameters["metric_values"]
+    )
+
+
+def metric_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick those parameters of a sampler that are its metric.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+
+    Returns
+    -------
+    dict of str to array
+    """
+    names = ("inverse_mass_matrix", "metric_scale", "metric_vectors", "metric_values")
+    return {name: parameters[name] for name in names if name in parameters}
+
+
+def metric_scales(parameters: Mapping[str, Any]) -> Any:
+    """Give the variance of every coordinate that a metric stands for.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+
+    Returns
+    -------
+    array, shape (dimension,)
+    """
+    metric = metric_of(parameters)
+    if isinstance(metric, LowRankInverseMassMatrix):
+        inner = 1 + jnp.square(metric.U) @ (metric.lam - 1)
+        return jnp.square(metric.sigma) * inner
+    return jnp.diagonal(metric) if metric.ndim == 2 else metric
+
+
+def empty_moments(metric: str, chains: int, dimension: int) -> Any:
+    """Give moments of no draw, for every chain.
+
+    Parameters
+    ----------
+    metric : str
+    chains, dimension : int
+
+    Returns
+    -------
+    blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
+    """
+    init, _, _ = welford_algorithm(metric == "diagonal")
+    return jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * chains), init(dimension))
+
+
+def update_moments(metric: str, moments: Any, positions: Any) -> Any:
+    """Take one more draw of every chain into its moments.
+
+    Parameters
+    ----------
+    metric : str
+    moments : blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
+    positions : array, shape (chain, dimension)
+
+    Returns
+    -------
+    blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
+    """
+    _, update, _ = welford_algorithm(metric == "diagonal")
+    return jax.vmap(update)(moments, positions)
+
+
+def learn_metric(metric: str, moments: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Learn a metric from the mean of the covariances within the chains.
+
+    Correlations shrink as in Stan, but towards the diagonal: a posterior at low temperature has
+    no scale that could be known beforehand. A coordinate that has not moved keeps its scale.
+
+    Parameters
+    ----------
+    metric : str
+    moments : blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
+    before : mapping of str to array
+
+    Returns
+    -------
+    dict of str to array
+
+    References
+    ----------
+    .. [1] Stan Reference Manual, section "Euclidean metric" (regularised covariances).
+    .. [2] A. Seyboldt, E. L. Carlson, B. Carpenter, "Preconditioning Hamiltonian Monte Carlo by
+       minimizing Fisher divergence", arXiv 2603.18845 (low-rank metrics).
+    """
+    _, _, final = welford_algorithm(metric == "diagonal")
+    covariances, _, _ = jax.vmap(final)(moments)
+    covariance = jnp.mean(covariances, axis=0)
+    known = metric_scales(before)
+    variance = covariance if metric == "diagonal" else jnp.diagonal(covariance)
+    moved = jnp.isfinite(variance) & (variance > 0)
+    variance = jnp.where(moved, variance, known)
+    if metric == "diagonal":
+        return {"inverse_mass_matrix": variance}
+    count = jnp.sum(moments.sample_size)
+    both = moved[:, None] & moved[None, :] & ~jnp.eye(len(variance), dtype=bool)
+    scale = jnp.sqrt(variance)
+    correlation = jnp.where(both, covariance / jnp.outer(scale, scale), 0.0)
+    correlation *= count / (count + _SHRINKAGE)
+    correlation += jnp.eye(len(variance))
+    if metric == "dense":
+        return {"inverse_mass_matrix": correlation * jnp.outer(scale, scale)}
+    values, vectors = jnp.linalg.eigh(correlation)
+    vectors, values = select_top_eigenvalues_by_informativeness(
+        values, vectors, len(before["metric_values"]), tail_handling="mask_pad"
+    )
+    return {"metric_scale": scale, "metric_vectors": vectors, "metric_values": values}

@@ -1,0 +1,255 @@
+"""Warm-up in windows: from hot to the target temperature, until metric, step and loss settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from blackjax.diagnostics import rhat
+from jax.flatten_util import ravel_pytree
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._metric import (
+    empty_moments,
+    identity_metric,
+    learn_metric,
+    metric_scales,
+    update_moments,
+)
+from sltprob.samplers._tuning import adapt_step_size, largest_curvature_of_chains
+
+__all__ = ["Settled", "warm_up_in_windows"]
+
+_WINDOWS = 10
+_SHORTEST_WINDOW = 25
+# Share of the windows in which the temperature falls.
+_COOLING = 0.3
+# A warm-up has settled when R-hat of the loss, the last change of the step size and that of the
+# metric (logarithms; the sampling error of a variance is about 0.1) are below these.
+_LARGEST_RHAT = 1.05
+_LARGEST_STEP_CHANGE = 0.2
+_LARGEST_METRIC_CHANGE = 0.3
+
+
+class Settled(NamedTuple):
+    """What the windows leave behind.
+
+    Parameters
+    ----------
+    states : pytree, leading axis chain
+    parameters : dict of str to array
+        Of the sampler, with ``warmup_rhat`` of the loss in the last window and
+        ``warmup_draws_used``.
+    trace : dict of str to array, leading axes draw and chain
+        NaN after the draws that were used.
+    num_gradients : array, shape ()
+    """
+
+    states: Any
+    parameters: dict[str, Any]
+    trace: dict[str, Any]
+    num_gradients: Any
+
+
+class _Carry(NamedTuple):
+    window: Any
+    states: Any
+    step_size: Any
+    metric: Any
+    metric_change: Any
+    moments: Any
+    rhat: Any
+    settled: Any
+    trace: Any
+    num_gradients: Any
+
+
+def warm_up_in_windows(
+    rng_key: Any,
+    posterior: TemperedPosterior,
+    positions: Any,
+    num_steps: int,
+    *,
+    metric: str,
+    init: Callable[[Any, Any], Any],
+    step: Callable[[Any, TemperedPosterior, Any, dict[str, Any]], tuple[Any, dict[str, Any]]],
+    position_of: Callable[[Any], Any],
+    parameters_at: Callable[[Any, dict[str, Any], Any, Any], dict[str, Any]],
+    step_size: float | None,
+    target_acceptance_rate: float,
+) -> Settled:
+    """Cool the chains, and learn a metric and a step size for all of them.
+
+    The hottest temperature is that at which the starting points have an energy β(L - L*) of half
+    the dimension, which no posterior exceeds; chains that start deep start at the target. The
+    temperature falls geometrically over the first windows, and every window hands its metric
+    and its step size on. At the target the metric is learned up to three times; the step size is
+    adapted in every window. The warm-up ends with a window in which the loss has a split R-hat
+    below 1.05 and the step size changed by less than 20 %, when the metric has changed by less
+    than 30 % the last time that it was learned; and after `num_steps` draws in any case.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+    positions : pytree, leading axis chain
+    num_steps : int
+    metric : str
+        One of `METRICS`.
+    init : callable
+        ``(posterior, position) -> state`` of one chain.
+    step : callable
+        ``(rng_key, posterior, state, parameters) -> (state, info)`` of one chain.
+    position_of : callable
+        From a state to ``(position, logdensity)``.
+    parameters_at : callable
+        ``(step_size, metric, stretch, cold)`` to the parameters of `step`. `stretch` is the
+        ratio of the spread between chains to the metric, 1 during warm-up;
+        `cold` is whether the target temperature was reached.
+    step_size : float or None
+        None to adapt it.
+    target_acceptance_rate : float
+
+    Returns
+    -------
+    Settled
+
+    References
+    ----------
+    .. [1] Stan Reference Manual, section "Automatic parameter tuning" (windows that double).
+    .. [2] A. Gelman, D. B. Rubin, "Inference from iterative simulation using multiple sequences",
+       Statistical Science 7 (1992) 457-472.
+    """
+    chains = len(jax.tree.leaves(positions)[0])
+    dimension = posterior.dimension
+    length = min(max(_SHORTEST_WINDOW, num_steps // _WINDOWS), num_steps)
+    windows = num_steps // length
+    cooling = int(_COOLING * windows)
+    last_learning = max(windows - 2, cooling)
+    learning = jnp.isin(
+        jnp.arange(windows),
+        jnp.asarray([*range(cooling + 1), cooling + (windows - cooling) // 3, last_learning]),
+    )
+    key_curvature, key_windows = jax.random.split(rng_key)
+    heat = _starting_heat(posterior, positions)
+    exponents = jnp.clip(1 - jnp.arange(windows) / max(cooling, 1), 0.0, 1.0)
+    heats = heat**exponents if cooling else jnp.ones(windows)
+    curvature = largest_curvature_of_chains(
+        key_curvature, posterior.heated(heats[0]).logdensity, positions
+    )
+
+    def run_window(carry: _Carry) -> _Carry:
+        window = carry.window
+        now = posterior.heated(heats[window])
+        cold = window >= cooling
+        # Stiff directions shrink by the root of what beta grows.
+        ratio = heats[jnp.maximum(window - 1, 0)] / heats[window]
+        start = carry.step_size * jnp.sqrt(ratio)
+        held = jax.vmap(lambda state: init(now, position_of(state)[0]))(carry.states)
+
+        def all_chains(key: Any, states: Any, step_size: Any) -> Any:
+            parameters = parameters_at(step_size, carry.metric, jnp.ones(()), cold)
+            states, moments = states
+            states, info = jax.vmap(lambda key, state: step(key, now, state, parameters))(
+                jax.random.split(key, chains), states
+            )
+            reached, logdensities = jax.vmap(position_of)(states)
+            flat = jax.vmap(lambda position: ravel_pytree(position)[0])(reached)
+            trace = {
+                "loss": jax.vmap(now.loss_from_logdensity)(reached, logdensities),
+                "acceptance_rate": info["acceptance_rate"],
+                "step_size": jnp.full(chains, step_size),
+            }
+            moments = update_moments(metric, moments, flat)
+            rates = info["acceptance_rate"]
+            return (states, moments), rates, (trace, jnp.mean(info["num_gradients"]))
+
+        key = jax.random.fold_in(key_windows, window)
+        (states, moments), adapted, (trace, counts) = adapt_step_size(
+            key,
+            all_chains,
+            (held, carry.moments),
+            start if step_size is None else jnp.asarray(step_size, float),
+            length,
+            target_acceptance_rate,
+        )
+        if step_size is not None:
+            adapted = jnp.asarray(step_size, float)
+        learned = learn_metric(metric, moments, carry.metric)
+        # A metric wants a step size of its own, so that the last window learns none.
+        use = learning[window] & (window < windows - 1)
+        ratios = jnp.log(metric_scales(learned) / metric_scales(carry.metric))
+        metric_change = jnp.where(use, jnp.median(jnp.abs(ratios)), carry.metric_change)
+        step_change = jnp.abs(jnp.log(adapted / carry.step_size))
+        of_loss = rhat(trace["loss"], chain_axis=1, sample_axis=0)
+        settled = (
+            cold
+            & ~use
+            & (of_loss < _LARGEST_RHAT)
+            & (step_change < _LARGEST_STEP_CHANGE)
+            & (metric_change < _LARGEST_METRIC_CHANGE)
+        )
+        return _Carry(
+            window=window + 1,
+            states=states,
+            step_size=adapted,
+            metric=_choose(use, learned, carry.metric),
+            metric_change=metric_change,
+            moments=_choose(use, empty_moments(metric, chains, dimension), moments),
+            rhat=of_loss,
+            settled=settled,
+            trace=jax.tree.map(
+                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(
+                    whole, part, window * length, axis=0
+                ),
+                carry.trace,
+                trace,
+            ),
+            num_gradients=carry.num_gradients + jnp.sum(counts),
+        )
+
+    blank = jnp.full((num_steps, chains), jnp.nan)
+    carry = jax.lax.while_loop(
+        lambda carry: (carry.window < windows) & ~carry.settled,
+        run_window,
+        _Carry(
+            window=jnp.asarray(0),
+            states=jax.vmap(lambda position: init(posterior.heated(heats[0]), position))(positions),
+            step_size=1 / jnp.sqrt(curvature),
+            metric=identity_metric(metric, dimension),
+            metric_change=jnp.asarray(jnp.inf),
+            moments=empty_moments(metric, chains, dimension),
+            rhat=jnp.asarray(jnp.inf),
+            settled=jnp.asarray(False),
+            trace={"loss": blank, "acceptance_rate": blank, "step_size": blank},
+            num_gradients=jnp.zeros(()),
+        ),
+    )
+    reached, _ = jax.vmap(position_of)(carry.states)
+    stretch = _stretch(reached, metric_scales(carry.metric))
+    parameters = parameters_at(carry.step_size, carry.metric, stretch, jnp.asarray(True))
+    parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": carry.window * length}
+    return Settled(carry.states, parameters, carry.trace, carry.num_gradients)
+
+
+def _starting_heat(posterior: TemperedPosterior, positions: Any) -> Any:
+    """Give the factor of beta at which the chains start near equilibrium, at most 1."""
+    least = jnp.nan_to_num(posterior.minimum_loss)
+    energies = posterior.beta * (jax.vmap(posterior.loss)(positions) - least)
+    largest = jnp.max(jnp.nan_to_num(energies))
+    return jnp.clip(0.5 * posterior.dimension / jnp.maximum(largest, 1e-300), 1e-30, 1.0)
+
+
+def _choose(condition: Any, chosen: Any, other: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), chosen, other)
+
+
+def _stretch(positions: Any, variances: Any) -> Any:
+    """Compare the spread between chains with the metric, as a ratio of lengths >= 1."""
+    flat = jax.vmap(lambda position: ravel_pytree(position)[0])(positions)
+    if flat.shape[0] == 1:
+        return jnp.ones(())
+    between = jnp.var(flat, axis=0, ddof=1)
+    return jnp.sqrt(jnp.maximum(jnp.mean(between / variances), 1.0))

@@ -1,0 +1,160 @@
+"""Does a metric stand for the covariance, is it learned, and does warm-up know when it is done?"""
+
+import functools
+
+import blackjax.mcmc.metrics
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sltprob
+from sltprob import models, samplers
+from sltprob.samplers._metric import (
+    METRICS,
+    empty_moments,
+    identity_metric,
+    learn_metric,
+    metric_of,
+    metric_scales,
+    update_moments,
+)
+
+DIMENSION = 6
+ROTATION = scipy.stats.ortho_group.rvs(DIMENSION, random_state=0)
+CURVATURES = 10.0 ** np.linspace(-2, 4, DIMENSION)
+BETA = 10.0
+COVARIANCE = ROTATION @ np.diag(1 / (1 + BETA * CURVATURES)) @ ROTATION.T
+EXACT = 0.5 * np.sum(BETA * CURVATURES / (1 + BETA * CURVATURES))
+
+
+def rotated(mode, y):
+    """A Gaussian whose widths differ by 300 in directions that are no coordinates."""
+    w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([DIMENSION]).to_event(1))
+    numpyro.sample("y", dist.Normal((jnp.asarray(ROTATION.T) @ w)[mode], 1.0), obs=y)
+
+
+def target():
+    data = sltprob.Data({"mode": np.arange(DIMENSION), "y": np.zeros(DIMENSION)}, CURVATURES)
+    minimum = 0.5 * np.log(2 * np.pi) * np.sum(CURVATURES)
+    return sltprob.temper(rotated, data, beta=BETA, minimum_loss=minimum)
+
+
+def as_matrix(parameters):
+    """The inverse mass matrix, from the kinetic energy that BlackJAX makes of it."""
+    metric = blackjax.mcmc.metrics.default_metric(metric_of(parameters))
+    return np.asarray(jax.hessian(metric.kinetic_energy)(jnp.zeros(DIMENSION)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def learned(metric, draws):
+    """Learn from draws of shape (draw, chain, dimension)."""
+    before = identity_metric(metric, draws.shape[-1])
+
+    def body(moments, row):
+        return update_moments(metric, moments, row), None
+
+    empty = empty_moments(metric, draws.shape[1], draws.shape[2])
+    moments, _ = jax.lax.scan(body, empty, jnp.asarray(draws))
+    return learn_metric(metric, moments, before)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_is_learned_from_draws(metric):
+    """Eigenvalues of the metric in units of the covariance; 4,000 draws know them to 5 %."""
+    generator = np.random.default_rng(0)
+    draws = generator.multivariate_normal(np.ones(DIMENSION), COVARIANCE, (1000, 4))
+    # What a chain has for a mean is no spread within the chains.
+    draws += 100 * np.arange(4)[:, None]
+    found = learned(metric, draws)
+    np.testing.assert_allclose(np.diagonal(as_matrix(found)), metric_scales(found), rtol=1e-10)
+    if metric != "low_rank":
+        np.testing.assert_allclose(metric_scales(found), np.diagonal(COVARIANCE), rtol=0.2)
+    if metric != "diagonal":
+        values = scipy.linalg.eigvals(as_matrix(found), COVARIANCE).real
+        # BlackJAX leaves directions alone that differ by less than a factor of two. Shrinkage by
+        # 5 draws adds to those that are thinner than the coordinates' widths.
+        assert np.all(values > 0.5)
+        thin = 5 / 4005 * np.max(np.diagonal(COVARIANCE)) * (1 + BETA * CURVATURES.max())
+        assert np.all(values < 2.5 + thin)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_coordinate_that_did_not_move_keeps_its_scale(metric):
+    draws = np.random.default_rng(1).normal(size=(50, 2, 3)) * np.array([1.0, 0.0, 1e-9])
+    scales = metric_scales(learned(metric, draws))
+    assert scales[1] == 1
+    np.testing.assert_allclose(scales[2], 1e-18, rtol=0.7)
+
+
+@given(log_scale=st.floats(-12, 6), metric=st.sampled_from(METRICS))
+def test_a_metric_follows_the_units(log_scale, metric):
+    """No scale is built in: draws in other units give the same metric in those units."""
+    draws = np.random.default_rng(2).multivariate_normal(np.zeros(DIMENSION), COVARIANCE, (40, 3))
+    plain, scaled = learned(metric, draws), learned(metric, draws * 10**log_scale)
+    np.testing.assert_allclose(
+        as_matrix(scaled) / 10 ** (2 * log_scale), as_matrix(plain), rtol=1e-6, atol=1e-9
+    )
+
+
+def z_score(run, exact):
+    result = sltprob.estimate(run)
+    return abs(result.value - exact) / result.mcse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["hmc", "nuts", "dynamic_hmc"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_gives_the_same_answer(sampler, metric):
+    """False-alarm rate: |z| < 5 fails once in 1.7 million comparisons over fresh keys."""
+    run = sltprob.sample(target(), f"{sampler}[metric={metric}]", draws=1000, warmup=400, seed=1)
+    assert z_score(run, EXACT) < 5
+    assert sltprob.diagnose(run).trusted, str(sltprob.diagnose(run))
+
+
+@pytest.mark.slow
+def test_correlations_shorten_the_trajectories():
+    """A diagonal metric has to follow the widest direction with steps for the thinnest."""
+    cost = {}
+    for metric in METRICS:
+        run = sltprob.sample(target(), f"nuts[metric={metric}]", draws=500, warmup=400, seed=1)
+        cost[metric] = float(run["sample_stats"]["num_gradients"].mean())
+    assert cost["dense"] < 0.2 * cost["diagonal"]
+    assert cost["low_rank"] < 0.2 * cost["diagonal"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["hmc", "nuts", "dynamic_hmc", "adjusted_mclmc"])
+def test_a_step_size_is_taken_as_given_and_judged(sampler):
+    model = models.get("regular[spectrum=1:0.1:10]")
+    posterior = sltprob.temper(model, beta=10)
+    bad = sltprob.sample(posterior, f"{sampler}[step_size=50]", draws=200, warmup=100)
+    assert float(bad["constant_data"]["step_size"]) == 50
+    assert not sltprob.diagnose(bad).trusted
+
+
+def test_warmup_measures_itself_and_ends_when_it_has_settled():
+    """A Gaussian settles before 1,000 draws; the rest is not made, and not stored."""
+    posterior = sltprob.temper(models.get("regular[dimension=2]"), beta=10)
+    options = {"draws": 50, "warmup": 1000, "chains": 4}
+    run = sltprob.sample(posterior, "hmc", **options)
+    used = int(run["constant_data"]["warmup_draws_used"])
+    assert 25 <= used < 1000
+    assert run["warmup_sample_stats"].sizes["draw"] == used
+    assert np.all(np.isfinite(run["warmup_sample_stats"]["loss"]))
+    assert float(run["constant_data"]["warmup_rhat"]) < 1.05
+    assert run.attrs["warmup"] == 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hmc[metric=full]", "nuts[metric=full]", "dynamic_hmc[step_size=0]", "hmc[step_size=-1]"],
+)
+def test_options_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match="it must be"):
+        samplers.get(text)
