@@ -37,6 +37,9 @@ OPTIONS = {
     "sghmc": {"batch_size": "none", "steps_per_draw": 300},
     "sgnht": {"batch_size": "none", "steps_per_draw": 300},
     "adjusted_mclmc": {"target_acceptance_rate": 0.6},
+    # Given, so that no pilot run is compiled.
+    "replica_exchange": {"num_rungs": 6},
+    "tempered_smc": {"num_rungs": 6},
 }
 # A mutant that is only a little wrong needs more draws to be seen.
 DRAWS = {"adjusted_mclmc": 8000}
@@ -170,7 +173,9 @@ def test_warmup_takes_one_chain(name):
     assert all(leaf.shape[0] == 1 for leaf in jax.tree.leaves(warm.states))
     assert warm.trace["loss"].shape[1] == 1
     shapes = {name: value.shape for name, value in warm.parameters.items()}
-    assert set(shapes.values()) <= {(), (3,)}, shapes
+    # What is tuned has no axis of chains; on a ladder it has one of rungs.
+    rungs = shapes.get("beta", ())
+    assert set(shapes.values()) <= {(), (3,), rungs, (*rungs, 3)}, shapes
 
 
 @pytest.mark.slow
@@ -193,8 +198,8 @@ def test_gradients_are_counted(name):
     sampler = samplers.get(specification(name))
     tuned = {
         key: jnp.asarray(value.values)
-        for key, value in run_of(name)["constant_data"].data_vars.items()
-        if key != "site_dimension"
+        for key, value in run_of(name)["constant_data"].variables.items()
+        if key not in ("site", "site_dimension")
     }
     key = jax.random.key(0)
     posterior = target()
@@ -207,7 +212,8 @@ def test_gradients_are_counted(name):
     evaluations.clear()
     _, info = jax.block_until_ready(step(state))
     jax.effects_barrier()
-    counted = float(info["num_gradients"])
+    # A draw of a population counts the share of one particle.
+    counted = float(info["num_gradients"]) * getattr(sampler, "num_particles", 1)
     # What a stochastic gradient sampler evaluates to be judged by is no part of the sampling.
     judging = 8 if "batch_size" in OPTIONS.get(name, {}) else 0
     assert counted <= len(evaluations) <= counted + judging

@@ -102,6 +102,7 @@ class StochasticGradientSampler(Sampler):
     """
 
     unadjusted: ClassVar[bool] = True
+    step_order: ClassVar[int | None] = 1
 
     step_size: float | None = None
     batch_size: int | None = 32

@@ -60,11 +60,13 @@ class Sampler(abc.ABC):
 
     A subclass is a frozen dataclass: its fields are its options. It is static under jit.
     `unadjusted` says that the kernel has no Metropolis step, so that its stationary law is off
-    by something that grows with the step size. `vectorised` says that chains may share one
+    by something that grows with the step size; `step_order` is the power of the step size with
+    which that vanishes, where it is known. `vectorised` says that chains may share one
     vectorised call; a kernel whose cost differs from draw to draw runs them one after the other.
     """
 
     unadjusted: ClassVar[bool] = False
+    step_order: ClassVar[int | None] = None
     vectorised: ClassVar[bool] = True
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
@@ -80,6 +82,23 @@ class Sampler(abc.ABC):
             The reason, as the end of a sentence; None when it applies.
         """
         return None
+
+    def prepared(self, rng_key: Any, posterior: TemperedPosterior) -> tuple[Sampler, float]:
+        """Settle what shapes depend on, which must be known before anything is compiled.
+
+        Parameters
+        ----------
+        rng_key : PRNG key
+        posterior : TemperedPosterior
+
+        Returns
+        -------
+        sampler : Sampler
+            This one, if nothing is open.
+        num_gradients : float
+            Gradient evaluations on all data that it took.
+        """
+        return self, 0.0
 
     def over_chains(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Apply a function of one chain to all chains.
