@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from html import escape
@@ -40,6 +41,15 @@ class Verdict:
         """The checks that failed, evidence of a wrong number first."""
         failed = [check for check in self.checks if not check.passed]
         return tuple(sorted(failed, key=lambda check: not check.evidence))
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """How often a right run fails at least one of the checks that are tests of a level.
+
+        The checks of quality have no level; their alarms are counted by `sltprob calibrate`.
+        """
+        rates = [check.false_alarm_rate or 0.0 for check in self.checks]
+        return 1 - math.prod(1 - rate for rate in rates)
 
     @property
     def reason(self) -> str:

@@ -1,0 +1,79 @@
+"""`sltprob calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from sltprob.cli._app import app
+from sltprob.cli._options import AsJson, configure
+from sltprob.cli._output import print_json
+
+if TYPE_CHECKING:
+    from sltprob.study.calibration_score import Calibration
+
+__all__ = ["calibrate"]
+
+
+@app.command()
+def calibrate(
+    small: Annotated[bool, typer.Option("--small", help="about a tenth of the runs")] = False,
+    out: Annotated[
+        Path, typer.Option(help="folder for the runs; what is there is not run again")
+    ] = Path("calibration"),
+    as_json: AsJson = False,
+) -> None:
+    """Count how often the verdict is wrong, over runs good and bad on purpose."""
+    configure("float64")
+    from sltprob.study import calibration
+    from sltprob.study.calibration_page import page
+
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: a file of that name exists; choose a folder")
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("runs", total=None)
+
+        def show(done: int, total: int, row: dict[str, Any]) -> None:
+            what = f"{row['model']} {row['sampler']}"
+            bar.update(task, completed=done, total=total, description=what)
+
+        found = calibration.calibrate(out, small=small, progress=show)
+    text = page(found)
+    target = out / "calibration.md"
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(target)
+    if as_json:
+        print_json(_document(found))
+    else:
+        Console().print(text, markup=False, highlight=False, soft_wrap=True)
+        Console().print(f"written: {target}, rows.jsonl, runs/", soft_wrap=True)
+
+
+def _document(found: Calibration) -> dict[str, Any]:
+    """Put the rates of both halves and of all models in one document."""
+    parts = {
+        "training": found.half(training=True),
+        "test": found.half(training=False),
+        "all": found,
+    }
+    rates = ("false_trust", "missed", "missed_numbers", "false_alarm")
+    return {
+        "runs": len(found.rows),
+        **{
+            name: {
+                rate: {
+                    "count": (value := getattr(part, rate)).count,
+                    "total": value.total,
+                    "low": value.interval[0],
+                    "high": value.interval[1],
+                }
+                for rate in rates
+            }
+            for name, part in parts.items()
+        },
+    }

@@ -1,0 +1,269 @@
+"""What a check reads of a run, and what it says about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+
+__all__ = ["Check", "Run", "above", "below", "ratio", "statistic"]
+
+VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 16 (2021) 667-718"
+STEIN = "Stein's identity E[(θ-c)·∇U] = d, U = -log p; integration by parts"
+BETANCOURT = "Betancourt, A conceptual introduction to HMC, arXiv 1701.02434"
+BIAS = "Vollmer, Zygalakis, Teh, JMLR 17 (2016) 159: invariant law of SGLD to first order in step"
+ROBNIK = "Robnik, De Luca, Silverstein, Seljak, Microcanonical HMC, JMLR 24 (2023) 311"
+GEWEKE = "Geweke, Bayesian Statistics 4 (1992) 169-193"
+HIGHAM = "Higham, Accuracy and Stability of Numerical Algorithms (2002), section 1"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Parameters
+    ----------
+    name : str
+        Stable; part of the interface.
+    value : float
+        What was measured.
+    limit : float
+    relation : str
+        ``"<"`` or ``">"``: how the value must stand to the limit.
+    passed : bool
+    evidence : bool
+        Whether failing is evidence of a wrong number, not only a lack of evidence. A value
+        that cannot be computed is no evidence.
+    meaning : str
+        What was measured, in words.
+    advice : str
+        One sentence: what to do when it fails.
+    reference : str
+    false_alarm_rate : float or None
+        How often a right run fails, where the check is a test of a stated level; None where the
+        limit is one of quality, whose alarms are only counted (`sltprob calibrate`).
+    """
+
+    name: str
+    value: float
+    limit: float
+    relation: str
+    passed: bool
+    evidence: bool
+    meaning: str
+    advice: str
+    reference: str
+    false_alarm_rate: float | None = None
+
+    @property
+    def finding(self) -> str:
+        """What was found and what should have been, with digits that tell the two apart."""
+        side = "below" if self.relation == "<" else "above"
+        limit = f"{self.limit:g}"
+        if math.isnan(self.value):
+            return f"{self.meaning}: cannot be computed, must be {side} {limit}"
+        texts = (f"{self.value:.{digits}g}" for digits in (3, 4, 5, 17))
+        value = next((text for text in texts if text != limit), limit)
+        return f"{self.meaning}: {value}, must be {side} {limit}"
+
+    def __str__(self) -> str:
+        state = "ok" if self.passed else "FAILED"
+        return f"{self.name}: {self.value:.4g} {self.relation} {self.limit:g} {state}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the checks read of a run.
+
+    Parameters
+    ----------
+    loss : array, shape (chain, draw)
+        β (L - L*), or β L where L* is not known.
+    stats : mapping of str to array
+        Every variable of ``sample_stats``.
+    sites : mapping of str to int
+        Dimension of every site.
+    attributes : mapping
+        Of the run.
+    betas : array, shape (rung,)
+        Inverse temperatures of its ladder; empty where it has none.
+    """
+
+    loss: np.ndarray
+    stats: dict[str, np.ndarray]
+    sites: dict[str, int]
+    attributes: dict[str, object]
+    betas: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def of(cls, draws: xr.DataTree) -> Run:
+        """Read a run.
+
+        Parameters
+        ----------
+        draws : xarray.DataTree
+
+        Returns
+        -------
+        Run
+        """
+        stats = {
+            str(name): np.asarray(variable.values, dtype=float)
+            for name, variable in draws["sample_stats"].data_vars.items()
+        }
+        minimum_loss = float(draws.attrs["minimum_loss"])
+        shift = 0.0 if math.isnan(minimum_loss) else minimum_loss
+        sites = {}
+        if "constant_data" in draws.children and "site_dimension" in draws["constant_data"]:
+            dimension = draws["constant_data"].to_dataset()["site_dimension"]
+            names, values = dimension["site"].values, dimension.values
+            sites = {str(name): int(value) for name, value in zip(names, values, strict=True)}
+        loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
+        attributes = {str(name): value for name, value in draws.attrs.items()}
+        coordinates = draws["sample_stats"].coords
+        betas = np.asarray(coordinates["beta"].values if "beta" in coordinates else [], dtype=float)
+        return cls(loss, stats, sites, attributes, betas)
+
+    def number(self, name: str) -> float:
+        """Give an attribute as a number.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        float
+        """
+        return float(self.attributes[name])  # type: ignore[arg-type]
+
+    @property
+    def lambda_hat(self) -> float:
+        """The mean of the scaled loss."""
+        return float(self.loss.mean()) if self.loss.size else math.nan
+
+    @property
+    def scale(self) -> float:
+        """What errors are relative to: |lambda-hat|, or Var(βL) where that is larger.
+
+        The two are equal for a quadratic loss; on a noisy data set lambda-hat can be near zero
+        or negative, and its size is then no scale.
+        """
+        return max(abs(self.lambda_hat), float(np.var(self.loss))) if self.loss.size else math.nan
+
+    @property
+    def knows_minimum(self) -> bool:
+        """Whether L* is known."""
+        return not math.isnan(self.number("minimum_loss"))
+
+    @property
+    def chains_and_draws(self) -> tuple[int, int]:
+        """Number of chains and of draws."""
+        return self.loss.shape[0], self.loss.shape[1]
+
+
+def below(
+    name: str,
+    value: float,
+    limit: float,
+    meaning: str,
+    advice: str,
+    reference: str,
+    *,
+    evidence: bool = False,
+    false_alarm_rate: float | None = None,
+) -> Check:
+    """Pass if a value lies below a limit; NaN does not.
+
+    Parameters
+    ----------
+    name : str
+    value, limit : float
+    meaning, advice, reference : str
+    evidence : bool
+    false_alarm_rate : float or None
+        As of `Check`.
+
+    Returns
+    -------
+    Check
+    """
+    passed = bool(value < limit)
+    return Check(
+        name, value, limit, "<", passed, evidence, meaning, advice, reference, false_alarm_rate
+    )
+
+
+def above(
+    name: str,
+    value: float,
+    limit: float,
+    meaning: str,
+    advice: str,
+    reference: str,
+    *,
+    evidence: bool = False,
+) -> Check:
+    """Pass if a value lies above a limit; NaN does not.
+
+    Parameters
+    ----------
+    name : str
+    value, limit : float
+    meaning, advice, reference : str
+    evidence : bool
+        As of `Check`.
+
+    Returns
+    -------
+    Check
+    """
+    return Check(name, value, limit, ">", bool(value > limit), evidence, meaning, advice, reference)
+
+
+def statistic(kind: str, values: np.ndarray, **options: Any) -> float:
+    """Compute an ArviZ statistic, NaN where it does not exist.
+
+    ArviZ calls a frozen trace perfect and lets an infinity pass, so both are settled first.
+
+    Parameters
+    ----------
+    kind : str
+        A method of ``arviz_stats.base.array_stats``.
+    values : array, shape (chain, draw)
+    **options
+        Of the method.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    .. [1] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
+       Bayesian Analysis 16 (2021) 667-718.
+    """
+    chains, draws = values.shape
+    if draws < 4 or (kind == "rhat" and chains < 2) or not np.all(np.isfinite(values)):
+        return math.nan
+    if not np.all(np.ptp(values, axis=1) > 0):
+        return math.nan
+    return float(getattr(array_stats, kind)(values, chain_axis=0, draw_axis=1, **options))
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """Divide, NaN where there is nothing to divide by.
+
+    Parameters
+    ----------
+    numerator, denominator : float
+
+    Returns
+    -------
+    float
+    """
+    return float(numerator) / float(denominator) if denominator != 0 else math.nan

@@ -1,0 +1,264 @@
+"""The checks that are tests: a mean that the density fixes, against the mean of the draws.
+
+Integration by parts, E[∇·φ - φ·∇U] = 0 with U = -log p, holds for every density p and every smooth
+vector field φ that grows slowly. The fields here need nothing but what every run records.
+
+All tests of a run share one level: `FAMILY_RATE` is how often a right run fails any of them, split
+over them by Šidák's rule. A standardised mean of correlated draws has wider tails than a normal
+one, since its error is estimated too: the limits are quantiles of Student's t.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import t as student
+
+from sltprob.diagnostics.base import GEWEKE, STEIN, Check, Run, above, below, ratio, statistic
+
+__all__ = ["drift", "mean_gradient", "tilted_virial", "virial", "virial_convergence", "virials"]
+
+#: How often a right run fails any of these tests.
+FAMILY_RATE = 0.01
+# Effective draws that make one degree of freedom of the estimated error.
+_DRAWS_PER_DEGREE = 20
+# A bias of the spread that a step may have, when an advice says how far to go.
+_GOOD_EXCESS = 0.05
+
+# Half a trace is short, and the error of its mean is often estimated too small: NumPyro's NUTS on a
+# Gaussian gave 2.7 and 3.0 at two keys of two. The rate of the check is then an upper bound.
+_LEAST_DRIFT = 4.0
+
+SIDAK = "Šidák, J. Amer. Statist. Assoc. 62 (1967) 626-633, for the share of every test"
+GORHAM = "Gorham, Mackey, Measuring sample quality with Stein's method, NIPS 2015"
+
+
+def _test(
+    run: Run,
+    name: str,
+    values: np.ndarray,
+    what: str,
+    advice: str,
+    reference: str,
+    *,
+    evidence: bool = True,
+) -> Check:
+    """Test that the mean of a trace is zero."""
+    error = statistic("mcse", values, method="mean")
+    z = ratio(abs(float(values.mean())), error) if values.size else math.nan
+    return _judge(run, name, z, statistic("ess", values), what, advice, reference, evidence)
+
+
+def _judge(
+    run: Run,
+    name: str,
+    z: float,
+    ess: float,
+    what: str,
+    advice: str,
+    reference: str,
+    evidence: bool,
+    least: float = 0.0,
+) -> Check:
+    """Compare a standardised mean with the quantile that its share of the level gives."""
+    share = 1 - (1 - FAMILY_RATE) ** (1 / _number_of_tests(run))
+    degrees = max(ess / _DRAWS_PER_DEGREE, run.loss.shape[0] - 1, 1) if math.isfinite(ess) else 1e9
+    limit = max(round(float(student.isf(share / 2, degrees)), 2), least)
+    return below(
+        name,
+        z,
+        limit,
+        what,
+        advice,
+        f"{reference}; {SIDAK}",
+        evidence=evidence,
+        false_alarm_rate=share,
+    )
+
+
+def _number_of_tests(run: Run) -> int:
+    """Count the tests of a run: the drift, and those of every site."""
+    sites = len(run.sites) if "virial" in run.stats else 0
+    kinds = 1 + ("virial_offset" in run.stats) + ("lp" in run.stats)
+    return 1 + kinds * sites + (sites > 1)
+
+
+def virials(run: Run) -> dict[str, np.ndarray]:
+    """Give the virial trace of every site, about the center of least variance.
+
+    E[∇U] = 0, so the part along the center is a control variate: any multiple of it may be
+    taken off without a change of the mean.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    dict of str to array, shape (chain, draw)
+
+    References
+    ----------
+    .. [1] C. Stein, "A bound for the error in the normal approximation", Sixth Berkeley Symposium
+       (1972), volume 2, 583-602.
+    """
+    if "virial" not in run.stats or not run.sites:
+        return {}
+    traces = {}
+    for index, site in enumerate(run.sites):
+        traces[site] = run.stats["virial"][..., index]
+        if "virial_offset" in run.stats:
+            offset = run.stats["virial_offset"][..., index]
+            covariance = np.cov(traces[site].ravel(), offset.ravel())
+            slope = ratio(covariance[0, 1], covariance[1, 1])
+            if np.isfinite(slope):
+                traces[site] = traces[site] - slope * offset
+    return traces
+
+
+def virial(run: Run) -> list[Check]:
+    """Compare the virial with the dimension, for every site and in total."""
+    traces = virials(run)
+    dimensions = dict(run.sites)
+    if len(traces) > 1:
+        traces["total"] = sum(traces.values(), np.zeros_like(run.loss))
+        dimensions["total"] = sum(run.sites.values())
+    checks = []
+    for site, trace in traces.items():
+        dimension = dimensions[site]
+        excess = ratio(float(np.mean(trace)), dimension)
+        where = "all sites" if site == "total" else f"site {site}"
+        checks.append(
+            _test(
+                run,
+                "virial" if site == "total" else f"virial[{site}]",
+                trace - dimension,
+                f"standard errors between the virial and the dimension {dimension} "
+                f"({where}: {excess:.3g} d)",
+                _advice_on_spread(run, excess),
+                STEIN,
+            )
+        )
+    return checks
+
+
+def _advice_on_spread(run: Run, excess: float) -> str:
+    """Say what to do about a spread that is so many times the right one."""
+    if not run.number("unadjusted"):
+        return (
+            "The draws do not have the spread that the density demands: run longer from "
+            "init='prior', or take another sampler, such as hmc."
+        )
+    name = str(run.attributes.get("sampler", "the sampler")).partition("[")[0]
+    if not excess > 1:
+        return (
+            "The draws are closer together than the density demands: run longer from "
+            "init='prior', or take mala or hmc, which have a Metropolis test."
+        )
+    # Euler's rule on a mode of curvature c has 1/(1 - εc/2) times its spread.
+    halvings = max(1, round(math.log2((1 - 1 / excess) / _GOOD_EXCESS)))
+    return (
+        f"The step of {name} is about {2**halvings} times too large, as the virial is "
+        f"{excess:.2g} d: halve it {_times(halvings)}, or take mala, which has a Metropolis test."
+    )
+
+
+def _times(count: int) -> str:
+    words = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
+    return words.get(count, f"{count} times")
+
+
+def mean_gradient(run: Run) -> list[Check]:
+    """Compare the mean gradient of -log p with zero, along the mean position of every site."""
+    if "virial" not in run.stats or "virial_offset" not in run.stats:
+        return []
+    return [
+        _test(
+            run,
+            f"mean_gradient[{site}]",
+            run.stats["virial_offset"][..., index],
+            f"standard errors between c·∇U and zero, c the mean position (site {site})",
+            "The draws do not lie around the point that the density demands: run a longer "
+            "warm-up, take a smaller step size, or a sampler with a Metropolis test such as hmc.",
+            STEIN,
+        )
+        for index, site in enumerate(run.sites)
+    ]
+
+
+def tilted_virial(run: Run) -> list[Check]:
+    """Compare the virial with the dimension where the density is large.
+
+    The field φ = g(U) θ gives E[g (d - V) + g' V] = 0, V the virial. With
+    g = exp(-(U - Ū)/s), s the standard deviation of U, it is the virial of a colder density.
+    """
+    if "virial" not in run.stats or "lp" not in run.stats:
+        return []
+    potential = -run.stats["lp"]
+    width = float(np.std(potential)) if potential.size else math.nan
+    weight = np.exp(-(potential - np.mean(potential)) / width) if potential.size else potential
+    return [
+        _test(
+            run,
+            f"tilted_virial[{site}]",
+            weight * (dimension - run.stats["virial"][..., index] * (1 + ratio(1, width))),
+            "standard errors between the virial and the dimension, each draw weighed by its "
+            f"density (site {site})",
+            "The draws are not spread as the density demands where it is large: take a smaller "
+            "step size, a sampler with a Metropolis test such as hmc, or run longer.",
+            f"{STEIN}; {GORHAM}",
+        )
+        for index, (site, dimension) in enumerate(run.sites.items())
+    ]
+
+
+def virial_convergence(run: Run) -> list[Check]:
+    """Require that every site's virial has converged: flat directions mix last."""
+    checks = []
+    for site, trace in virials(run).items():
+        checks.append(
+            below(
+                f"virial_rhat[{site}]",
+                statistic("rhat", trace),
+                1.2,
+                f"R-hat of the virial of site {site}",
+                f"The flat directions of {site} have not mixed, though the loss may look "
+                "calm: take longer trajectories (hmc), run longer, and compare init='prior' "
+                "with init='optimum'.",
+                STEIN,
+            )
+        )
+        checks.append(
+            above(
+                f"virial_ess[{site}]",
+                statistic("ess", trace, method="bulk"),
+                15,
+                f"effective sample size of the virial of site {site}",
+                f"The flat directions of {site} have few independent draws: take longer "
+                "trajectories (hmc) or run longer.",
+                STEIN,
+            )
+        )
+    return checks
+
+
+def drift(run: Run) -> list[Check]:
+    """Compare the first half of the loss trace with the second."""
+    half = run.chains_and_draws[1] // 2
+    first, second = run.loss[:, :half], run.loss[:, half:]
+    errors = [statistic("mcse", part, method="mean") for part in (first, second)]
+    difference = abs(float(first.mean()) - float(second.mean())) if half else math.nan
+    return [
+        _judge(
+            run,
+            "drift",
+            ratio(difference, math.hypot(*errors)),
+            statistic("ess", run.loss),
+            "standard errors between the means of the two halves of the trace",
+            "The loss still drifts: run a longer warm-up.",
+            GEWEKE,
+            evidence=False,
+            least=_LEAST_DRIFT,
+        )
+    ]

@@ -1,0 +1,199 @@
+"""What the study of the verdict's errors runs: models, samplers and settings, good and bad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["MODELS", "SETTINGS", "Plan", "Setting", "is_training", "plans"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How a run is made, right or wrong on purpose.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        What it has to do with: ``good``, ``step``, ``short``, ``start``, ``density``, ``damage``
+        or ``precision``.
+    draws : int
+    warmup : int
+        Draws after tuning, before the first that is kept.
+    init : str
+        Of `sltprob.sample`.
+    step_factor : float
+    restart : bool
+    start_factor : float
+    beta_factor : float
+    prior_factor : float
+        Of `sltprob.study._altered.AlteredPosterior`.
+    damage : str
+        What is done to the draws afterwards: ``none``, ``dead``, ``freezing``, ``nan``, ``inf``.
+    dtype : str
+    """
+
+    name: str
+    kind: str
+    draws: int = 1000
+    warmup: int = 200
+    init: str = "prior"
+    step_factor: float = 1.0
+    restart: bool = False
+    start_factor: float = 1.0
+    beta_factor: float = 1.0
+    prior_factor: float = 1.0
+    damage: str = "none"
+    dtype: str = "float64"
+
+
+SETTINGS = (
+    Setting(name="good", kind="good"),
+    Setting(name="good, 2000 draws", kind="good", draws=2000),
+    Setting(name="good, 500 draws", kind="good", draws=500),
+    Setting(name="good, from the optimum", kind="good", init="optimum"),
+    Setting(name="step × 0.1", kind="step", step_factor=0.1),
+    Setting(name="step × 0.1, from the prior", kind="step", step_factor=0.1, restart=True),
+    Setting(name="step × 0.3, from the optimum", kind="step", step_factor=0.3, init="optimum",
+            restart=True),
+    Setting(name="step × 2", kind="step", step_factor=2.0),
+    Setting(name="step × 4", kind="step", step_factor=4.0),
+    Setting(name="step × 10", kind="step", step_factor=10.0),
+    Setting(name="step × 30", kind="step", step_factor=30.0),
+    Setting(name="step × 100", kind="step", step_factor=100.0),
+    Setting(name="50 draws", kind="short", draws=50),
+    Setting(name="150 draws", kind="short", draws=150),
+    Setting(name="no warm-up", kind="start", warmup=0, restart=True),
+    Setting(name="from far away, short warm-up", kind="start", warmup=10, restart=True,
+            start_factor=10.0),
+    Setting(name="beta × 0.8", kind="density", beta_factor=0.8),
+    Setting(name="beta × 1.25", kind="density", beta_factor=1.25),
+    Setting(name="no prior", kind="density", prior_factor=0.0),
+    Setting(name="prior twice", kind="density", prior_factor=2.0),
+    Setting(name="one dead chain", kind="damage", damage="dead"),
+    Setting(name="one chain freezes", kind="damage", damage="freezing"),
+    Setting(name="NaN in one chain", kind="damage", damage="nan"),
+    Setting(name="one infinite draw", kind="damage", damage="inf"),
+)  # fmt: skip
+
+#: Models with exact answers, and an inverse temperature or two; the second where it tells more.
+MODELS: dict[str, tuple[float, ...]] = {
+    "airy": (1e2, 1e4),
+    "cusp": (1e1, 1e3),
+    "deep_linear": (1e1, 1e3),
+    "deep_linear[widths=1:2:1]": (1e2, 1e4),
+    "even_powers": (1e2, 1e4),
+    "even_powers[powers=2:8]": (1e1, 1e3),
+    "gaussian_mixture": (3e1, 1e3),
+    "normal_crossing": (1e1, 1e3),
+    "normal_crossing[powers=1:1,prior=normal]": (1e2, 1e4),
+    "normal_crossing[powers=1:2]": (1e1, 1e3),
+    "pearcey": (1e2, 1e4),
+    "radial": (1e1, 1e3),
+    "reduced_rank[input=2,hidden=2,output=2]": (1e1, 1e3),
+    "regular[dimension=2]": (1e1, 1e3),
+    "regular[dimension=20]": (1e1, 1e3),
+    "regular[dimension=5,n=100]": (1e2, 1e3),
+    "regular[dimension=6,spectrum=powers[10]]": (1e2, 1e4),
+    "scalar_product[size=3]": (1e2, 1e4),
+    "tanh_zero[width=2]": (1e1, 1e3),
+    "tanh_zero[width=5]": (1.0, 1e2),
+    "two_phase": (1e2, 3e3),
+    "two_phase[narrow_weight=0.6]": (1e2, 1e4),
+}
+
+_ALWAYS = ("sgld", "mala", "hmc")
+_IN_TURN = (
+    "random_walk",
+    "preconditioned_sgld",
+    "mclmc",
+    "NeverRejects",
+    "barker",
+    "sgld[steps_per_draw=5]",
+    "nuts",
+    "sghmc",
+)
+# Models whose loss is a mean over data or inputs, so that a minibatch is not all of it.
+_WITH_DATA = ("deep_linear", "gaussian_mixture", "reduced_rank", "tanh_zero", "n=")
+_PRECISION = (
+    ("regular[dimension=5,n=100]", (1e6, 1e8)),
+    ("gaussian_mixture", (1e5, 1e7)),
+    ("tanh_zero[width=2]", (1e8, 1e12)),
+    ("reduced_rank[input=2,hidden=2,output=2]", (1e8, 1e12)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run of the study.
+
+    Parameters
+    ----------
+    model : str
+    beta : float, dimensionless
+    sampler : str
+    setting : Setting
+    seed : int
+    """
+
+    model: str
+    beta: float
+    sampler: str
+    setting: Setting
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A name that no other run has, fit for a file."""
+        text = f"{self.model}-{self.beta:g}-{self.sampler}-{self.setting.name}-{self.seed}"
+        return "".join(c if c.isascii() and (c.isalnum() or c in "-.=") else "_" for c in text)
+
+
+def is_training(model: str) -> bool:
+    """Say whether limits may be chosen by what this model shows; the others only count.
+
+    Every second model of the sorted list: a rule that was fixed before any run.
+
+    Parameters
+    ----------
+    model : str
+
+    Returns
+    -------
+    bool
+    """
+    return sorted(MODELS).index(model) % 2 == 0
+
+
+def plans(*, small: bool = False) -> Iterator[Plan]:
+    """List the runs, those that share a compilation one after the other.
+
+    Parameters
+    ----------
+    small : bool
+        About a tenth: one model in five, and three samplers.
+
+    Yields
+    ------
+    Plan
+    """
+    models = sorted(MODELS)
+    for place, model in enumerate(models):
+        if small and place % 5 != 2:
+            continue
+        samplers = list(_ALWAYS)
+        if not small:
+            samplers.append(_IN_TURN[place % len(_IN_TURN)])
+            if any(word in model for word in _WITH_DATA):
+                samplers.append("sgld[batch_size=1]")
+        for turn, sampler in enumerate(samplers):
+            for number, setting in enumerate(SETTINGS):
+                betas = MODELS[model]
+                beta = betas[(place + turn + number) % len(betas)]
+                yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=number)
+    for model, betas in () if small else _PRECISION:
+        for sampler in _ALWAYS:
+            for beta in betas:
+                setting = Setting(name="float32", kind="precision", dtype="float32")
+                yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=0)

@@ -1,0 +1,204 @@
+"""The page of the documentation that states the verdict's errors, made from the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sltprob.study._calibration_grid import plans
+from sltprob.study.calibration_score import (
+    FALSE_ALARM_GOAL,
+    FALSE_TRUST_GOAL,
+    Calibration,
+    Rate,
+    Row,
+    is_right,
+    is_wrong,
+)
+
+__all__ = ["page"]
+
+_SHOWN = 25
+
+
+def page(found: Calibration) -> str:
+    """Write the page, in Markdown, without a date or a machine.
+
+    Parameters
+    ----------
+    found : Calibration
+
+    Returns
+    -------
+    str
+    """
+    test, training = found.half(training=False), found.half(training=True)
+    parts = [
+        _HEAD.format(
+            runs=len(found.rows),
+            models=len({row["model"] for row in found.rows}),
+            samplers=len({row["sampler"] for row in found.rows}),
+            settings=len({row["setting"] for row in found.rows}),
+        ),
+        _missing(found),
+        "## The rates\n",
+        _rates({"test": test, "training": training, "all": found}),
+        _goals(test),
+        "\n## By kind of setting, on the test half\n",
+        _kinds(test),
+        "\n## What every check contributes, on the test half\n",
+        _CHECKS,
+        _checks(test),
+        "\n## The runs that were trusted and are wrong, on the test half\n",
+        _missed(test),
+        _LIMITS,
+        "\n## What was run\n",
+        _grid(found),
+    ]
+    return "\n".join(parts)
+
+
+def _missing(found: Calibration) -> str:
+    planned = sum(1 for _ in plans())
+    if len(found.rows) >= planned:
+        return ""
+    return (
+        f"The whole study has {planned} runs. This page counts all that were made so\n"
+        "far, whatever came out; its last section lists their models.\n"
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _rates(parts: dict[str, Calibration]) -> str:
+    named = [
+        ("wrong among trusted runs (*false trust*)", "false_trust"),
+        ("trusted among wrong runs", "missed"),
+        ("the same, wrong runs that have a λ̂", "missed_numbers"),
+        ("not trusted among right runs (*false alarm*)", "false_alarm"),
+    ]
+    rows = [
+        [label, *(str(getattr(part, attribute)) for part in parts.values())]
+        for label, attribute in named
+    ]
+    good = [part.kind("good").false_alarm for part in parts.values()]
+    rows.append(["false alarm, good settings only", *map(str, good)])
+    return _table(["", *(f"{name} half" if name != "all" else name for name in parts)], rows)
+
+
+def _goals(test: Calibration) -> str:
+    def line(name: str, rate: Rate, goal: float) -> str:
+        if not rate.total:
+            return f"- {name}: nothing to count.\n"
+        low, high = rate.interval
+        state = (
+            "met, the whole interval"
+            if high <= goal
+            else "met, but the interval does not exclude more"
+            if rate.value <= goal
+            else "missed, but the interval does not exclude it"
+            if low <= goal
+            else "missed"
+        )
+        return f"- {name}: {100 * rate.value:.1f} %, goal {100 * goal:.0f} %: {state}.\n"
+
+    apart = Calibration(rows=tuple(row for row in test.rows if row["kind"] != "density"))
+    return (
+        "\nOn the test half:\n\n"
+        + line("false trust", test.false_trust, FALSE_TRUST_GOAL)
+        + line("false trust without wrong densities", apart.false_trust, FALSE_TRUST_GOAL)
+        + line("false alarm", test.false_alarm, FALSE_ALARM_GOAL)
+        + line("false alarm, good settings", test.kind("good").false_alarm, FALSE_ALARM_GOAL)
+    )
+
+
+def _kinds(part: Calibration) -> str:
+    rows = []
+    for name in part.kinds:
+        kind = part.kind(name)
+        wrong = sum(map(is_wrong, kind.rows))
+        right = sum(map(is_right, kind.rows))
+        rows.append([name, len(kind.rows), wrong, kind.missed, right, kind.false_alarm])
+    heads = ["kind", "runs", "wrong", "of them trusted", "right", "of them not trusted"]
+    return _table(heads, rows)
+
+
+def _checks(part: Calibration) -> str:
+    rows = [
+        [f"`{c.name}`", c.caught, c.caught_alone, c.alarms, c.alarms_alone] for c in part.checks
+    ]
+    return _table(["check", "caught", "caught alone", "alarms", "alarms alone"], rows)
+
+
+def _missed(part: Calibration) -> str:
+    missed = part.missed_runs
+    if not missed:
+        return "None.\n"
+
+    def line(row: Row) -> list[object]:
+        z = "–" if row["z"] is None else f"{row['z']:+.1f}"
+        values = [f"{row['lambda_hat']:.4g}", f"{row['exact']:.4g}", z]
+        return [
+            f"`{row['model']}`",
+            f"{row['beta']:g}",
+            f"`{row['sampler']}`",
+            row["setting"],
+            *values,
+        ]
+
+    heads = ["model", "β", "sampler", "setting", "λ̂", "exact", "z"]
+    rest = len(missed) - _SHOWN
+    more = f"\nand {rest} more.\n" if rest > 0 else ""
+    return _table(heads, (line(row) for row in missed[:_SHOWN])) + more
+
+
+def _grid(found: Calibration) -> str:
+    def listed(part: Calibration, what: str) -> str:
+        names = dict.fromkeys(row[what] for row in part.rows)
+        return ", ".join(f"`{name}`" for name in names)
+
+    settings = "; ".join(dict.fromkeys(row["setting"] for row in found.rows))
+    return (
+        f"Training half: {listed(found.half(training=True), 'model')}.\n\n"
+        f"Test half: {listed(found.half(training=False), 'model')}.\n\n"
+        f"Samplers: {listed(found, 'sampler')}.\n\n"
+        f"Settings: {settings}.\n"
+    )
+
+
+_HEAD = """# How often the verdict is wrong
+
+This page is made by `sltprob calibrate`, from {runs} runs: {models} models with exact answers,
+{samplers} samplers, {settings} settings, good ones and such as are wrong on purpose. Every run
+is judged by its draws alone; then the exact value says what the verdict was worth.
+
+- A run is **wrong** when λ̂ is off by more than 4 standard errors (that of the exact value
+  included) and by more than 5 %, or when there is no λ̂ at all (NaN).
+- A run is **right** when |z| < 3 and its effective sample size is at least 400.
+- What is neither counts in no rate. The goals are a false trust of at most 1 % and a false alarm
+  of at most 5 %.
+
+The models are halved, every second one of the sorted list, before any run. Limits of checks were
+chosen on the training half; the test half only counts. In brackets: the exact binomial interval
+of 95 % by Clopper and Pearson, which takes runs as independent, and the counts.
+"""
+
+_CHECKS = """*Caught* are wrong runs that the check failed, *alarms* right runs that it failed;
+*alone* when no other check did. All sites of a check count as one.
+"""
+
+_LIMITS = """
+## What these numbers do not say
+
+- A kernel that samples another density is seen only as far as the identities see it. Where flat
+  directions make the virial noisy, a β that is off by 20 % moves it by less than its error, while
+  λ̂, which mixes faster, is already many errors off.
+- A program whose density is wrong together with its gradient leaves no trace in the draws, and is
+  not part of the study.
+- A run whose setting is bad and whose λ̂ is right all the same, by chance or because λ̂ does not
+  depend on what is wrong, counts as right: an alarm about it is a false one here.
+- A run that is neither wrong nor right, such as one with few effective draws, counts nowhere.
+"""

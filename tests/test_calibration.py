@@ -1,0 +1,189 @@
+"""Is the verdict's error rate counted as it is said to be, and what is it?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.stats import beta as beta_law
+
+import sltprob
+from sltprob.study._altered import Altered, AlteredPosterior, NeverRejects
+from sltprob.study._calibration_grid import MODELS, SETTINGS, Plan, is_training, plans
+from sltprob.study._calibration_run import make_run
+from sltprob.study.calibration_page import page
+from sltprob.study.calibration_score import Rate, score
+
+
+def row(**changes):
+    """Make the row of a run that is right and trusted, but for what is changed."""
+    return {
+        "model": "regular",
+        "beta": 10.0,
+        "sampler": "hmc",
+        "setting": "good",
+        "kind": "good",
+        "training": False,
+        "lambda_hat": 1.0,
+        "mcse": 0.01,
+        "exact": 1.0,
+        "exact_mcse": 0.0,
+        "z": 0.0,
+        "ess": 1000.0,
+        "verdict": "trusted",
+        "failed": [],
+        "checks": {"rhat": 1.0, "virial[w]": 1.0, "virial": 1.0},
+    } | changes
+
+
+def test_the_study_is_as_large_as_it_says():
+    chosen = list(plans())
+    assert len(chosen) >= 1000
+    assert len({plan.key for plan in chosen}) == len(chosen)
+    halves = [is_training(model) for model in MODELS]
+    assert abs(sum(halves) - len(halves) / 2) <= 0.5
+    factors = {setting.step_factor for setting in SETTINGS}
+    assert min(factors) == 0.1
+    assert max(factors) == 100
+    assert {plan.setting.dtype for plan in chosen} == {"float64", "float32"}
+    small = {plan.key for plan in plans(small=True)}
+    assert 100 <= len(small) < len(chosen) / 4
+    assert small <= {plan.key for plan in chosen}
+
+
+def test_errors_are_counted():
+    off = {"lambda_hat": 1.2, "z": 20.0}
+    rows = [
+        *[row() for _ in range(6)],
+        row(**off),  # trusted and wrong
+        row(**off, verdict="wrong", failed=["virial[w]", "virial"]),
+        row(**off, verdict="wrong", failed=["virial[w]", "rhat"]),
+        row(lambda_hat=None, mcse=None, z=None, ess=None, verdict="wrong", failed=["rhat"]),
+        row(verdict="doubtful", failed=["rhat"]),  # a false alarm
+        row(lambda_hat=1.04, z=4.0, verdict="doubtful", failed=["rhat"]),  # neither
+        row(ess=399.0, verdict="doubtful", failed=["rhat"]),  # neither
+        row(lambda_hat=1.06, exact_mcse=0.02, z=2.7),  # the truth's own error counts
+    ]
+    found = score(rows)
+    assert (found.false_trust.count, found.false_trust.total) == (1, 8)
+    assert (found.missed.count, found.missed.total) == (1, 4)
+    assert (found.missed_numbers.count, found.missed_numbers.total) == (1, 3)
+    assert (found.false_alarm.count, found.false_alarm.total) == (1, 8)
+    by_name = {check.name: check for check in found.checks}
+    assert set(by_name) == {"rhat", "virial"}
+    virial, rhat = by_name["virial"], by_name["rhat"]
+    assert (virial.caught, virial.caught_alone, virial.alarms) == (2, 1, 0)
+    assert (rhat.caught, rhat.caught_alone, rhat.alarms, rhat.alarms_alone) == (2, 1, 1, 1)
+    assert len(found.half(training=True).rows) == 0
+    text = page(found)
+    assert "12.5 % (0.3 to 52.7; 1 of 8)" in text
+    with pytest.raises(ValueError, match="calibrate"):
+        score([])
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 100), (3, 200), (10, 10)])
+def test_intervals_are_those_of_clopper_and_pearson(count, total):
+    low, high = Rate(count=count, total=total).interval
+    wanted_low = beta_law.ppf(0.025, count, total - count + 1) if count else 0
+    wanted_high = beta_law.ppf(0.975, count + 1, total - count) if count < total else 1
+    assert (low, high) == pytest.approx((wanted_low, wanted_high), abs=1e-9)
+    assert Rate(count=0, total=0).interval == (0.0, 1.0)
+
+
+def test_what_is_altered_is_what_is_sampled():
+    """The altered density is prior^a exp(-b β L); what the run records is the one it claims."""
+    posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)
+    altered = AlteredPosterior.of(
+        posterior,
+        step_factor=1.0,
+        warmup_draws=1,
+        restart=False,
+        start_factor=1.0,
+        beta_factor=0.8,
+        prior_factor=2.0,
+    )
+    here, there = {"w": np.array([0.3, -1.0])}, {"w": np.zeros(2)}
+
+    def difference(density):
+        return float(density.logdensity(here) - density.logdensity(there))
+
+    prior = float(posterior.log_prior(here) - posterior.log_prior(there))
+    energy = 10.0 * float(posterior.loss(here) - posterior.loss(there))
+    assert difference(altered) == pytest.approx(prior - energy)
+    assert difference(altered.sampled) == pytest.approx(2 * prior - 0.8 * energy)
+
+
+def plan(model, beta, sampler, **changes):
+    setting = dataclasses.replace(SETTINGS[0], **changes)
+    return Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=0)
+
+
+def test_a_broken_chain_is_never_trusted():
+    """One model, one compilation: the good run is trusted, each broken one is not."""
+    model = "regular[dimension=2]"
+    verdicts = {
+        damage: sltprob.diagnose(make_run(plan(model, 10.0, "mala[steps_per_draw=5]", **options)))
+        for damage, options in {
+            "none": {},
+            "step": {"step_factor": 100.0},
+            "density": {"beta_factor": 0.5},
+            **{damage: {"damage": damage} for damage in ("dead", "freezing", "nan", "inf")},
+        }.items()
+    }
+    assert verdicts.pop("none").trusted
+    assert {verdict.status for verdict in verdicts.values()} == {"wrong"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [2.0, 5.0])
+def test_a_sampler_without_rejection_is_found_out(factor):
+    run = make_run(plan("regular[dimension=20]", 10.0, "NeverRejects", step_factor=factor))
+    assert not sltprob.diagnose(run).trusted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tanh_zero[width=3]", "reduced_rank[input=2,hidden=2,output=2]"])
+def test_steps_of_sgld_are_trusted_only_where_the_answer_is_right(model):
+    """The sweep on which R-hat and ESS are best where λ̂ is two to three times too large.
+
+    A right run fails a test of the verdict in 1 % of cases; here only wrong trust is an error.
+    """
+    answers = {}
+    for factor in (0.01, 0.1, 1.0, 3.0, 10.0, 30.0, 60.0):
+        run = make_run(
+            plan(model, 100.0, "sgld", step_factor=factor, restart=factor < 1, draws=2000)
+        )
+        result, exact = sltprob.estimate(run), run.attrs["exact"]
+        off = abs(result.value - exact)
+        error = np.hypot(result.mcse, run.attrs["exact_mcse"])
+        answers[factor] = result.value / exact
+        if sltprob.diagnose(run).trusted:
+            assert off <= 4 * error or off <= 0.05 * exact, (factor, answers)
+    assert any(not 0.7 < answer < 1.4 for answer in answers.values()), "the sweep is too tame"
+
+
+@pytest.mark.slow
+def test_a_small_study_by_the_command(tmp_path):
+    """A few hundred runs; that they can be resumed is a second call that samples nothing."""
+    command = [sys.executable, "-m", "sltprob", "calibrate", "--small", "--out", str(tmp_path)]
+    for _ in range(2):
+        done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+    document = json.loads(done.stdout)
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert document["runs"] == len(lines) == len(list((tmp_path / "runs").glob("*.nc")))
+    assert "# How often the verdict is wrong" in (tmp_path / "calibration.md").read_text()
+    rows = [json.loads(line) for line in lines]
+    assert not [r for r in rows if r["kind"] == "damage" and r["verdict"] == "trusted"]
+    # With four models these are bounds on the study's own interval, not its goals.
+    assert document["all"]["false_trust"]["low"] < 0.05
+    assert document["all"]["missed"]["high"] < 0.2
+
+
+def test_mutants_have_their_own_names():
+    assert sltprob.samplers.specification(NeverRejects()) == "NeverRejects"
+    assert Altered(base=NeverRejects()) == Altered(base=NeverRejects())
