@@ -1,0 +1,122 @@
+"""`sltprob probe`: checks of a stored run that need new draws."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sltprob import draws as schema
+from sltprob.cli._app import app
+from sltprob.cli._files import check_new_file, write_text
+from sltprob.cli._options import AsJson, configure
+from sltprob.cli._output import json_text, print_checks, print_json
+
+if TYPE_CHECKING:
+    from sltprob.study.probe import Probe
+
+__all__ = ["probe"]
+
+
+@app.command()
+def probe(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="RUN.nc, of sltprob run --out")],
+    checks: Annotated[
+        str, typer.Option(help="comma-separated: gradient, step, start")
+    ] = "gradient,step,start",
+    program: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:FUNCTION", help="the program, if the run is of your own"),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="its arguments, an .npz file")] = None,
+    draws: Annotated[int, typer.Option(help="draws per chain of each new run")] = 1000,
+    warmup: Annotated[int, typer.Option(help="draws per chain before those")] = 500,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same new draws")] = 0,
+    out: Annotated[Path | None, typer.Option(help="file to write, ending in .json")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 unless all pass")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test a stored run by new draws: half the step, hot and cold starts, mean gradient."""
+    stored = schema.load(path)
+    configure(str(stored.attrs.get("dtype", "float64")))
+    if out is not None:
+        check_new_file(out)
+    from sltprob.progress import ProgressBar
+    from sltprob.study.probe import probe as probe_run
+
+    with ProgressBar() as bar:
+        result = probe_run(
+            stored,
+            checks=[name.strip() for name in checks.split(",") if name.strip()],
+            posterior=None if program is None else _posterior(program, data, stored),
+            num_draws=draws,
+            warmup=warmup,
+            seed=seed,
+            progress=bar,
+        )
+    document = _document(result)
+    if out is not None:
+        write_text(json_text(document), out)
+    if as_json:
+        print_json(document)
+    else:
+        title = f"{stored.attrs['model']}, {stored.attrs['sampler']}, β = {stored.attrs['beta']:g}"
+        print_checks(result.checks, title)
+        _print_rest(result)
+    if strict and not result.passed:
+        raise typer.Exit(1)
+
+
+def _posterior(program: str, data: Path | None, stored: Any) -> Any:
+    """Temper a program of the user's own as the run has it."""
+    from sltprob.posterior import temper
+    from sltprob.program import load_data, load_program
+
+    if data is None:
+        raise ValueError(f"--program {program} needs its data; write --data data.npz")
+    attributes = stored.attrs
+    if float(attributes.get("localization", 0.0)) > 0:
+        raise ValueError(
+            "the run is localised around a point that it does not tell; probe it from Python, "
+            "sltprob.probe(draws, posterior=temper(...))"
+        )
+    return temper(
+        load_program(program),
+        load_data(data),
+        beta=float(attributes["beta"]),
+        minimum_loss=float(attributes["minimum_loss"]),
+    )
+
+
+def _document(result: Probe) -> dict[str, Any]:
+    """Give a probe as what JSON can say."""
+    extrapolated = result.extrapolated
+    return {
+        "passed": result.passed,
+        "checks": [asdict(check) for check in result.checks],
+        "extrapolated": None if extrapolated is None else asdict(extrapolated),
+        "costs": [asdict(cost) for cost in result.costs],
+        "skipped": dict(result.skipped),
+    }
+
+
+def _print_rest(result: Probe) -> None:
+    """Print the extrapolated value, what was left out, and what it took."""
+    console = Console()
+    if result.extrapolated is not None:
+        console.print(
+            f"extrapolated to step size zero: λ̂ = {result.extrapolated} "
+            f"(bias of order {result.extrapolated.order} in the step)",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for name, reason in result.skipped:
+        console.print(f"{name}: skipped, {reason}", highlight=False, markup=False, soft_wrap=True)
+    for cost in result.costs:
+        console.print(
+            f"{cost.probe}: {cost.gradients:.3g} gradients, {cost.seconds:.1f} s",
+            highlight=False,
+        )

@@ -1,0 +1,119 @@
+"""`sltprob sbc`: simulation-based calibration of a sampler."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sltprob.cli._app import app
+from sltprob.cli._files import check_new_file, write_text
+from sltprob.cli._options import AsJson, Chains, Draws, Seed, WarmupOption, configure
+from sltprob.cli._output import json_text, print_checks, print_json
+
+if TYPE_CHECKING:
+    from sltprob.study.simulation_based_calibration import Calibration
+
+__all__ = ["sbc"]
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+@app.command()
+def sbc(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a model, or your own path/to/file.py:function")
+    ],
+    sampler: Annotated[str, typer.Option(help="such as 'hmc[num_steps=64]'")] = "hmc",
+    data: Annotated[
+        Path | None, typer.Option(help="arguments of your own program, an .npz file")
+    ] = None,
+    n: Annotated[int, typer.Option(help="data in every data set of a model")] = 20,
+    sets: Annotated[int, typer.Option(help="data sets")] = 200,
+    chains: Chains = 4,
+    draws: Draws = 250,
+    warmup: WarmupOption = 250,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="file to write, ending in .json")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 unless all pass")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test a sampler on data simulated from the model: ranks of true parameters are uniform."""
+    configure("float64")
+    if out is not None:
+        check_new_file(out)
+    from sltprob.program import load_data, load_program
+    from sltprob.study.simulation_based_calibration import simulation_based_calibration
+
+    own = ".py:" in model
+    if own and data is None:
+        raise ValueError(f"{model} needs its data; write --data data.npz with its arguments")
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not Console(stderr=True).is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("data sets", total=sets)
+        result = simulation_based_calibration(
+            load_program(model) if own else model,
+            sampler,
+            data=load_data(data) if data else None,
+            n=n,
+            sets=sets,
+            draws=draws,
+            warmup=warmup,
+            chains=chains,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    document = _document(result)
+    if out is not None:
+        write_text(json_text(document), out)
+    if as_json:
+        print_json(document)
+    else:
+        print_checks(result.checks, f"{result.model}, {result.sampler}, β = n = {result.n}")
+        _print_ranks(result)
+    if strict and not result.passed:
+        raise typer.Exit(1)
+
+
+def _document(result: Calibration) -> dict[str, Any]:
+    """Give a calibration as what JSON can say."""
+    return {
+        "model": result.model,
+        "sampler": result.sampler,
+        "n": result.n,
+        "passed": result.passed,
+        "checks": [asdict(check) for check in result.checks],
+        "ranks": {name: ranks.tolist() for name, ranks in result.ranks.items()},
+        "gradients": result.gradients,
+        "seconds": result.seconds,
+    }
+
+
+def _print_ranks(result: Calibration) -> None:
+    """Print the histogram of the ranks of every quantity, and what it took."""
+    console = Console()
+    width = max(map(len, result.ranks))
+    for name in result.ranks:
+        counts = result.counts(name)
+        heights = np.round(counts / counts.max() * (len(_BARS) - 1)).astype(int)
+        console.print(
+            f"ranks of {name.ljust(width)}  {''.join(_BARS[height] for height in heights)}  "
+            f"{counts.min()} to {counts.max()} in a bin, {counts.mean():g} expected",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(f"{result.gradients:.3g} gradients, {result.seconds:.1f} s", highlight=False)
