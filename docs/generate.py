@@ -27,7 +27,7 @@ _GROUPS = (
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
     ("Reports", ("report/",)),
     ("The command line", ("cli/",)),
-    ("Theory", ("theory/", "quadrature.py", "collapsed.py", "study/")),
+    ("Theory", ("theory/", "quadrature.py", "collapsed/", "study/")),
 )
 
 
@@ -54,7 +54,8 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
         By name: what the check does, and its outcome.
     """
     shape = (2, 8)
-    names = ("diverging", "energy", "acceptance_rate")
+    names = ("diverging", "energy", "acceptance_rate", "round_trips")
+    ladder = ("ladder_loss", "ladder_swap_acceptance", "ladder_log_evidence")
     attributes = {
         "beta": 1.0,
         "minimum_loss": 0.0,
@@ -64,9 +65,15 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
     found: dict[str, tuple[str, Check]] = {}
     for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
         stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
-        stats |= {"virial": np.full((*shape, 1), math.nan)}
+        stats |= {"lp": np.full(shape, math.nan)}
+        stats |= {name: np.full((*shape, 1), math.nan) for name in ("virial", "virial_offset")}
+        stats |= {name: np.full((*shape, 2), math.nan) for name in ladder}
         run = Run(
-            np.full(shape, math.nan), stats, {"site": 1}, {**attributes, "unadjusted": unadjusted}
+            np.full(shape, math.nan),
+            stats,
+            {"site": 1},
+            {**attributes, "unadjusted": unadjusted},
+            np.array([0.0, 1.0]),
         )
         with np.errstate(all="ignore"):
             for function in CHECKS:
@@ -89,7 +96,8 @@ def checks() -> str:
     for name, (purpose, check) in failing_checks().items():
         shown = name.replace("[site]", "[SITE]")
         # What is in brackets, and the factor of an advice, are about one run.
-        meaning = re.sub(r" \(site.*?\)", "", check.meaning).replace("dimension 1", "dimension")
+        meaning = re.sub(r" \(site.*?\)|, at most \(β.*\)|(?<=between )\d+ ", "", check.meaning)
+        meaning = meaning.replace("dimension 1", "dimension")
         meaning = meaning.replace("of site site", "of the site")
         advice = check.advice.replace("directions of site", "directions of the site")
         kind = "evidence that the number is wrong" if check.evidence else "lack of evidence"

@@ -4,6 +4,7 @@ The verbs, one for each arrow:
 
     Model --temper--> TemperedPosterior --sample--> draws --estimate--> LambdaHat
                                                       draws --diagnose--> Verdict
+                                                      draws --ladder----> Ladder
 
 Judging works on a machine without JAX, so what computes is imported when it is first used.
 """
@@ -17,6 +18,7 @@ from sltprob.draws import load, save
 from sltprob.estimate import LambdaHat, estimate
 from sltprob.exact import Exact
 from sltprob.foreign import from_arviz
+from sltprob.ladder import Ladder, ladder, rung
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
@@ -27,14 +29,19 @@ if TYPE_CHECKING:
     from sltprob.samplers.base import Sampler
     from sltprob.sampling import sample
     from sltprob.study.measure import compare
+    from sltprob.study.probe import probe
+    from sltprob.study.simulation_based_calibration import simulation_based_calibration
+    from sltprob.study.study import Study
 
 __all__ = [
     "Check",
     "Data",
     "Exact",
+    "Ladder",
     "LambdaHat",
     "Model",
     "Sampler",
+    "Study",
     "TemperedPosterior",
     "Truth",
     "Verdict",
@@ -44,23 +51,30 @@ __all__ = [
     "find_optimum",
     "from_arviz",
     "from_loss",
+    "ladder",
     "load",
     "models",
+    "probe",
+    "rung",
     "sample",
     "samplers",
     "save",
+    "simulation_based_calibration",
     "temper",
 ]
 
 _LAZY = {
     "Model": "sltprob.models.base",
     "Sampler": "sltprob.samplers.base",
+    "Study": "sltprob.study.study",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
     "compare": "sltprob.study.measure",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
+    "probe": "sltprob.study.probe",
     "sample": "sltprob.sampling",
+    "simulation_based_calibration": "sltprob.study.simulation_based_calibration",
     "temper": "sltprob.posterior",
 }
 

@@ -7,12 +7,13 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from sltprob import models, samplers
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 
-__all__ = ["Progress", "sample"]
+__all__ = ["Checkpoint", "Progress", "sample"]
 
 _CHUNK_DRAWS = 50
 # Chains of one group share a vectorised call; two groups keep two cores busy, and more than
@@ -64,6 +65,32 @@ class Progress:
     sampler: str
 
 
+class Checkpoint(Protocol):
+    """Where `sample` keeps what it has done, so that it can go on after it was stopped.
+
+    A piece is a list of arrays: first the warm-up, then one piece for each chunk of draws. Who
+    implements this may write pieces late or together, but never a later one without the earlier.
+    """
+
+    def restore(self) -> Iterable[list[np.ndarray]]:
+        """Give back the pieces saved so far, in order.
+
+        Returns
+        -------
+        iterable of list of array
+        """
+        ...
+
+    def save(self, piece: list[np.ndarray]) -> None:
+        """Keep one more piece.
+
+        Parameters
+        ----------
+        piece : list of array
+        """
+        ...
+
+
 def sample(
     posterior: TemperedPosterior,
     sampler: Sampler | str,
@@ -76,6 +103,7 @@ def sample(
     keep: str = "all",
     target_mcse: float | None = None,
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> xr.DataTree:
     """Draw from a tempered posterior.
 
@@ -101,6 +129,9 @@ def sample(
         draws; the same unit as lambda-hat, dimensionless.
     progress : callable, optional
         Called with a `Progress` after each stage and chunk.
+    checkpoint : Checkpoint, optional
+        Where to keep each finished piece of the run. A run of the same arguments goes on after
+        the last piece kept, and its draws are the same bit for bit.
 
     Returns
     -------
@@ -131,6 +162,12 @@ def sample(
     key = jax.random.key(seed)
     key_init, key_warmup, key_draws, key_rounding = jax.random.split(key, 4)
     positions = _initial_positions(posterior, init, chains, key_init)
+    # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
+    devices = _devices(positions)
+    home = devices[0]
+    posterior, positions, key_warmup, key_rounding = jax.device_put(
+        (posterior, positions, key_warmup, key_rounding), home
+    )
     clock = _Clock()
     name = samplers.specification(sampler)
     beta = float(posterior.beta)
@@ -141,58 +178,89 @@ def sample(
             progress(Progress(stage, done, draws, elapsed, lambda_hat, mcse, beta, name))
 
     report("compile", 0, begin, math.nan, math.nan)
-    warm = _compiled(
-        _run_warmup, clock, posterior, positions, key_warmup, sampler=sampler, num_steps=warmup
-    )
     start = time.perf_counter()
-    report("warm-up", 0, start, math.nan, math.nan)
-    warmed = jax.block_until_ready(warm(posterior, positions, key_warmup))
-    seconds_warmup = time.perf_counter() - start
+    sampler, pilot_gradients = sampler.prepared(jax.random.fold_in(key_warmup, 0), posterior)
+    seconds_pilot = time.perf_counter() - start
+    restored = iter(checkpoint.restore() if checkpoint is not None else ())
+    if (piece := next(restored, None)) is not None:
+        make = partial(_run_warmup, sampler=sampler, num_steps=warmup)
+        form = jax.eval_shape(make, posterior, positions, key_warmup)
+        seconds_warmup, warmed = _from_piece(piece, form)
+    else:
+        warm = _compiled(
+            _run_warmup,
+            clock,
+            posterior,
+            positions,
+            key_warmup,
+            device=home,
+            sampler=sampler,
+            num_steps=warmup,
+        )
+        start = time.perf_counter()
+        report("warm-up", 0, start, math.nan, math.nan)
+        warmed = jax.block_until_ready(warm(posterior, positions, key_warmup))
+        seconds_warmup = time.perf_counter() - start
+        if checkpoint is not None:
+            checkpoint.save(_to_piece(seconds_warmup, warmed))
 
+    seconds_warmup += seconds_pilot
+    warmed = replace(warmed, num_gradients=warmed.num_gradients + pilot_gradients / chains)
     center = warmed.center
     groups = _groups(chains)
     chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
     states = [jax.tree.map(lambda leaf, g=group: leaf[g], warmed.states) for group in groups]
     keys = [chain_keys[group] for group in groups]
     chunk = -(-draws // -(-draws // _CHUNK_DRAWS))
-    # The groups can differ by one chain in size, so there are at most two compilations.
+    # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
+    places = [devices[index % len(devices)] for index in range(len(groups))]
+    shared = {
+        device: jax.device_put((posterior, warmed.parameters, center), device) for device in devices
+    }
+    states = jax.device_put(states, [*places])
+    keys = jax.device_put(keys, [*places])
+    # The groups can differ by one chain in size, so there are at most two compilations a device.
     run = [
         _compiled(
             _run_chunk,
             clock,
-            posterior,
-            warmed.parameters,
-            center,
+            *shared[device],
             state,
             group_keys,
             jnp.asarray(0),
+            device=device,
             sampler=sampler,
             num_draws=chunk,
             keep=keep,
         )
-        for state, group_keys in zip(states, keys, strict=True)
+        for state, group_keys, device in zip(states, keys, places, strict=True)
     ]
 
     records: list[list[Any]] = [[] for _ in groups]
     losses = np.empty((chains, 0))
     minimum_loss = float(posterior.minimum_loss)
     start = time.perf_counter()
-    with ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as pool:
+    threads = min(len(groups), max(_cores(), len(devices)))
+    with ThreadPoolExecutor(threads) as pool:
         for first in range(0, draws, chunk):
 
             def advance(index: int, first: int = first) -> Any:
+                device = places[index]
+                state = jax.device_put(states[index], device)
                 outcome = run[index](
-                    posterior,
-                    warmed.parameters,
-                    center,
-                    states[index],
-                    keys[index],
-                    jnp.asarray(first),
+                    *shared[device], state, keys[index], jax.device_put(first, device)
                 )
                 return jax.tree.map(np.asarray, outcome[1]), outcome[0]
 
-            # Threads, since a compiled call releases the interpreter lock.
-            for index, (record, state) in enumerate(pool.map(advance, range(len(groups)))):
+            if (piece := next(restored, None)) is not None:
+                before, outcomes = _from_piece(piece, [each.out_info[::-1] for each in run])
+                start = time.perf_counter() - before
+            else:
+                # Threads, since a compiled call releases the interpreter lock.
+                outcomes = list(pool.map(advance, range(len(groups))))
+                if checkpoint is not None:
+                    checkpoint.save(_to_piece(time.perf_counter() - start, outcomes))
+            for index, (record, state) in enumerate(outcomes):
                 records[index].append(record)
                 states[index] = state
             done = min(first + chunk, draws)
@@ -211,46 +279,87 @@ def sample(
         lambda *parts: np.concatenate(parts),
         *[jax.tree.map(lambda *p: np.concatenate(p, axis=1)[:, :draws], *r) for r in records],
     )
-    last = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+    num_devices = len({device for state in states for device in _placement(state)})
+    gathered = jax.device_put(states, home)
+    last = jax.tree.map(lambda *parts: jnp.concatenate(parts), *gathered)
     rounding = _loss_rounding(posterior, sampler, last, key_rounding)
+    report("done", draws, start, *_running(record["stats"]["loss"], beta, minimum_loss))
+    return assemble(
+        posterior,
+        sampler,
+        record,
+        warmed,
+        rounding=rounding,
+        seed=seed,
+        init=init if isinstance(init, str) else "given",
+        keep=keep,
+        cost={
+            "devices": num_devices,
+            "seconds_compile": clock.seconds,
+            "seconds_warmup": seconds_warmup,
+            "seconds_sampling": seconds_sampling,
+            "seconds_total": time.perf_counter() - begin,
+        },
+    )
+
+
+def assemble(
+    posterior: TemperedPosterior,
+    sampler: Sampler,
+    record: Mapping[str, Any],
+    warmed: _Warmed,
+    *,
+    rounding: float,
+    seed: int,
+    init: str,
+    keep: str,
+    cost: Mapping[str, float],
+) -> xr.DataTree:
+    """Make a run of what was recorded, with the attributes that say how it was made."""
     tuned = {key: np.asarray(value) for key, value in warmed.parameters.items()}
     # The virial has a site axis; its coordinates are named in the schema.
     attributes = {
         "model": _model_name(posterior),
-        "sampler": name,
-        "beta": beta,
+        "sampler": samplers.specification(sampler),
+        "beta": float(posterior.beta),
         "seed": seed,
-        "minimum_loss": minimum_loss,
+        "minimum_loss": float(posterior.minimum_loss),
         "localization": float(posterior.localization),
+        "warmup": len(warmed.trace["loss"]),
+        "reparameterise": "none" if posterior.structure.readout is None else "readout",
         "unadjusted": int(sampler.unadjusted),
         "step_size": float(tuned.get("step_size", math.nan)),
         "loss_rounding": rounding,
         "data_error": float(posterior.data_error),
         "dimension": posterior.dimension,
         "dtype": str(jnp.zeros(()).dtype),
-        "init": init if isinstance(init, str) else "given",
+        "init": init,
         "keep": keep,
-        "seconds_compile": clock.seconds,
-        "seconds_warmup": seconds_warmup,
-        "seconds_sampling": seconds_sampling,
-        "seconds_total": time.perf_counter() - begin,
-        "warmup_gradients": float(warmed.num_gradients) * chains,
+        **cost,
+        "warmup_gradients": float(warmed.num_gradients) * len(record["stats"]["loss"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        **{
-            f"version_{package}": version(package)
-            for package in ("sltprob", "jax", "numpyro", "blackjax", "arviz", "numpy")
-        },
+        **_versions(),
     }
-    report("done", draws, start, *_running(record["stats"]["loss"], beta, minimum_loss))
     return schema.build(
         sample_stats=record["stats"],
         posterior=record["values"] if keep == "all" else None,
-        warmup={name: np.asarray(value).T for name, value in warmed.trace.items()},
+        warmup={
+            name: np.asarray(value)[: tuned.get("warmup_draws_used")].T
+            for name, value in warmed.trace.items()
+        },
         tuned=tuned,
         site_dimensions=posterior.dimensions,
         attributes=attributes,
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {
+        f"version_{package}": version(package)
+        for package in ("sltprob", "jax", "numpyro", "blackjax", "arviz", "numpy")
+    }
 
 
 def _check_counts(
@@ -285,7 +394,7 @@ def _initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key
     keys = jax.random.split(key, chains)
     if isinstance(init, str):
         if init == "prior":
-            return jax.jit(jax.vmap(posterior.draw_prior))(keys)
+            return _draw_positions(posterior, keys)
         if init != "optimum":
             raise ValueError(
                 f"init={init!r}: it must be 'prior', 'optimum' or a mapping of site names to "
@@ -317,6 +426,34 @@ def _initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key
         for chain in range(chains)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *positions)
+
+
+@jax.jit
+def _draw_positions(posterior: TemperedPosterior, keys: Any) -> Any:
+    """Draw from the prior, leading axis chain; compiled once for all temperatures and seeds."""
+    return jax.vmap(posterior.draw_prior)(keys)
+
+
+def _devices(positions: Any) -> list[Any]:
+    """List the devices that draw: those of JAX, or the one that the caller has chosen."""
+    if jax.config.jax_default_device is not None:
+        return list(_placement(positions))
+    return list(jax.local_devices())
+
+
+def _placement(tree: Any) -> set[Any]:
+    return jax.tree.leaves(tree)[0].devices()
+
+
+def _cores() -> int:
+    """Count the cores that this process may use.
+
+    A Dask worker shares the machine with others, and says so as OpenMP's programs expect it.
+    """
+    try:
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
+    except (KeyError, ValueError):
+        return os.cpu_count() or 1
 
 
 def _groups(chains: int) -> list[slice]:
@@ -393,6 +530,30 @@ def _record(
     return {"stats": stats, "values": values}
 
 
+def _to_piece(seconds: float, tree: Any) -> list[np.ndarray]:
+    """Flatten what a run has done to arrays that a file can hold."""
+    leaves = [
+        jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)
+    ]
+    return [np.asarray(seconds), *map(np.asarray, leaves)]
+
+
+def _from_piece(piece: list[np.ndarray], form: Any) -> tuple[float, Any]:
+    """Undo `_to_piece`; `form` has the same structure."""
+    forms, structure = jax.tree.flatten(form)
+    leaves = [
+        jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+        if _is_key(leaf)
+        else jnp.asarray(array)
+        for array, leaf in zip(piece[1:], forms, strict=True)
+    ]
+    return float(piece[0]), jax.tree.unflatten(structure, leaves)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+
+
 class _Clock:
     """Seconds spent compiling."""
 
@@ -403,23 +564,29 @@ class _Clock:
 _cache: dict[Any, Any] = {}
 
 
-def _compiled(function: Callable[..., Any], clock: _Clock, *arguments: Any, **static: Any) -> Any:
-    """Compile once for each function, static options and shapes, and time it.
+def _compiled(
+    function: Callable[..., Any],
+    clock: _Clock,
+    *arguments: Any,
+    device: Any = None,
+    **static: Any,
+) -> Any:
+    """Compile once for each function, static options, shapes and device, and time it.
 
     Ahead-of-time compilation, so that its seconds are counted apart from those of the run.
     """
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes)
-    if signature not in _cache:
+    if (signature, device) not in _cache:
         start = time.perf_counter()
 
         def call(*values: Any) -> Any:
             return function(*values, **static)
 
-        _cache[signature] = jax.jit(call).lower(*arguments).compile()
+        _cache[signature, device] = jax.jit(call).lower(*arguments).compile()
         clock.seconds += time.perf_counter() - start
-    return _cache[signature]
+    return _cache[signature, device]
 
 
 def _running(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[float, float]:
@@ -437,7 +604,10 @@ def _loss_rounding(posterior: TemperedPosterior, sampler: Sampler, states: Any, 
     rounding does, for any backward stable evaluation; the loss itself is rounded as well.
     """
     clock = _Clock()
-    probe = _compiled(_probe_rounding, clock, posterior, states, key, sampler=sampler)
+    (device,) = _placement(states)
+    probe = _compiled(
+        _probe_rounding, clock, posterior, states, key, device=device, sampler=sampler
+    )
     return float(probe(posterior, states, key))
 
 

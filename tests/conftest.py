@@ -1,6 +1,9 @@
 """Switches that hold for every test, set before anything makes an array."""
 
+import atexit
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
@@ -12,6 +15,17 @@ from browser import Browser
 jax.config.update("jax_enable_x64", True)
 # A silent (n,) against (n, m) is a density that is wrong without an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The commands that a test process starts share what they compile, in a folder of that process:
+# nothing is left in anybody's home. One folder for several processes would not do, since JAX does
+# not write its files whole, and a test could read half of one.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
+    _compiled = tempfile.mkdtemp(prefix="sltprob-tests-")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    # Not for this process: a worker of xdist has inherited the folder of the one that started it.
+    jax.config.update("jax_compilation_cache_dir", None)
 
 # No deadline, as the first example compiles; the same examples everywhere, as a failure should be
 # the change's.

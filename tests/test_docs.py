@@ -90,6 +90,9 @@ def test_commands_of_a_page_exist(name):
         group = typer.Context(command, info_name="sltprob")
         chosen, subcommand, rest = command.resolve_command(group, words)
         assert subcommand is not None, line
+        if hasattr(subcommand, "commands") and rest:  # a group, such as study
+            group = typer.Context(subcommand, info_name=chosen, parent=group)
+            chosen, subcommand, rest = subcommand.resolve_command(group, rest)
         known = {option for parameter in subcommand.params for option in parameter.opts}
         given = {word.partition("=")[0] for word in rest if word.startswith("--")}
         if subcommand.context_settings.get("ignore_unknown_options"):

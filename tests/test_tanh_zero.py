@@ -1,13 +1,16 @@
 """Is the population loss of the flagship right, and its gradient?"""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
 
-from sltprob import models, temper
+from sltprob import estimate, models, sample, temper
 from sltprob.models._network import tanh_network
+from sltprob.theory.hermite import coefficients, normalised_hermite
 
 
 def test_loss_against_mpmath():
@@ -44,6 +47,45 @@ def test_loss_against_a_finer_rule(prior):
         np.testing.assert_allclose(loss, exact, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("modes", "slope"), [(1, 1.0), (3, 1.0), (4, 1.0), (15, 3.0)])
+def test_modes_cut_the_loss(modes, slope):
+    """Parseval: the cut loss is the sum of the squared coefficients that it sees, alone."""
+    model = models.get(f"tanh_zero[width=3,modes={modes},embedding_prior=uniform[{slope}]]")
+    posterior = temper(model, beta=1.0)
+    generator = np.random.default_rng(modes)
+    a, w = generator.normal(size=3), generator.uniform(-slope, slope, 3)
+    squares = (a @ coefficients(w, modes)) ** 2
+    loss = posterior.loss(posterior.unconstrain({"a": a, "w": w}))
+    np.testing.assert_allclose(loss, squares.sum(), rtol=1e-10)
+    # Every mode is seen: without the last one the loss would be another.
+    assert squares.sum() - squares[modes - (modes + 1) % 2] < (1 - 1e-9) * float(loss)
+    # A data set has the same function at other inputs.
+    sampled = replace(model, n=4).data().arguments
+    f = a @ coefficients(w, modes) @ normalised_hermite(modes, sampled["x"])
+    found = temper(replace(model, n=4), beta=1.0).loss(posterior.unconstrain({"a": a, "w": w}))
+    np.testing.assert_allclose(found, np.mean((f - sampled["y"]) ** 2), rtol=1e-10)
+
+
+def test_cut_loss_has_its_own_exact_value_and_limit():
+    # One mode is one resolved direction.
+    one = models.get("tanh_zero[width=3,modes=1]")
+    assert one.exact(1e6).lambda_hat == pytest.approx(0.5, abs=0.01)
+    assert str(one.truth().learning_coefficient) == "1/2"
+    two = models.get("tanh_zero[width=9,modes=3]")
+    assert two.truth().status == "upper bound"
+    assert str(two.truth().learning_coefficient) == "1"
+
+
+@pytest.mark.slow
+def test_a_sampler_measures_the_cut_loss():
+    """|z| < 5 against HMC: 6e-7."""
+    two = models.get("tanh_zero[width=9,modes=3]")
+    exact = two.exact(1e2)
+    run = sample(temper(two, beta=1e2), "hmc", draws=1000, warmup=300, seed=1)
+    found = estimate(run)
+    assert abs(found.value - exact.lambda_hat) < 5 * np.hypot(found.mcse, exact.mcse)
+
+
 def test_gradient_is_that_of_automatic_differentiation():
     keys = jax.random.split(jax.random.key(0), 3)
     a, w, x = (jax.random.normal(key, (size,)) for key, size in zip(keys, (5, 5, 7), strict=True))
@@ -77,6 +119,8 @@ def test_truth_is_the_theorem():
         ("tanh_zero[readout_scale=-1]", "readout_scale"),
         ("tanh_zero[embedding_prior=normal[0]]", "embedding_prior"),
         ("tanh_zero[embedding_prior=cauchy[1]]", "uniform[bound] or normal[sd]"),
+        ("tanh_zero[modes=0]", "write modes=5"),
+        ("tanh_zero[modes=200]", "from 1 to 99"),
         ("tanh_zero[depth=3]", "its options are: width"),
         ("tanh_one", "there are:"),
     ],

@@ -12,7 +12,14 @@ from typing import Any
 
 from sltprob.study.cell import CELL_FIELDS
 
-__all__ = ["check_new_file", "file_name", "new_folder", "open_in_browser", "write_csv"]
+__all__ = [
+    "check_new_file",
+    "file_name",
+    "new_folder",
+    "open_in_browser",
+    "write_csv",
+    "write_text",
+]
 
 
 def new_folder(path: Path) -> Path:
@@ -107,3 +114,23 @@ def write_csv(cells: list[dict[str, Any]], path: Path) -> None:
         for cell in cells:
             writer.writerow({**cell, "failed_checks": ";".join(cell["failed_checks"])})
     temporary.replace(path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all.
+
+    Parameters
+    ----------
+    text : str
+    path : pathlib.Path
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sltprob.cli._compilation import keep_compiled_code
+
 __all__ = [
     "AsJson",
     "Chains",
@@ -15,6 +17,7 @@ __all__ = [
     "Init",
     "ModelArgument",
     "OpenPage",
+    "Reparameterise",
     "Seed",
     "Strict",
     "TargetMcse",
@@ -36,6 +39,9 @@ Init = Annotated[str, typer.Option(help="where chains start: prior or optimum")]
 TargetMcse = Annotated[
     float | None, typer.Option(help="stop when the error of lambda-hat is at most this")
 ]
+Reparameterise = Annotated[
+    str, typer.Option(help="readout: whiten the site in which the loss is quadratic; or none")
+]
 Dtype = Annotated[str, typer.Option(help="float64, or float32 where beta allows it")]
 OpenPage = Annotated[bool, typer.Option("--open", help="open the report in a browser")]
 Strict = Annotated[bool, typer.Option("--strict", help="exit with 1 unless all are trusted")]
@@ -44,7 +50,7 @@ Tolerance = Annotated[float, typer.Option(help="relative error wanted of the exa
 
 
 def configure(dtype: str) -> None:
-    """Set the precision of everything that computes, before anything does.
+    """Set the precision of everything that computes, and keep what is compiled.
 
     Parameters
     ----------
@@ -60,6 +66,7 @@ def configure(dtype: str) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", dtype == "float64")
+    keep_compiled_code()
 
 
 def read_betas(text: str) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from sltprob.diagnostics import Verdict
+from sltprob.diagnostics import Check, Verdict
 from sltprob.diagnostics.checks import Run
 
 __all__ = [
     "COLOURS",
+    "json_text",
     "number",
     "plain",
+    "print_checks",
     "print_json",
     "print_table",
     "print_trace",
@@ -153,6 +156,37 @@ def print_verdict(verdict: Verdict) -> None:
         console.print(f"    {check.advice}", markup=False)
 
 
+def print_checks(checks: Sequence[Check], title: str) -> None:
+    """Print every check with its value and limit, and what to do about those that failed.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+    title : str
+    """
+    # Not the table's own title, which is no wider than the table.
+    console = Console()
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table.add_column("check", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("must be", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for check in checks:
+        table.add_row(
+            rich.markup.escape(check.name),
+            f"{check.value:.3g}",
+            f"{check.relation} {check.limit:.3g}",
+            "[green]ok[/]" if check.passed else "[red]failed[/]",
+        )
+    console.print(table)
+    console.print()
+    for check in checks:
+        if not check.passed:
+            console.print(f"{check.name}: {check.finding}", markup=False, soft_wrap=True)
+            console.print(f"    {check.advice}", markup=False, soft_wrap=True)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document.
 
@@ -161,7 +195,22 @@ def print_json(document: Any) -> None:
     document : object
         What is not finite becomes null.
     """
-    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Write one JSON document as text.
+
+    Parameters
+    ----------
+    document : object
+        What is not finite becomes null.
+
+    Returns
+    -------
+    str
+    """
+    return json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n"
 
 
 def _finite(document: Any) -> Any:

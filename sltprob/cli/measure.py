@@ -32,6 +32,7 @@ from sltprob.cli._options import (
     Init,
     ModelArgument,
     OpenPage,
+    Reparameterise,
     Seed,
     Strict,
     TargetMcse,
@@ -68,6 +69,7 @@ def compare(
     warmup: WarmupOption = 500,
     seed: Seed = 0,
     init: Init = "prior",
+    reparameterise: Reparameterise = "none",
     target_mcse: TargetMcse = None,
     out: Annotated[Path | None, typer.Option(help="new or empty folder for the results")] = None,
     dtype: Dtype = "float64",
@@ -89,7 +91,8 @@ def compare(
     values = read_betas(betas)
     if not kernels:
         raise ValueError(f"--samplers {samplers!r} names none; write --samplers sgld,mala,hmc")
-    posteriors = [temper(chosen, beta=value) for value in values]
+    chart = None if reparameterise == "none" else reparameterise
+    posteriors = [temper(chosen, beta=value, reparameterise=chart) for value in values]
     check_applicable(kernels, posteriors[0])
     folder = new_folder(out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}")
     exacts = [chosen.exact(beta) for beta in values]
@@ -146,6 +149,7 @@ def run(
     warmup: WarmupOption = 500,
     seed: Seed = 0,
     init: Init = "prior",
+    reparameterise: Reparameterise = "none",
     target_mcse: TargetMcse = None,
     out: Annotated[Path | None, typer.Option(help="file to write, ending in .nc")] = None,
     dtype: Dtype = "float64",
@@ -157,7 +161,7 @@ def run(
     from sltprob import samplers as registry
 
     kernel = registry.get(sampler)
-    posterior, truth = _posterior(model, data, beta, minimum_loss)
+    posterior, truth = _posterior(model, data, beta, minimum_loss, reparameterise)
     if out is not None:
         check_new_file(out)
     options: dict[str, Any] = {
@@ -185,7 +189,7 @@ def run(
 
 
 def _posterior(
-    model: str, data: Path | None, beta: str, minimum_loss: float | None
+    model: str, data: Path | None, beta: str, minimum_loss: float | None, reparameterise: str
 ) -> tuple[Any, Exact | None]:
     """Temper a registered model, or a program of the user's own with the best loss found."""
     from sltprob import models
@@ -201,7 +205,11 @@ def _posterior(
     known = None if own else models.get(model)
     chosen = known or load_program(model)
     posterior = temper(
-        chosen, load_data(data) if data else None, beta=1.0, minimum_loss=minimum_loss
+        chosen,
+        load_data(data) if data else None,
+        beta=1.0,
+        minimum_loss=minimum_loss,
+        reparameterise=None if reparameterise == "none" else reparameterise,
     )
     if beta in ("wbic", "n"):
         size = len(posterior.weights)

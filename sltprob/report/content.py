@@ -120,9 +120,13 @@ def reproduce(judged: Judged) -> str:
         "draws": cell["draws"],
     }
     if "warmup_sample_stats" in judged.draws.children:
-        options["warmup"] = judged.draws["warmup_sample_stats"].sizes.get("draw", 0)
+        made = judged.draws["warmup_sample_stats"].sizes.get("draw", 0)
+        # A warm-up may end before the draws that it was allowed.
+        options["warmup"] = int(attributes.get("warmup", made))
     if attributes.get("init", "prior") not in ("prior", "given"):
         options["init"] = attributes["init"]
+    if attributes.get("reparameterise", "none") != "none":
+        options["reparameterise"] = attributes["reparameterise"]
     if attributes.get("dtype", "float64") != "float64":
         options["dtype"] = attributes["dtype"]
     words = ["sltprob", "run", cell["model"]]

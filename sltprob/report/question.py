@@ -107,8 +107,9 @@ def _against_theory(
             "line": {"color": "@muted", "dash": "solid", "width": 1},
             "label": {
                 "text": escape(text),
-                "textposition": "start",
-                "yanchor": "bottom",
+                # Below its right end if the curve has come up to it: nothing else is there.
+                "textposition": "end" if rows[-1].lambda_hat > 0.8 * value else "start",
+                "yanchor": "top" if rows[-1].lambda_hat > 0.8 * value else "bottom",
                 "font": {"size": 12, "color": "@ink"},
             },
         }

@@ -109,4 +109,9 @@ def _draw_theory(axes: Any, rows: Sequence[ScaleRow], betas: Sequence[float]) ->
     ):
         if level is not None:
             axes.axhline(level, color="grey", lw=0.8)
-            axes.text(betas[0], 1.05 * level, text.format(level), fontsize=8)
+            words = text.format(level)
+            if rows[-1].lambda_hat > 0.8 * level:
+                # Below its right end, where nothing else is.
+                axes.text(betas[-1], 0.95 * level, words, fontsize=8, ha="right", va="top")
+            else:
+                axes.text(betas[0], 1.05 * level, words, fontsize=8)

@@ -16,7 +16,7 @@ from sltprob.sampling import sample
 from sltprob.study.cell import summarise
 from sltprob.study.comparison import Comparison
 
-__all__ = ["check_applicable", "compare", "measure"]
+__all__ = ["check_applicable", "compare", "measure", "with_exact"]
 
 
 def measure(
@@ -47,7 +47,23 @@ def measure(
     ValueError
         If an option is out of range.
     """
-    draws = sample(posterior, sampler, **options)
+    return with_exact(sample(posterior, sampler, **options), exact)
+
+
+def with_exact(draws: xr.DataTree, exact: Exact | None) -> xr.DataTree:
+    """Put the exact value into the attributes of a run, where one is known.
+
+    Parameters
+    ----------
+    draws : xarray.DataTree
+        It is changed.
+    exact : Exact or None
+
+    Returns
+    -------
+    xarray.DataTree
+        The same run.
+    """
     if exact is not None:
         draws.attrs |= {
             "exact": exact.lambda_hat,
@@ -82,6 +98,7 @@ def compare(
     model: Model | str,
     kernels: Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
     betas: Sequence[float] = (1.0, 1e2, 1e4),
+    reparameterise: str | None = None,
     **options: Any,
 ) -> Comparison:
     """Measure lambda-hat with several samplers at several temperatures, against the exact value.
@@ -92,6 +109,8 @@ def compare(
         Such as ``"tanh_zero[width=64]"``.
     kernels : sequence of Sampler or str
     betas : sequence of float, dimensionless
+    reparameterise : str, optional
+        Of `sltprob.temper`.
     **options
         Of `sltprob.sample`.
 
@@ -106,7 +125,7 @@ def compare(
     """
     chosen = models.get(model) if isinstance(model, str) else model
     made = [samplers.get(kernel) if isinstance(kernel, str) else kernel for kernel in kernels]
-    posteriors = [temper(chosen, beta=beta) for beta in betas]
+    posteriors = [temper(chosen, beta=beta, reparameterise=reparameterise) for beta in betas]
     for posterior in posteriors:
         check_applicable(made, posterior)
     answers = [chosen.exact(float(posterior.beta)) for posterior in posteriors]

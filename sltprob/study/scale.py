@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sltprob.collapsed import exact_ladder
+from sltprob.models.tanh_zero import TanhZero
 from sltprob.theory.bounds import crude_count, highest_mode, mode_bound
 from sltprob.theory.free_energy import thermodynamic_integral
 from sltprob.theory.hermite import ACTIVATIONS
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["exact_values", "geometric", "scale_rows"]
 
 _BOUND_DRAWS = 48
-_MOST_MODES = 2000
+# That is beta of about 1e26 for weights up to one.
+_MOST_MODES = 600
 
 
 def geometric(low: float, high: float, per_decade: float = 2.0) -> list[float]:
@@ -88,6 +91,9 @@ def exact_values(
     ----------
     Watanabe, S. (2013). A widely applicable Bayesian information criterion. JMLR 14, 867-897.
     """
+    if isinstance(model, TanhZero) and model.n is None and list(betas) == sorted(set(betas)):
+        ladder = exact_ladder(betas, model.problem(), tolerance=tolerance, progress=progress)
+        return list(ladder)
     found = []
     for beta in betas:
         value = model.exact(beta, tolerance=tolerance)
@@ -151,7 +157,7 @@ def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
                 if integral is None
                 else math.hypot(integral.mcse[place], integral.interpolation[place])
             ),
-            nngp=None if kernel is None else kernel.lambda_hat(value.beta),
+            nngp=None if kernel is None else _infinite_width(kernel, value.beta),
             mode_bound=bounds.get(value.beta),
             crude_count=crude_count(value.beta),
             claimed=None if width is None else width / 2,
@@ -168,7 +174,7 @@ def _scalar_network(model: Model) -> dict[str, Any] | None:
 
     if not hasattr(model, "embedding_prior") or not hasattr(model, "width"):
         return None
-    plain = {"inputs": "gaussian", "target": "zero", "depth": 1, "n": None}
+    plain = {"modes": None, "inputs": "gaussian", "target": "zero", "depth": 1, "n": None}
     if any(getattr(model, name, value) != value for name, value in plain.items()):
         return None
     return {
@@ -189,6 +195,10 @@ def _kernel(options: dict[str, Any] | None) -> Kernel | None:
         readout_scale=options["readout_scale"],
         activation=options["activation"],
     )
+
+
+def _infinite_width(kernel: Kernel, beta: float) -> float | None:
+    return kernel.lambda_hat(beta) if beta <= kernel.largest_beta else None
 
 
 def _mode_bounds(options: dict[str, Any] | None, betas: Sequence[float]) -> dict[float, float]:

@@ -1,0 +1,122 @@
+"""What a study costs beside its sampling: cells per second, the table, and a plan of a million.
+
+    python benchmarks/sweep.py                   500 tiny cells, the table, the plan
+    python benchmarks/sweep.py --cells 10000     as many as the limits are stated for
+    python benchmarks/sweep.py --workers         one process against two, on a CPU-bound study
+
+Overhead per cell: all that happens after compilation, sampling included, divided by the cells.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+import numpyro
+
+numpyro.enable_x64()
+
+from sltprob.study.cluster import DaskWorkers  # noqa: E402
+from sltprob.study.study import Study  # noqa: E402
+
+
+def tiny(cells):
+    return {
+        "budget": {"draws": 20, "warmup": 20, "chains": 2},
+        "grid": {
+            "models": ["regular[dimension=1]"],
+            "samplers": ["mala"],
+            "betas": [1, 10, 100, 1000],
+            "seeds": cells // 4,
+        },
+    }
+
+
+def overhead(cells):
+    study = Study(tiny(cells))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first = []
+
+        def watch(event):
+            if event.kind == "finished" and not first:
+                first.extend([time.perf_counter(), time.process_time()])
+
+        study.run(folder, watch=watch)
+        wall, cpu = time.perf_counter() - first[0], time.process_time() - first[1]
+        print(f"{len(study)} cells: {1e3 * wall / (len(study) - 1):.1f} ms a cell after the first")
+        print(f"  of which {1e3 * cpu / (len(study) - 1):.1f} ms of CPU time")
+        begin = time.perf_counter()
+        study.run(folder)
+        print(f"run again, nothing to do, all files checked: {time.perf_counter() - begin:.2f} s")
+        begin = time.perf_counter()
+        study.table(folder)
+        print(f"table written, all files checked: {time.perf_counter() - begin:.2f} s")
+        query = (
+            f"select model, sampler, beta, count(*), avg(lambda_hat), sqrt(avg(z * z)) "
+            f"from '{folder / 'table.parquet'}' group by all order by beta"
+        )
+        begin = time.perf_counter()
+        rows = duckdb.sql(query).fetchall()
+        print(f"table query: {time.perf_counter() - begin:.3f} s, {len(rows)} groups")
+
+
+def million():
+    len(Study(tiny(8)))  # what JAX takes for itself
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.perf_counter()
+    study = Study(tiny(1_000_000))
+    checked = time.perf_counter() - begin
+    count = sum(bool(cell.key) for cell in study.cells())
+    walked = time.perf_counter() - begin - checked
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"plan of {count} cells: checked in {checked:.2f} s, every key made in {walked:.1f} s")
+    print(f"  peak memory {after / 1024:.0f} MB, {(after - before) / 1024:.0f} MB of it the plan")
+
+
+def workers():
+    study = Study(
+        {
+            "budget": {"draws": 3000, "warmup": 500, "chains": 2},
+            "exact": False,
+            "grid": {
+                "models": ["tanh_zero[width=64]"],
+                "samplers": ["mala"],
+                "betas": [1, 10, 100, 1000],
+                "seeds": 4,
+            },
+        }
+    )
+    seconds = {}
+    for processes in (1, 2):
+        with tempfile.TemporaryDirectory() as name:
+            begins = []
+
+            def watch(event, begins=begins):
+                if event.kind == "running" and event.detail["draws"] > 0 and not begins:
+                    begins.append(time.perf_counter())
+
+            begin = time.perf_counter()
+            study.run(name, workers=DaskWorkers("local", processes=processes), watch=watch)
+            end = time.perf_counter()
+            seconds[processes] = end - begin
+            print(
+                f"{processes} workers: {end - begin:.1f} s, "
+                f"{end - begins[0]:.1f} s after the first draws"
+            )
+    print(f"ratio {seconds[2] / seconds[1]:.2f}; half within 25 % is 0.625 or less")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=500)
+    parser.add_argument("--workers", action="store_true")
+    options = parser.parse_args()
+    if options.workers:
+        workers()
+        sys.exit()
+    million()
+    overhead(options.cells)
