@@ -532,6 +532,7 @@ def test_what_falls_through_is_answered() -> None:
     assert answer.lambda_hat == pytest.approx(1.0 - 1.0 / math.log(3e28), rel=0.02)
 
 
+@pytest.mark.slow
 def test_one_descent_serves_many_betas_and_starts_agree() -> None:
     problem = Problem(**graded_network(2))
     stages = collapsed.tempered_sampling([1.0, 1e5], problem)

@@ -110,6 +110,7 @@ def test_truncation_stops_mattering():
         assert all(np.diff(lambdas) > -1e-3)
 
 
+@pytest.mark.slow
 def test_three_routes_to_the_free_energy():
     """False alarm: |z| < 5 by importance sampling and by a descent of its own, 6e-7 to 2e-4."""
     model = TanhZero(width=4)

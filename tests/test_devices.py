@@ -48,6 +48,7 @@ with jax.default_device(jax.devices()[1]):
 """
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_draws_on_all_devices():
     """Two forced devices, one that the caller has chosen, and the one of this process."""
     both, chosen = run_python(TWO_DEVICES)

@@ -145,6 +145,7 @@ def test_extrapolation_is_exact_for_its_order(order):
     assert found.mcse == pytest.approx(0.01 * math.sqrt(weight**2 + 1) / (weight - 1))
 
 
+@pytest.mark.slow
 def test_a_large_step_is_found_and_extrapolated():
     """SGLD on a Gaussian: λ̂ at a step and at half of it are known exactly."""
     run = exact_run(sampler="sgld[batch_size=none]", stretch=stretch_of(STEP))

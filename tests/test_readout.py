@@ -179,6 +179,7 @@ def test_lambda_hat_is_exact_with_the_map(model, beta):
     assert sltprob.estimate(run).mcse < 0.1 * exact.lambda_hat
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line_is_exact_and_says_how_it_was_made(tmp_path, capsys):
     """False-alarm rate of the comparison: |z| < 4 fails once in 16,000 over fresh keys."""
     path = tmp_path / "run.nc"

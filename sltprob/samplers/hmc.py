@@ -18,8 +18,9 @@ from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["HMC"]
 
-# One trajectory in so many is long enough for the flat directions; the others have at most so many
-# steps, whatever the temperature: the stiffest directions set the step, and they move the loss.
+# One trajectory in so many is long enough for the flat directions. The others together cost about as
+# much at low temperature, and have at least so many steps: the stiffest directions, which move the
+# loss, need no more.
 _LONG_EVERY = 16
 _SHORT_STEPS = 64
 
@@ -51,7 +52,7 @@ class HMC(Sampler):
     how wide they are. The spread between the chains does know it, when they start from the prior:
     the ratio of that spread to the metric lengthens the trajectory. Stiff directions, and with
     them the loss, decorrelate sooner: only every 16th draw has the whole length, the others
-    have at most 64 steps.
+    a 16th of it, but not less than 64 steps.
 
     Every draw takes a step size within 10 % of the tuned one, since a fixed one can be in
     resonance with a Gaussian mode.
@@ -110,7 +111,7 @@ class HMC(Sampler):
             steps = jnp.ceil(self.trajectory_length * stretch / step_size)
             long = jnp.clip(steps, 1, self.max_num_steps).astype(int)
             long = jnp.where(cold, long, _SHORT_STEPS)
-            short = jnp.minimum(long, _SHORT_STEPS)
+            short = jnp.minimum(long, jnp.maximum(long // _LONG_EVERY, _SHORT_STEPS))
         return {"step_size": step_size, "num_steps": short, "num_steps_long": long, **metric}
 
     def warmup(

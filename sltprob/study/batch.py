@@ -87,6 +87,7 @@ def sample_many(
                 outcome["record"],
                 outcome["warmed"],
                 rounding=float(outcome["rounding"]),
+                warmup=budget.warmup,
                 seed=seed,
                 init=budget.init,
                 keep=budget.keep,
