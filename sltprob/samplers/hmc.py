@@ -18,9 +18,9 @@ from sltprob.samplers.base import Evaluation, Sampler, Warmup
 
 __all__ = ["HMC"]
 
-# One trajectory in so many is long enough for the flat directions. The others together cost about as
-# much at low temperature, and have at least so many steps: the stiffest directions, which move the
-# loss, need no more.
+# One trajectory in so many is long enough for the flat directions. The others together cost about
+# as much at low temperature, and have at least so many steps: the stiffest directions, which move
+# the loss, need no more.
 _LONG_EVERY = 16
 _SHORT_STEPS = 64
 
