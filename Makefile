@@ -38,7 +38,7 @@ lint: $(STAMP) ## check format, style, types and the direction of imports
 study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder runs/study-DATE-TIME
 	@set -e; out=runs/study-$$(date +%Y%m%d-%H%M%S); mkdir -p "$$out"; export OMP_NUM_THREADS=1; \
 	{ $(BIN)/sltprob compare tanh_zero --samplers hmc,sgld --betas 1,1e2,1e4,1e6 --out "$$out/runs"; \
-	$(BIN)/sltprob curve tanh_zero --betas 1:1e40:0.5 --runs "$$out/runs" --out "$$out/curve"; \
+	$(BIN)/sltprob curve tanh_zero --betas 1:1e24:0.5 --runs "$$out/runs" --out "$$out/curve"; \
 	$(BIN)/sltprob modes --out "$$out/modes"; \
 	$(BIN)/sltprob modes --inputs circle --out "$$out/circle"; \
 	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; } > "$$out/curves.txt" & \

@@ -16,7 +16,8 @@ from sltprob.models.tanh_zero import TanhZero
 
 WIDTHS = (5, 10, 16, 32)
 PRIORS = ("uniform[1]", "normal[1]")
-WIDE = (12, 20, 24, 26, 27, 28, 29, 30, 32, 34, 36, 40, 44, 48, 56, 64)
+# Between 1e22 and 1e30 double precision does not resolve 128 units, which is refused.
+WIDE = (12, 20, 22, 30, 32, 34, 36, 40, 44, 48, 56, 64)
 LARGEST = 1e32
 STARTS = {"collapsed": 0.01, "hot": 1.0}
 TOLERANCE = 0.015

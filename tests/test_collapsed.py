@@ -19,7 +19,7 @@ from scipy.integrate import simpson
 
 from sltprob import collapsed
 from sltprob.collapsed import Problem, ResolutionError, tempering
-from sltprob.collapsed.density import CollapsedDensity
+from sltprob.collapsed.density import CollapsedDensity, ResolutionError
 from sltprob.collapsed.importance import enough_draws, tail_exponent
 from sltprob.collapsed.moves import Move, Mover, Particles
 from sltprob.exact import Exact
@@ -475,6 +475,17 @@ def test_graded_features_have_all_digits(beta: float, slope: float) -> None:
     if beta > 1e35:
         lost = build(network(6))
         assert np.abs(lost.energies(lost.spectra(w), beta) - truth).max() > 0.1
+
+
+def test_graded_features_of_many_wide_units_are_refused() -> None:
+    """Exact arithmetic, one draw at beta = 1e26: log det is off by 0.3 to 3 nats, by the size."""
+    density = build(graded_network(128))
+    w = density.draw(np.random.default_rng(0), 20)
+    density.compress(w, 1e28)
+    with pytest.raises(ResolutionError, match="with more modes"):
+        density.check_graded(1e26, w)
+    density.compress(0.1 * w, 1e48)
+    density.check_graded(1e46, 0.1 * w)
 
 
 def test_graded_features_serve_where_they_say() -> None:

@@ -27,6 +27,12 @@ BLOCK_SIZE = 1 << 22
 PILOT_ROWS = 16384
 # Room beyond the largest weight that graded features are asked for.
 LARGER_SLOPE = 1.2
+# Graded features are compared with those for a beta larger by this, on so many draws; by how much
+# log det and, relatively, lambda may differ.
+FINER = 1e4
+COMPARED_DRAWS = 16
+LARGEST_DIFFERENCE = 0.05
+LARGEST_RELATIVE_DIFFERENCE = 0.002
 
 
 class ResolutionError(ValueError):
@@ -416,6 +422,44 @@ class CollapsedDensity:
             raise ResolutionError(
                 f"beta={beta!r} is more than double precision resolves here: features of norm "
                 f"{math.sqrt(largest):.3g} serve up to beta={limit:.2g}; write a beta below that."
+            )
+
+    def check_graded(self, beta: float, w: Array) -> None:
+        """Refuse graded features that more columns would change.
+
+        While weights are wide and many, columns are nearly collinear, and the rounding of one
+        shows in singular values that another hides.
+
+        Parameters
+        ----------
+        beta : float, dimensionless
+        w : array, shape (n, d)
+
+        Raises
+        ------
+        ResolutionError
+            If the two differ.
+        """
+        if self._graded is None or self._problem.graded is None:
+            return
+        chosen = w[np.linspace(0, len(w) - 1, min(len(w), COMPARED_DRAWS)).astype(int)]
+        largest = LARGER_SLOPE * float(np.abs(w).max())
+        finer = self._problem.graded(FINER * self.factor(beta) * self.width, largest)
+        difference, relative = math.inf, math.inf
+        if finer is not None:
+            spectra = self.spectra(chosen)
+            squares = np.linalg.svd(finer.features(chosen), compute_uv=False) ** 2
+            lambdas = self.lambdas(spectra, beta)
+            difference = float(
+                np.abs(self.energies(squares, beta) - self.energies(spectra, beta)).max()
+            )
+            relative = float(np.abs(self.lambdas(squares, beta) / lambdas - 1).max())
+        if not (difference <= LARGEST_DIFFERENCE and relative <= LARGEST_RELATIVE_DIFFERENCE):
+            raise ResolutionError(
+                f"beta={beta!r} is more than double precision resolves here: with more modes log "
+                f"det moves by {difference:.2g} (up to {LARGEST_DIFFERENCE} would do) and lambda "
+                f"by {100 * relative:.2g} % (up to {100 * LARGEST_RELATIVE_DIFFERENCE:g} %); "
+                "write a smaller beta, or one so large that w has left its prior."
             )
 
     def _checked_features(self, w: Array) -> Array:

@@ -226,6 +226,7 @@ class _Descent:
         """Go on at the beta that is reached until lambda-hat is known well enough."""
         model, beta = self._model, self._reached
         model.check_resolution(beta, self._particles.spectra)
+        model.check_graded(beta, self._particles.w)
         shares = self._shares()
         lambdas: list[Array] = []
         squares: list[Array] = []

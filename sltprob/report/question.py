@@ -133,7 +133,8 @@ def _against_theory(
             "does not trust them."
         )
     if outside:
-        caption += f" {outside} runs lie outside the frame."
+        noun = "run lies" if outside == 1 else "runs lie"
+        caption += f" {outside} {noun} outside the frame."
     layout = {
         **base.spec["layout"],
         "height": 520,
