@@ -19,7 +19,7 @@ from scipy.integrate import simpson
 
 from sltprob import collapsed
 from sltprob.collapsed import Problem, ResolutionError, tempering
-from sltprob.collapsed.density import CollapsedDensity, ResolutionError
+from sltprob.collapsed.density import CollapsedDensity
 from sltprob.collapsed.importance import enough_draws, tail_exponent
 from sltprob.collapsed.moves import Move, Mover, Particles
 from sltprob.exact import Exact
