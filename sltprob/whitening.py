@@ -115,7 +115,10 @@ def colour(b: Any, t: Any, z: Any) -> Any:
     q1, q2, r = factors
     if not _is_wide(b):
         return mean + q2 @ z
-    return mean + z - q1 @ solve_triangular(r + jnp.eye(len(r)), b @ z, trans="T")
+    # (S + I)⁻¹ B = (I - (S + I)⁻¹) Q₁ᵀ, with S = Rᵀ: B z itself is large, and its rounding would be
+    # amplified by |B| once more in the directions that the data see best.
+    seen = q1.T @ z
+    return mean + z - q1 @ (seen - solve_triangular(r + jnp.eye(len(r)), seen, trans="T"))
 
 
 def whiten(b: Any, t: Any, alpha: Any) -> Any:

@@ -26,9 +26,6 @@ _DRAWS_PER_DEGREE = 20
 # A bias of the spread that a step may have, when an advice says how far to go.
 _GOOD_EXCESS = 0.05
 
-# Half a trace is short, and the error of its mean is often estimated too small: NumPyro's NUTS on a
-# Gaussian gave 2.7 and 3.0 at two keys of two. The rate of the check is then an upper bound.
-_LEAST_DRIFT = 4.0
 
 SIDAK = "Šidák, J. Amer. Statist. Assoc. 62 (1967) 626-633, for the share of every test"
 GORHAM = "Gorham, Mackey, Measuring sample quality with Stein's method, NIPS 2015"
@@ -59,12 +56,11 @@ def _judge(
     advice: str,
     reference: str,
     evidence: bool,
-    least: float = 0.0,
 ) -> Check:
     """Compare a standardised mean with the quantile that its share of the level gives."""
     share = 1 - (1 - FAMILY_RATE) ** (1 / _number_of_tests(run))
     degrees = max(ess / _DRAWS_PER_DEGREE, run.loss.shape[0] - 1, 1) if math.isfinite(ess) else 1e9
-    limit = max(round(float(student.isf(share / 2, degrees)), 2), least)
+    limit = round(float(student.isf(share / 2, degrees)), 2)
     return below(
         name,
         z,
@@ -259,6 +255,5 @@ def drift(run: Run) -> list[Check]:
             "The loss still drifts: run a longer warm-up.",
             GEWEKE,
             evidence=False,
-            least=_LEAST_DRIFT,
         )
     ]
