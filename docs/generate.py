@@ -23,7 +23,7 @@ _GROUPS = (
     ("Names and options in text", ("spec.py",)),
     ("Models", ("models/",)),
     ("Tempering a program", ("posterior.py", "data.py", "optimum.py", "program.py")),
-    ("Samplers and sampling", ("samplers/", "sampling.py")),
+    ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
     ("Reports", ("report/",)),
     ("The command line", ("cli/",)),
@@ -65,8 +65,11 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
     found: dict[str, tuple[str, Check]] = {}
     for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
         stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
-        stats |= {"lp": np.full(shape, math.nan)}
-        stats |= {name: np.full((*shape, 1), math.nan) for name in ("virial", "virial_offset")}
+        stats |= {name: np.full(shape, math.nan) for name in ("lp", "energy_excess")}
+        stats |= {
+            name: np.full((*shape, 1), math.nan)
+            for name in ("virial", "virial_offset", "loss_virial")
+        }
         stats |= {name: np.full((*shape, 2), math.nan) for name in ladder}
         run = Run(
             np.full(shape, math.nan),

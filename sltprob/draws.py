@@ -8,7 +8,9 @@ sample_stats
     ``loss``, ``lp``, ``squared_gradient`` (|∇U|²), ``acceptance_rate``, ``num_gradients`` by
     (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained coordinates and
     ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their difference is the
-    virial about c); ``diverging`` and ``energy`` where the sampler has them;
+    virial about c) and ``loss_virial`` θ_b·∇_b βL; ``energy_excess``, βL minus its conditional
+    mean over the readout, where the loss is quadratic in one; ``diverging`` and ``energy`` where
+    the sampler has them;
     ``log_tilt`` and ``noise_bias`` of samplers without a Metropolis step: what the step size
     does to the invariant density, and what the noise of the gradient adds to λ̂.
     A sampler of a whole ladder of temperatures has by (chain, draw, beta) ``ladder_loss``, the
@@ -61,6 +63,7 @@ REQUIRED_ATTRIBUTES = (
 )
 
 
+_BY_SITE = ("virial", "virial_offset", "loss_virial")
 _LADDER_DIMENSIONS = {
     "ladder_loss": ["beta"],
     "ladder_acceptance_rate": ["beta"],
@@ -106,7 +109,7 @@ def build(
         groups["posterior"] = {name.replace("/", "."): values for name, values in posterior.items()}
     if warmup:
         groups["warmup_sample_stats"] = dict(warmup)
-    dims = {"virial": ["site"], "virial_offset": ["site"], **_LADDER_DIMENSIONS}
+    dims = {name: ["site"] for name in _BY_SITE} | _LADDER_DIMENSIONS
     tree = _in_schema(groups, dims, {"site": sites, **ladder})
     tree.attrs = dict(attributes)
     constants: dict[str, Any] = {"site_dimension": ("site", list(site_dimensions.values()))}

@@ -29,6 +29,8 @@ Position = dict[str, Any]
 
 # Rounding of beta*L that is still far below the statistical error of any run.
 _LARGEST_ROUNDING = 0.01
+# The regression of a readout costs about a seventh of its size in gradients, for every draw.
+_LARGEST_REGRESSION = 256
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Structure:
         The arguments that are no arrays, such as sizes, flags and names.
     readout : str or None
         The site that is replaced by its base, if one is.
+    population : bool
+        Whether the data stand for the population of the model.
     """
 
     program: Callable[..., Any]
@@ -60,6 +64,7 @@ class Structure:
     rows: tuple[str, ...]
     constants: tuple[tuple[str, Any], ...] = ()
     readout: str | None = None
+    population: bool = False
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -271,6 +276,9 @@ class TemperedPosterior:
     def loss_from_logdensity(self, position: Position, logdensity: Any) -> Any:
         """Recover the loss from a log density that is already known, at the cost of the prior.
 
+        Where the readout is replaced the likelihood is no part of the density, and the loss is
+        evaluated.
+
         Parameters
         ----------
         position : dict of str to array
@@ -280,7 +288,41 @@ class TemperedPosterior:
         -------
         array, shape ()
         """
+        if self.structure.readout is not None:
+            return self.loss(position)
         return (self.log_prior(position) - logdensity) / self.beta
+
+    def expected_energy(self, position: Position) -> Any:
+        """Evaluate E[βL] over the readout, all other sites as they are: a ridge regression.
+
+        The mean of βL - E[βL | other sites] is zero, which no error of the sampler that the
+        readout sees leaves as it is.
+
+        Parameters
+        ----------
+        position : dict of str to array
+
+        Returns
+        -------
+        array, shape (), or None
+            None where the model has no readout, or one too large to be worth its time.
+
+        References
+        ----------
+        .. [1] A. E. Gelfand, A. F. M. Smith, "Sampling-based approaches to calculating marginal
+           densities", J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao and Blackwell's theorem).
+        """
+        readout = None if self.structure.model is None else self.structure.model.readout()
+        if readout is None:
+            return None
+        values = self.constrain(position)
+        if min(len(self.weights), jnp.size(values[readout.site])) > _LARGEST_REGRESSION:
+            return None
+        program = handlers.substitute(
+            handlers.seed(self.structure.run, jax.random.PRNGKey(0)), data=values
+        )
+        prior = handlers.trace(program).get_trace(**self.arguments)[readout.site]["fn"]
+        return self._reparam(values).expected_energy(prior)
 
     def minibatch_logdensity(self, position: Position, minibatch: Mapping[str, Any]) -> Any:
         """Evaluate the unbiased estimate of the log density on a minibatch.
@@ -315,7 +357,8 @@ class TemperedPosterior:
         -------
         dict of str to array
         """
-        if self.structure.model is not None and self.structure.model.n is None:
+        if self.structure.population:
+            assert self.structure.model is not None
             fresh = self.structure.model.minibatch(rng_key, size)
             if fresh is not None:
                 # Without the barrier XLA draws x again for every weight that it meets: 4 times
@@ -462,11 +505,12 @@ def temper(
             f"the model is a {type(model).__name__}; give a NumPyro program (a callable) or a "
             "Model, such as sltprob.models.get('tanh_zero')"
         )
-    at_truth = False
+    at_truth = population = False
     if data is None:
         if built_in is None:
             raise TypeError("a program needs data: temper(program, {'x': x, 'y': y}, beta=...)")
         data = built_in.data()
+        population = built_in.n is None
         if minimum_loss is None:
             # On a data set the definition takes the loss at the true parameter.
             at_truth = built_in.n is not None
@@ -487,16 +531,11 @@ def temper(
             arguments[name] = jnp.asarray(value)
         else:
             constants.append((name, value))
-    sites = _trace(program, {**arguments, **dict(constants)})
-    latent, observed, size = _sites(sites, data)
-    readout = None if reparameterise is None else _checked_readout(reparameterise, built_in, latent)
-    shapes = tuple(
-        (
-            base_name(site["name"]) if site["name"] == readout else site["name"],
-            biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])),
-        )
-        for site in latent
-    )
+    found, observed, size = _inspect(program, {**arguments, **dict(constants)}, data)
+    readout = None
+    if reparameterise is not None:
+        readout = _checked_readout(reparameterise, built_in, [name for name, _ in found])
+    shapes = tuple((base_name(name) if name == readout else name, shape) for name, shape in found)
     weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
     rows = tuple(
         name
@@ -517,7 +556,9 @@ def temper(
         center={} if center is None else {k: jnp.asarray(v) for k, v in center.items()},
         minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
         data_error=jnp.asarray(float(data.error)),
-        structure=Structure(program, built_in, shapes, observed, rows, tuple(constants), readout),
+        structure=Structure(
+            program, built_in, shapes, observed, rows, tuple(constants), readout, population
+        ),
     )
     if center is not None:
         posterior.unconstrain(posterior.center)
@@ -545,7 +586,7 @@ def _checked_beta(beta: float) -> float:
     return beta
 
 
-def _checked_readout(reparameterise: str, model: Model | None, latent: list[Any]) -> str:
+def _checked_readout(reparameterise: str, model: Model | None, latent: list[str]) -> str:
     """Give the name of the site in which the loss is quadratic."""
     if reparameterise != "readout":
         raise ValueError(f"reparameterise={reparameterise!r}: it must be 'readout', or None")
@@ -556,13 +597,34 @@ def _checked_readout(reparameterise: str, model: Model | None, latent: list[Any]
             f"reparameterise='readout': {what} has no site in which its loss is known to be "
             "quadratic; leave it out, or take a model that has one, such as 'tanh_zero'"
         )
-    assert readout.site in [site["name"] for site in latent]
+    assert readout.site in latent
     return readout.site
 
 
-def _trace(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    seeded = handlers.seed(program, jax.random.PRNGKey(0))
-    return dict(handlers.trace(seeded).get_trace(**arguments))
+def _inspect(
+    program: Callable[..., Any], arguments: Mapping[str, Any], data: Data
+) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], tuple[tuple[str, int], ...], int]:
+    """Give the latent sites with their unconstrained shapes, the observed ones, and the size."""
+    answers = []
+
+    def look() -> None:
+        seeded = handlers.seed(program, jax.random.PRNGKey(0))
+        latent, observed, size = _sites(handlers.trace(seeded).get_trace(**arguments), data)
+        shapes = tuple(
+            (
+                site["name"],
+                biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])),
+            )
+            for site in latent
+        )
+        answers.append((shapes, observed, size))
+
+    try:
+        # Only shapes are needed. To draw values would compile every operation of the program.
+        jax.eval_shape(look)
+    except jax.errors.JAXTypeError:  # a program that looks at its values
+        look()
+    return answers[-1]
 
 
 def _refuse(name: str, what: str, instead: str) -> ValueError:

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.infer.reparam import Reparam
 
-from sltprob.whitening import colour, log_evidence, whiten
+from sltprob.whitening import colour, expected_misfit, log_evidence, whiten
 
 __all__ = ["ReadoutReparam", "base_name", "reparameterised"]
 
@@ -105,6 +105,20 @@ class ReadoutReparam(Reparam):
         """
         b, t, mean, scale, _ = self._regression(fn)
         return whiten(b, t, (value - mean) / scale)
+
+    def expected_energy(self, fn: Any) -> Any:
+        """Give E[βL] over the site, given all other sites.
+
+        Parameters
+        ----------
+        fn : numpyro.distributions.Distribution
+
+        Returns
+        -------
+        array, shape ()
+        """
+        b, t, _, _, _ = self._regression(fn)
+        return 0.5 * expected_misfit(b, t)
 
     def _regression(self, fn: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Give B and t in units of the prior times the localization, and that prior."""

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-__all__ = ["colour", "log_evidence", "whiten"]
+__all__ = ["colour", "expected_misfit", "log_evidence", "whiten"]
 
 
 class _Factors(NamedTuple):
@@ -90,6 +90,37 @@ def _log_evidence_derivative(primals: Any, tangents: Any) -> Any:
     shrunk = q2 @ q1.T if _is_wide(b) else q1 @ q2.T
     slope = residual[:, None] * mean[None, :] - shrunk
     return value, jnp.sum(slope * db) - residual @ dt
+
+
+def expected_misfit(b: Any, t: Any) -> Any:
+    """Evaluate E|t - B α|² = |t - B m|² + tr B (I + BᵀB)⁻¹ Bᵀ under the posterior.
+
+    Parameters
+    ----------
+    b : array, shape (n, h)
+    t : array, shape (n,)
+
+    Returns
+    -------
+    array, shape ()
+
+    References
+    ----------
+    .. [1] Å. Björck, "Numerical Methods for Least Squares Problems" (SIAM, 1996), section 2.7
+       (regularised problems by QR).
+    """
+    tall = b.T if _is_wide(b) else b
+    columns = tall.shape[1]
+    identity = jnp.eye(columns, dtype=b.dtype)
+    r = jnp.linalg.qr(jnp.concatenate([tall, identity]), mode="r")
+    inverse = solve_triangular(r, identity)
+    # tr B (I + BᵀB)⁻¹ Bᵀ = tr (I - (I + CᵀC)⁻¹), the same for B and for its transpose.
+    spread = columns - jnp.sum(inverse**2)
+    if _is_wide(b):
+        residual = inverse @ (inverse.T @ t)
+    else:
+        residual = t - b @ (inverse @ (inverse.T @ (b.T @ t)))
+    return residual @ residual + spread
 
 
 def colour(b: Any, t: Any, z: Any) -> Any:

@@ -13,7 +13,14 @@ from scipy.stats import beta as beta_law
 
 import sltprob
 from sltprob.study._altered import Altered, AlteredPosterior, NeverRejects
-from sltprob.study._calibration_grid import MODELS, SETTINGS, Plan, is_training, plans
+from sltprob.study._calibration_grid import (
+    SETTINGS,
+    TEST_MODELS,
+    TRAINING_MODELS,
+    Plan,
+    is_training,
+    plans,
+)
 from sltprob.study._calibration_run import make_run
 from sltprob.study.calibration_page import page
 from sltprob.study.calibration_score import Rate, score
@@ -44,8 +51,9 @@ def test_the_study_is_as_large_as_it_says():
     chosen = list(plans())
     assert len(chosen) >= 1000
     assert len({plan.key for plan in chosen}) == len(chosen)
-    halves = [is_training(model) for model in MODELS]
-    assert abs(sum(halves) - len(halves) / 2) <= 0.5
+    assert abs(len(TRAINING_MODELS) - len(TEST_MODELS)) <= 1
+    assert not set(TRAINING_MODELS) & set(TEST_MODELS)
+    assert {plan.model for plan in chosen if is_training(plan.model)} == set(TRAINING_MODELS)
     factors = {setting.step_factor for setting in SETTINGS}
     assert min(factors) == 0.1
     assert max(factors) == 100

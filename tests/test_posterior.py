@@ -106,6 +106,17 @@ def test_minibatch_gradient_is_unbiased(table):
         assert np.all(np.abs(values.mean(axis=0) - expected) < 5 * error), name
 
 
+def test_minibatches_are_rows_of_the_data_that_were_given():
+    """A model knows a population, but is tempered here on three data: no others are drawn."""
+    x = np.array([0.5, 1.5, 2.5])
+    posterior = temper(
+        sltprob.models.get("tanh_zero[width=2]"), {"x": x, "y": np.zeros(3)}, beta=1.0
+    )
+    assert set(np.asarray(posterior.draw_minibatch(jax.random.key(0), 64)["x"])) == set(x)
+    whole = temper(sltprob.models.get("tanh_zero[width=2]"), beta=1.0)
+    assert len(set(np.asarray(whole.draw_minibatch(jax.random.key(0), 64)["x"]))) == 64
+
+
 def test_data_in_an_inner_plate():
     def outputs(y=None):
         means = numpyro.sample("means", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
@@ -190,3 +201,42 @@ def test_population_weights_and_minimum_of_the_flagship():
     optimum = posterior.unconstrain(posterior.structure.model.optimum())
     assert float(posterior.loss(optimum)) == 0
     assert posterior.dimensions == {"w": 4, "a": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "localization"),
+    [("tanh_zero[width=3]", 0.0), ("tanh_zero[width=40]", 0.0), ("network[width=3,n=7]", 2.0)],
+)
+@pytest.mark.parametrize("reparameterise", [None, "readout"])
+def test_the_mean_over_the_readout_is_that_of_a_ridge_regression(
+    name, localization, reparameterise
+):
+    """E[βL | w] from the normal equations, whose Hessian and slope autodiff finds."""
+    model = sltprob.models.get(name)
+    center = model.optimum() if localization else None
+    posterior = sltprob.temper(
+        model,
+        beta=50.0,
+        localization=localization,
+        center=center,
+        reparameterise=reparameterise,
+    )
+    plain = sltprob.temper(model, beta=50.0, localization=localization, center=center)
+    position = posterior.draw_prior(jax.random.key(1))
+    found = posterior.expected_energy(position)
+    values = plain.unconstrain(posterior.constrain(position))
+
+    def at(a):
+        return {**values, "a": a}
+
+    zero = jnp.zeros_like(values["a"])
+    precision = -jax.hessian(lambda a: plain.logdensity(at(a)))(zero)
+    mean = jnp.linalg.solve(precision, jax.grad(lambda a: plain.logdensity(at(a)))(zero))
+    curvature = jax.hessian(lambda a: plain.loss(at(a)))(zero)
+    spread = 0.5 * jnp.trace(jnp.linalg.solve(precision, curvature))
+    assert found == pytest.approx(float(50.0 * (plain.loss(at(mean)) + spread)), rel=1e-9)
+
+
+def test_a_model_without_a_readout_has_no_such_mean():
+    posterior = sltprob.temper(sltprob.models.get("normal_crossing"), beta=10.0)
+    assert posterior.expected_energy(posterior.draw_prior(jax.random.key(0))) is None

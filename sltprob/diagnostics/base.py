@@ -10,6 +10,9 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
+# Distance of the quartiles of a standard normal variable.
+_QUARTILES = 1.349
+
 __all__ = ["Check", "Run", "above", "below", "ratio", "statistic"]
 
 VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 16 (2021) 667-718"
@@ -151,9 +154,13 @@ class Run:
         """What errors are relative to: |lambda-hat|, or Var(βL) where that is larger.
 
         The two are equal for a quadratic loss; on a noisy data set lambda-hat can be near zero
-        or negative, and its size is then no scale.
+        or negative, and its size is then no scale. Var(βL) is that of a normal variable with the
+        same quartiles, so that a few huge values do not make every error look small.
         """
-        return max(abs(self.lambda_hat), float(np.var(self.loss))) if self.loss.size else math.nan
+        if not self.loss.size:
+            return math.nan
+        low, high = np.quantile(self.loss, [0.25, 0.75])
+        return max(abs(self.lambda_hat), float(np.square((high - low) / _QUARTILES)))
 
     @property
     def knows_minimum(self) -> bool:

@@ -28,6 +28,8 @@ from sltprob.diagnostics.base import (
 )
 from sltprob.diagnostics.identity_checks import (
     drift,
+    energy_excess,
+    loss_virial,
     mean_gradient,
     tilted_virial,
     virial,
@@ -44,13 +46,15 @@ from sltprob.diagnostics.ladder_checks import (
 __all__ = ["CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 
 # The bias of lambda-hat is about 0.26 V^(1/3) on a stiff Gaussian of 256 dimensions (2.1 % at 5e-4
-# and 0.5 % at 1e-5, measured), which makes 2.6 % here, and less on Gaussians of few dimensions.
-MICROCANONICAL_LIMIT = 1e-3
+# and 0.5 % at 1e-5, measured), and less on Gaussians of few dimensions.
+_MICROCANONICAL_BIAS = 0.26
 # Draws in a row without a move, as a part of all, that make a chain stuck.
 _LONGEST_REST = 0.1
 # A bias below this, or within four standard errors, makes no answer wrong.
 _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
-_DIVERGENT_LIMIT = 0.05
+_DIVERGENT_LIMIT = 0.2
+# An error bar wider than this says little, even where it is right.
+_WIDEST_ERROR = 0.15
 
 
 def finite(run: Run) -> list[Check]:
@@ -131,7 +135,7 @@ def effective_sample_size(run: Run) -> list[Check]:
 
 
 def relative_error(run: Run) -> list[Check]:
-    """Require a Monte Carlo error of at most 10 % of lambda-hat."""
+    """Require a Monte Carlo error of at most 15 % of lambda-hat."""
     if not run.knows_minimum:
         return []
     mcse = statistic("mcse", run.loss, method="mean")
@@ -139,7 +143,7 @@ def relative_error(run: Run) -> list[Check]:
         below(
             "mcse",
             ratio(mcse, run.scale),
-            0.1,
+            _WIDEST_ERROR,
             "Monte Carlo standard error, relative to lambda-hat",
             "The error bar is wide: run longer; four times the draws halve it.",
             VEHTARI,
@@ -180,27 +184,28 @@ def acceptance(run: Run) -> list[Check]:
 def step_bias(run: Run) -> list[Check]:
     """Bound the bias that the step size of an unadjusted sampler puts on lambda-hat.
 
-    To first order in the step an invariant law is tilted by exp(T), so that λ̂ moves by
-    Cov(βL, T); the noise of the gradient adds to that. A sampler records T as ``log_tilt`` and
-    the part of the noise as ``noise_bias``. For SGLD T = ε |∇U|²/4 - ε ΔU/2, and the part of the
-    noise is (ε/4) E|ĝ - g|² in the directions that the loss sees. What four standard errors of
-    lambda-hat hide is allowed. Of a step that is grossly too large this is a lower bound.
+    To first order in the step an invariant law is tilted by exp(T), and the noise of the gradient
+    adds to that. A sampler records T as ``log_tilt`` and the part of the noise as ``noise_bias``.
+    For SGLD T = ε |∇U|²/4 - ε ΔU/2, and the part of the noise is (ε/4) E|ĝ - g|² in the directions
+    that the loss sees. The weights exp(-T) undo the tilt: what they do to lambda-hat is its bias.
+    They are small where T is large, so that rare steep points do no harm; Cov(βL, T), the same to
+    first order, is several times too large there. What four standard errors of lambda-hat hide is
+    allowed.
     """
     if not run.number("unadjusted") or "energy_variance" in run.stats:
         return []
     # A sampler that records neither cannot be judged, and NaN fails.
     tilt = run.stats.get("log_tilt", np.full_like(run.loss, np.nan))
     noise = np.mean(run.stats.get("noise_bias", np.zeros(1)))
-    covariance = np.cov(run.loss.ravel(), tilt.ravel())[0, 1]
-    bias = ratio(abs(float(covariance)) + float(noise), run.scale)
-    error = ratio(statistic("mcse", run.loss, method="mean"), run.scale)
-    limit = max(_BIAS_LIMIT, round(_BIAS_IN_ERRORS * error, 3) if error < 1 else 0)
+    weights = np.exp(np.min(tilt, initial=math.inf) - tilt)
+    untilted = ratio(float(np.sum(weights * run.loss)), float(np.sum(weights)))
+    bias = ratio(abs(run.lambda_hat - untilted) + float(noise), run.scale)
     factor = 2 ** max(1, math.ceil(math.log2(bias / 0.02))) if 0 < bias < 1e12 else 4
     return [
         below(
             "step_bias",
             float(bias),
-            limit,
+            _bias_limit(run),
             "bias of lambda-hat from the step size, to first order, relative",
             f"Without a Metropolis test this step biases the answer: divide step_size by "
             f"{factor}, or use mala.",
@@ -210,11 +215,17 @@ def step_bias(run: Run) -> list[Check]:
     ]
 
 
+def _bias_limit(run: Run) -> float:
+    error = ratio(statistic("mcse", run.loss, method="mean"), run.scale)
+    return max(_BIAS_LIMIT, round(_BIAS_IN_ERRORS * error, 3) if error < 1 else 0)
+
+
 def energy_variance(run: Run) -> list[Check]:
     """Bound the energy error of an unadjusted microcanonical step, per dimension.
 
     Its variance per dimension V measures the step: the relative bias of lambda-hat grows like
-    its cube root, as the bias is of second order in the step and V of sixth.
+    its cube root, as the bias is of second order in the step and V of sixth. What four standard
+    errors of lambda-hat hide is allowed.
     """
     if "energy_variance" not in run.stats:
         return []
@@ -222,7 +233,7 @@ def energy_variance(run: Run) -> list[Check]:
         below(
             "energy_variance",
             float(np.mean(run.stats["energy_variance"])),
-            MICROCANONICAL_LIMIT,
+            float(f"{(_bias_limit(run) / _MICROCANONICAL_BIAS) ** 3:.2g}"),
             "variance of the energy error of an unadjusted step, per dimension",
             "Without a Metropolis test this step biases the answer: lower desired_energy_var by "
             "a factor of 10, or use adjusted_mclmc.",
@@ -297,13 +308,15 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     rhat,
     effective_sample_size,
     relative_error,
+    step_bias,
+    energy_variance,
     drift,
     virial,
     mean_gradient,
     tilted_virial,
+    loss_virial,
+    energy_excess,
     virial_convergence,
-    step_bias,
-    energy_variance,
     acceptance,
     divergences,
     energy,

@@ -3,9 +3,10 @@
 Integration by parts, E[∇·φ - φ·∇U] = 0 with U = -log p, holds for every density p and every smooth
 vector field φ that grows slowly. The fields here need nothing but what every run records.
 
-All tests of a run share one level: `FAMILY_RATE` is how often a right run fails any of them, split
-over them by Šidák's rule. A standardised mean of correlated draws has wider tails than a normal
-one, since its error is estimated too: the limits are quantiles of Student's t.
+All tests of a run share one level: `FAMILY_RATE` is how often a right run fails any of them. Half
+of it belongs to the tests that see λ̂ itself, if there are any, and each part is split by
+Šidák's rule. A standardised mean of correlated draws has wider tails than a normal one, since its
+error is estimated too: the limits are quantiles of Student's t.
 """
 
 from __future__ import annotations
@@ -17,17 +18,31 @@ from scipy.stats import t as student
 
 from sltprob.diagnostics.base import GEWEKE, STEIN, Check, Run, above, below, ratio, statistic
 
-__all__ = ["drift", "mean_gradient", "tilted_virial", "virial", "virial_convergence", "virials"]
+__all__ = [
+    "drift",
+    "energy_excess",
+    "loss_virial",
+    "mean_gradient",
+    "tilted_virial",
+    "virial",
+    "virial_convergence",
+    "virials",
+]
 
 #: How often a right run fails any of these tests.
 FAMILY_RATE = 0.01
 # Effective draws that make one degree of freedom of the estimated error.
 _DRAWS_PER_DEGREE = 20
+# Steepness of the weight of `loss_virial`, which is the logarithm of the loss but for the least.
+_WEIGHT_SCALE = 5.0
+# What flat directions that have hardly moved show.
+_VIRIAL_RHAT, _VIRIAL_ESS = 1.5, 7.5
 # A bias of the spread that a step may have, when an advice says how far to go.
 _GOOD_EXCESS = 0.05
 
 
 SIDAK = "Šidák, J. Amer. Statist. Assoc. 62 (1967) 626-633, for the share of every test"
+GELFAND = "Gelfand, Smith, J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao-Blackwell)"
 GORHAM = "Gorham, Mackey, Measuring sample quality with Stein's method, NIPS 2015"
 
 
@@ -39,12 +54,13 @@ def _test(
     advice: str,
     reference: str,
     *,
-    evidence: bool = True,
+    sees_loss: bool = False,
 ) -> Check:
     """Test that the mean of a trace is zero."""
     error = statistic("mcse", values, method="mean")
     z = ratio(abs(float(values.mean())), error) if values.size else math.nan
-    return _judge(run, name, z, statistic("ess", values), what, advice, reference, evidence)
+    count = _number_of_tests(run)[0 if sees_loss else 1]
+    return _judge(run, name, z, statistic("ess", values), count, what, advice, reference)
 
 
 def _judge(
@@ -52,13 +68,16 @@ def _judge(
     name: str,
     z: float,
     ess: float,
+    count: int,
     what: str,
     advice: str,
     reference: str,
-    evidence: bool,
+    *,
+    evidence: bool = True,
 ) -> Check:
     """Compare a standardised mean with the quantile that its share of the level gives."""
-    share = 1 - (1 - FAMILY_RATE) ** (1 / _number_of_tests(run))
+    groups = sum(number > 0 for number in _number_of_tests(run))
+    share = 1 - (1 - FAMILY_RATE) ** (1 / (groups * count))
     degrees = max(ess / _DRAWS_PER_DEGREE, run.loss.shape[0] - 1, 1) if math.isfinite(ess) else 1e9
     limit = round(float(student.isf(share / 2, degrees)), 2)
     return below(
@@ -73,11 +92,12 @@ def _judge(
     )
 
 
-def _number_of_tests(run: Run) -> int:
-    """Count the tests of a run: the drift, and those of every site."""
+def _number_of_tests(run: Run) -> tuple[int, int]:
+    """Count the tests that see λ̂ itself, and the others: the drift, and those of every site."""
     sites = len(run.sites) if "virial" in run.stats else 0
     kinds = 1 + ("virial_offset" in run.stats) + ("lp" in run.stats)
-    return 1 + kinds * sites + (sites > 1)
+    seeing = ("energy_excess" in run.stats) + ("loss_virial" in run.stats and sites > 0)
+    return seeing, 1 + kinds * sites + (sites > 1)
 
 
 def virials(run: Run) -> dict[str, np.ndarray]:
@@ -209,6 +229,59 @@ def tilted_virial(run: Run) -> list[Check]:
     ]
 
 
+def energy_excess(run: Run) -> list[Check]:
+    """Compare βL with its mean over the readout, all other sites as they are.
+
+    Where the loss is quadratic in a site, that conditional mean is known in closed form. The
+    difference has all that is random about βL but the other sites, and its mean is zero.
+    """
+    if "energy_excess" not in run.stats:
+        return []
+    return [
+        _test(
+            run,
+            "energy_excess",
+            run.stats["energy_excess"],
+            "standard errors between βL and its conditional mean over the readout",
+            "The readout is not distributed as the density demands, given all else: take a "
+            "smaller step size or a sampler with a Metropolis test such as hmc, and check that "
+            "it samples this beta.",
+            GELFAND,
+            sees_loss=True,
+        )
+    ]
+
+
+def loss_virial(run: Run) -> list[Check]:
+    """Compare the virial with the dimension, each draw weighed by the logarithm of its loss.
+
+    The field φ = g(βL) θ gives E[(g - E g)(d - V) + g' W] = 0, W = θ·∇βL. A weight that sees only
+    the loss mixes as fast as the loss does, and cancels flat directions to first order: what is
+    left is sensitive to beta itself.
+    """
+    if "loss_virial" not in run.stats or "virial" not in run.stats or not run.sites:
+        return []
+    excess = run.loss - np.min(run.loss, initial=math.inf)
+    scale = float(np.mean(excess)) / _WEIGHT_SCALE if excess.size else math.nan
+    weight = np.log1p(excess / scale)
+    slope = 1 / (scale + excess)
+    distance = sum(run.sites.values()) - run.stats["virial"].sum(axis=-1)
+    values = (weight - np.mean(weight)) * distance + slope * run.stats["loss_virial"].sum(axis=-1)
+    return [
+        _test(
+            run,
+            "loss_virial",
+            values,
+            "standard errors between the virial and the dimension, each draw weighed by the "
+            "logarithm of its loss",
+            "The loss is not distributed as the density demands: take a smaller step size or a "
+            "sampler with a Metropolis test such as hmc, and check that it samples this beta.",
+            f"{STEIN}; {GORHAM}",
+            sees_loss=True,
+        )
+    ]
+
+
 def virial_convergence(run: Run) -> list[Check]:
     """Require that every site's virial has converged: flat directions mix last."""
     checks = []
@@ -217,7 +290,7 @@ def virial_convergence(run: Run) -> list[Check]:
             below(
                 f"virial_rhat[{site}]",
                 statistic("rhat", trace),
-                1.2,
+                _VIRIAL_RHAT,
                 f"R-hat of the virial of site {site}",
                 f"The flat directions of {site} have not mixed, though the loss may look "
                 "calm: take longer trajectories (hmc), run longer, and compare init='prior' "
@@ -229,7 +302,7 @@ def virial_convergence(run: Run) -> list[Check]:
             above(
                 f"virial_ess[{site}]",
                 statistic("ess", trace, method="bulk"),
-                15,
+                _VIRIAL_ESS,
                 f"effective sample size of the virial of site {site}",
                 f"The flat directions of {site} have few independent draws: take longer "
                 "trajectories (hmc) or run longer.",
@@ -251,6 +324,7 @@ def drift(run: Run) -> list[Check]:
             "drift",
             ratio(difference, math.hypot(*errors)),
             statistic("ess", run.loss),
+            _number_of_tests(run)[1],
             "standard errors between the means of the two halves of the trace",
             "The loss still drifts: run a longer warm-up.",
             GEWEKE,

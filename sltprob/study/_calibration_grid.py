@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["MODELS", "SETTINGS", "Plan", "Setting", "is_training", "plans"]
+__all__ = ["SETTINGS", "TEST_MODELS", "TRAINING_MODELS", "Plan", "Setting", "is_training", "plans"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,29 +78,40 @@ SETTINGS = (
 )  # fmt: skip
 
 #: Models with exact answers, and an inverse temperature or two; the second where it tells more.
-MODELS: dict[str, tuple[float, ...]] = {
+#: What they show may shape a check or a limit.
+TRAINING_MODELS: dict[str, tuple[float, ...]] = {
     "airy": (1e2, 1e4),
     "cusp": (1e1, 1e3),
     "deep_linear": (1e1, 1e3),
     "deep_linear[widths=1:2:1]": (1e2, 1e4),
-    "even_powers": (1e2, 1e4),
     "even_powers[powers=2:8]": (1e1, 1e3),
     "gaussian_mixture": (3e1, 1e3),
     "normal_crossing": (1e1, 1e3),
-    "normal_crossing[powers=1:1,prior=normal]": (1e2, 1e4),
     "normal_crossing[powers=1:2]": (1e1, 1e3),
     "pearcey": (1e2, 1e4),
-    "radial": (1e1, 1e3),
     "reduced_rank[input=2,hidden=2,output=2]": (1e1, 1e3),
-    "regular[dimension=2]": (1e1, 1e3),
     "regular[dimension=20]": (1e1, 1e3),
-    "regular[dimension=5,n=100]": (1e2, 1e3),
-    "regular[dimension=6,spectrum=powers[10]]": (1e2, 1e4),
-    "scalar_product[size=3]": (1e2, 1e4),
     "tanh_zero[width=2]": (1e1, 1e3),
     "tanh_zero[width=5]": (1.0, 1e2),
     "two_phase": (1e2, 3e3),
-    "two_phase[narrow_weight=0.6]": (1e2, 1e4),
+}
+
+#: Models that only count. They were chosen when the checks and their limits were fixed, and are to
+#: be replaced by others when what they show has shaped a check.
+TEST_MODELS: dict[str, tuple[float, ...]] = {
+    "deep_linear[widths=2:2:2]": (1e1, 1e3),
+    "even_powers[powers=4:4:6]": (1e2, 1e4),
+    "network[width=3]": (1e1, 1e3),
+    "network[width=3,activation=relu]": (1e1, 1e2),
+    "normal_crossing[powers=1:1:1]": (1e1, 1e3),
+    "normal_crossing[powers=2:1,prior=normal]": (1e1, 1e3),
+    "radial[dimension=5]": (1e1, 1e3),
+    "reduced_rank[input=3,hidden=1,output=2]": (1e1, 1e3),
+    "regular[dimension=3,n=50]": (1e2, 1e3),
+    "regular[dimension=50]": (1e1, 1e3),
+    "scalar_product[size=2]": (1e2, 1e4),
+    "tanh_zero[width=16]": (1e1, 1e3),
+    "tanh_zero[width=8,modes=2]": (1e1, 1e3),
 }
 
 _ALWAYS = ("sgld", "mala", "hmc")
@@ -115,12 +126,14 @@ _IN_TURN = (
     "sghmc",
 )
 # Models whose loss is a mean over data or inputs, so that a minibatch is not all of it.
-_WITH_DATA = ("deep_linear", "gaussian_mixture", "reduced_rank", "tanh_zero", "n=")
+_WITH_DATA = ("deep_linear", "gaussian_mixture", "network", "reduced_rank", "tanh_zero", "n=")
 _PRECISION = (
-    ("regular[dimension=5,n=100]", (1e6, 1e8)),
     ("gaussian_mixture", (1e5, 1e7)),
-    ("tanh_zero[width=2]", (1e8, 1e12)),
+    ("network[width=3]", (1e7, 1e10)),
     ("reduced_rank[input=2,hidden=2,output=2]", (1e8, 1e12)),
+    ("regular[dimension=3,n=50]", (1e6, 1e8)),
+    ("tanh_zero[width=2]", (1e8, 1e12)),
+    ("tanh_zero[width=16]", (1e8, 1e10)),
 )
 
 
@@ -153,8 +166,6 @@ class Plan:
 def is_training(model: str) -> bool:
     """Say whether limits may be chosen by what this model shows; the others only count.
 
-    Every second model of the sorted list: a rule that was fixed before any run.
-
     Parameters
     ----------
     model : str
@@ -163,7 +174,7 @@ def is_training(model: str) -> bool:
     -------
     bool
     """
-    return sorted(MODELS).index(model) % 2 == 0
+    return model in TRAINING_MODELS
 
 
 def plans(*, small: bool = False) -> Iterator[Plan]:
@@ -172,28 +183,30 @@ def plans(*, small: bool = False) -> Iterator[Plan]:
     Parameters
     ----------
     small : bool
-        About a tenth: one model in five, and three samplers.
+        About a tenth: one model in seven, and three samplers.
 
     Yields
     ------
     Plan
     """
-    models = sorted(MODELS)
-    for place, model in enumerate(models):
-        if small and place % 5 != 2:
-            continue
-        samplers = list(_ALWAYS)
-        if not small:
-            samplers.append(_IN_TURN[place % len(_IN_TURN)])
-            if any(word in model for word in _WITH_DATA):
-                samplers.append("sgld[batch_size=1]")
-        for turn, sampler in enumerate(samplers):
-            for number, setting in enumerate(SETTINGS):
-                betas = MODELS[model]
-                beta = betas[(place + turn + number) % len(betas)]
-                yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=number)
+    for models in (TEST_MODELS, TRAINING_MODELS):
+        for place, model in enumerate(sorted(models)):
+            if not small or place % 7 == 2:
+                yield from _plans_of(model, models[model], place, small=small)
     for model, betas in () if small else _PRECISION:
         for sampler in _ALWAYS:
             for beta in betas:
                 setting = Setting(name="float32", kind="precision", dtype="float32")
                 yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=0)
+
+
+def _plans_of(model: str, betas: tuple[float, ...], place: int, *, small: bool) -> Iterator[Plan]:
+    samplers = list(_ALWAYS)
+    if not small:
+        samplers.append(_IN_TURN[place % len(_IN_TURN)])
+        if any(word in model for word in _WITH_DATA):
+            samplers.append("sgld[batch_size=1]")
+    for turn, sampler in enumerate(samplers):
+        for number, setting in enumerate(SETTINGS):
+            beta = betas[(place + turn + number) % len(betas)]
+            yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=number)

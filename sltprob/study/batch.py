@@ -18,9 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from sltprob import sampling
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
+from sltprob.sampling.assemble import assemble
+from sltprob.sampling.compilation import Clock, compiled
+from sltprob.sampling.rounding import probe_rounding
+from sltprob.sampling.starts import initial_positions
+from sltprob.sampling.transitions import run_chunk, run_warmup
 from sltprob.study.definition import Budget
 
 __all__ = ["LARGEST_BATCH", "sample_many"]
@@ -60,17 +64,17 @@ def sample_many(
     padding = [points[-1]] * (LARGEST_BATCH - count)
     betas = jnp.asarray([float(beta) for beta, _ in [*points, *padding]])
     seeds = jnp.asarray([seed for _, seed in [*points, *padding]], dtype=np.uint32)
-    clock = sampling._Clock()
-    run = sampling._compiled(
-        _run_many,
-        clock,
-        posterior,
-        betas,
-        seeds,
-        jnp.asarray(0),
-        sampler=sampler,
-        budget=budget,
-    )
+    clock = Clock()
+    with clock.running():
+        run = compiled(
+            _run_many,
+            posterior,
+            betas,
+            seeds,
+            jnp.asarray(0),
+            sampler=sampler,
+            budget=budget,
+        )
     outcomes = jax.tree.map(np.asarray, run(posterior, betas, seeds, jnp.asarray(count)))
     seconds = (time.perf_counter() - begin - clock.seconds) / count
     runs = []
@@ -81,7 +85,7 @@ def sample_many(
         warm = float(outcome["warmed"].num_gradients) * budget.chains
         share = seconds * warm / max(warm + drawn, 1.0)
         runs.append(
-            sampling.assemble(
+            assemble(
                 replace(posterior, beta=np.asarray(beta)),
                 sampler,
                 outcome["record"],
@@ -128,12 +132,10 @@ def _run_many(
 def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
     key_init, key_warmup, key_draws, key_rounding = jax.random.split(jax.random.key(seed), 4)
-    positions = sampling._initial_positions(posterior, budget.init, budget.chains, key_init)
-    warmed = sampling._run_warmup(
-        posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup
-    )
+    positions = initial_positions(posterior, budget.init, budget.chains, key_init)
+    warmed = run_warmup(posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup)
     chains = jnp.arange(budget.chains)
-    states, record = sampling._run_chunk(
+    states, record = run_chunk(
         posterior,
         warmed.parameters,
         warmed.center,
@@ -144,6 +146,6 @@ def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: 
         num_draws=budget.draws,
         keep=budget.keep,
     )
-    rounding = sampling._probe_rounding(posterior, states, key_rounding, sampler=sampler)
+    rounding = probe_rounding(posterior, states, key_rounding, sampler=sampler)
     # Of the states only what is recorded leaves the loop: a state may hold keys.
     return {"record": record, "warmed": replace(warmed, states=()), "rounding": rounding}

@@ -1,0 +1,124 @@
+"""A run made of what was recorded, with the attributes that say how it was made."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from sltprob import draws as schema
+from sltprob import models, samplers
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers import Sampler
+from sltprob.sampling.transitions import Warmed
+
+__all__ = ["assemble", "model_name"]
+
+
+def assemble(
+    posterior: TemperedPosterior,
+    sampler: Sampler,
+    record: Mapping[str, Any],
+    warmed: Warmed,
+    *,
+    rounding: float,
+    warmup: int,
+    seed: int,
+    init: str,
+    keep: str,
+    cost: Mapping[str, float],
+) -> xr.DataTree:
+    """Make a run of what was recorded, with the attributes that say how it was made.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    sampler : Sampler
+    record : mapping
+        Of `record_draw`, leading axes chain and draw.
+    warmed : Warmed
+    rounding : float
+        Of `probe_rounding`.
+    warmup : int
+    seed : int
+    init : str
+    keep : str
+    cost : mapping of str to float
+        ``devices`` and the seconds.
+
+    Returns
+    -------
+    xarray.DataTree
+        By the schema of `sltprob.draws`.
+    """
+    tuned = {key: np.asarray(value) for key, value in warmed.parameters.items()}
+    # The virial has a site axis; its coordinates are named in the schema.
+    attributes = {
+        "model": model_name(posterior),
+        "sampler": samplers.specification(sampler),
+        "beta": float(posterior.beta),
+        "seed": seed,
+        "minimum_loss": float(posterior.minimum_loss),
+        "localization": float(posterior.localization),
+        "warmup": warmup,
+        "reparameterise": "none" if posterior.structure.readout is None else "readout",
+        "unadjusted": int(sampler.unadjusted),
+        "step_size": float(tuned.get("step_size", math.nan)),
+        "loss_rounding": rounding,
+        "data_error": float(posterior.data_error),
+        "dimension": posterior.dimension,
+        "dtype": str(jnp.zeros(()).dtype),
+        "init": init,
+        "keep": keep,
+        **cost,
+        "warmup_gradients": float(warmed.num_gradients) * len(record["stats"]["loss"]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **_versions(),
+    }
+    return schema.build(
+        sample_stats=record["stats"],
+        posterior=record["values"] if keep == "all" else None,
+        warmup={
+            name: np.asarray(value)[: tuned.get("warmup_draws_used")].T
+            for name, value in warmed.trace.items()
+        },
+        tuned=tuned,
+        site_dimensions=posterior.dimensions,
+        attributes=attributes,
+    )
+
+
+def model_name(posterior: TemperedPosterior) -> str:
+    """Name the model or the program of a posterior.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+
+    Returns
+    -------
+    str
+    """
+    model = posterior.structure.model
+    if model is not None:
+        return models.specification(model)
+    program = posterior.structure.program
+    return str(getattr(program, "__name__", type(program).__name__))
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {
+        f"version_{package}": version(package)
+        for package in ("sltprob", "jax", "numpyro", "blackjax", "arviz", "numpy")
+    }

@@ -1,0 +1,122 @@
+"""Compilation ahead of time: once for each program, and timed apart from its runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
+
+# XLA releases the interpreter lock, so that the other core traces or compiles meanwhile. In turn,
+# so that what is needed first is not slowed down by what is needed last.
+_compilers = ThreadPoolExecutor(2)
+
+
+class Program:
+    """A function that is being compiled in a thread of its own.
+
+    Parameters
+    ----------
+    lowered : jax.stages.Lowered
+    options : dict of str to value
+        Of XLA's compiler.
+    """
+
+    def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
+        self.out_info = lowered.out_info
+        self._compiled = _compilers.submit(lowered.compile, compiler_options=options)
+
+    def ready(self) -> Any:
+        """Wait for the compiler.
+
+        Returns
+        -------
+        jax.stages.Compiled
+        """
+        return self._compiled.result()
+
+
+#: What this process has compiled, by function, static options, shapes and device.
+programs: dict[Any, Program] = {}
+
+
+class Clock:
+    """Seconds that a run has waited for the compiler."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block.
+
+        Returns
+        -------
+        context manager
+        """
+        start = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - start
+
+
+def begin_compiling(
+    function: Callable[..., Any],
+    *arguments: Any,
+    device: Any = None,
+    run_once: bool = False,
+    **static: Any,
+) -> Program:
+    """Compile once for each function, static options, shapes and device, and do not wait for it.
+
+    Parameters
+    ----------
+    function : callable
+        ``(*arguments, **static)``.
+    *arguments : pytree
+        Arrays of the shapes, and on the device, of those that it will be called with; or their
+        `jax.ShapeDtypeStruct`.
+    device : jax.Device, optional
+        Where the arguments are.
+    run_once : bool
+        Whether so little is computed that to compile well takes longer.
+    **static : hashable
+
+    Returns
+    -------
+    Program
+    """
+    leaves, tree = jax.tree.flatten(arguments)
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    signature = (function, tuple(sorted(static.items())), tree, shapes, device)
+    if signature not in programs:
+
+        def call(*values: Any) -> Any:
+            return function(*values, **static)
+
+        options = {"xla_backend_optimization_level": 0} if run_once else {}
+        programs[signature] = Program(jax.jit(call).lower(*arguments), options)
+    return programs[signature]
+
+
+def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Compile once for each function, static options, shapes and device.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments : pytree
+    **options
+        As of `begin_compiling`.
+
+    Returns
+    -------
+    jax.stages.Compiled
+        To be called with `arguments`.
+    """
+    return begin_compiling(function, *arguments, **options).ready()

@@ -1,0 +1,77 @@
+"""Which chains share a call, and where it runs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+import jax
+
+__all__ = ["chain_groups", "cores", "devices_of", "drawing_devices"]
+
+# Chains of one group share a vectorised call; two groups keep two cores busy, and more than
+# eight chains of the flagship model leave the second-level cache.
+_MAX_GROUP_CHAINS = 8
+
+
+def chain_groups(chains: int) -> list[slice]:
+    """Cut the chains into groups of nearly equal size, whatever the number of cores.
+
+    Parameters
+    ----------
+    chains : int
+
+    Returns
+    -------
+    list of slice
+    """
+    count = max(min(chains, 2), -(-chains // _MAX_GROUP_CHAINS))
+    edges = [chains * index // count for index in range(count + 1)]
+    return [slice(*edge) for edge in itertools.pairwise(edges)]
+
+
+def drawing_devices(positions: Any) -> list[Any]:
+    """List the devices that draw: those of JAX, or the one that the caller has chosen.
+
+    Parameters
+    ----------
+    positions : pytree
+        Made by the caller's choice of a device.
+
+    Returns
+    -------
+    list of jax.Device
+    """
+    if jax.config.jax_default_device is not None:
+        return list(devices_of(positions))
+    return list(jax.local_devices())
+
+
+def devices_of(tree: Any) -> set[Any]:
+    """Say where the first array of a tree is.
+
+    Parameters
+    ----------
+    tree : pytree
+
+    Returns
+    -------
+    set of jax.Device
+    """
+    return jax.tree.leaves(tree)[0].devices()
+
+
+def cores() -> int:
+    """Count the cores that this process may use.
+
+    A Dask worker shares the machine with others, and says so as OpenMP's programs expect it.
+
+    Returns
+    -------
+    int
+    """
+    try:
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
+    except (KeyError, ValueError):
+        return os.cpu_count() or 1

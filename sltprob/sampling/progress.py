@@ -1,0 +1,67 @@
+"""What is known while a run goes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+__all__ = ["Progress", "running_estimate"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known while a run goes on.
+
+    Parameters
+    ----------
+    stage : str
+        ``"compile"``, ``"warm-up"``, ``"sample"`` or ``"done"``.
+    draws : int
+        Draws per chain so far.
+    total : int
+        Draws per chain asked for.
+    seconds : float
+        Seconds of this stage so far.
+    lambda_hat, mcse : float
+        Running estimate; NaN before there are draws.
+    beta : float
+    sampler : str
+    """
+
+    stage: str
+    draws: int
+    total: int
+    seconds: float
+    lambda_hat: float
+    mcse: float
+    beta: float
+    sampler: str
+
+
+def running_estimate(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[float, float]:
+    """Estimate lambda-hat and its Monte Carlo standard error from the draws so far.
+
+    Parameters
+    ----------
+    losses : array, shape (chain, draw)
+    beta : float
+    minimum_loss : float
+
+    Returns
+    -------
+    lambda_hat, mcse : float
+        NaN while there are fewer than four draws, and when a loss is not finite.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+       folding, and localization: an improved R-hat", Bayesian Analysis 16 (2021) 667-718 (the
+       standard error of a mean).
+    """
+    if losses.shape[1] < 4 or not np.all(np.isfinite(losses)):
+        return math.nan, math.nan
+    mcse = array_stats.mcse(losses, chain_axis=0, draw_axis=1, method="mean")
+    return beta * (float(np.mean(losses)) - minimum_loss), beta * float(mcse)

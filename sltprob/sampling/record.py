@@ -1,0 +1,66 @@
+"""What is recorded of a draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers.base import Evaluation
+
+__all__ = ["record_draw"]
+
+
+def record_draw(
+    posterior: TemperedPosterior,
+    evaluation: Evaluation,
+    info: dict[str, Any],
+    center: Any,
+    keep: str,
+) -> dict[str, Any]:
+    """Evaluate what judging needs to know about one draw of one chain.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    evaluation : Evaluation
+        Of the draw.
+    info : dict of str to array, shape ()
+        Of the sampler's step.
+    center : dict of str to array
+        A point near the mean: the virial about it or about the origin may have less variance.
+    keep : str
+        ``"all"``, or ``"loss"`` for scalars only.
+
+    Returns
+    -------
+    dict of str to dict of str to array
+        ``stats``, by the names of `sltprob.draws`, and ``values``, the sites.
+    """
+    position, logdensity, gradient = evaluation
+    sites = posterior.dimensions
+    stats: dict[str, Any] = {}
+    if posterior.structure.readout is None:
+        log_prior, prior_gradient = jax.value_and_grad(posterior.log_prior)(position)
+        loss = (log_prior - logdensity) / posterior.beta
+        slopes = {name: prior_gradient[name] - gradient[name] for name in sites}
+        stats["loss_virial"] = jnp.stack([jnp.sum(position[name] * slopes[name]) for name in sites])
+    else:
+        loss = posterior.loss_from_logdensity(position, logdensity)
+    if (expected := posterior.expected_energy(position)) is not None:
+        stats["energy_excess"] = posterior.beta * loss - expected
+    virial = [-jnp.sum(position[name] * gradient[name]) for name in sites]
+    offset = [-jnp.sum(center[name] * gradient[name]) for name in sites]
+    squares = [jnp.sum(gradient[name] ** 2) for name in sites]
+    stats |= {
+        "loss": loss,
+        "lp": logdensity,
+        "virial": jnp.stack(virial),
+        "virial_offset": jnp.stack(offset),
+        "squared_gradient": sum(squares[1:], squares[0]),
+        **info,
+    }
+    values = posterior.constrain(position) if keep == "all" else {}
+    return {"stats": stats, "values": values}

@@ -1,0 +1,81 @@
+"""Where chains start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sltprob.posterior import TemperedPosterior
+
+__all__ = ["initial_positions"]
+
+
+def initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key: Any) -> Any:
+    """Place the chains.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    init : str or mapping of str to array, shape (chain, ...)
+        As of `sltprob.sample`.
+    chains : int
+    key : PRNG key
+
+    Returns
+    -------
+    pytree, leading axis chain
+        Unconstrained coordinates.
+
+    Raises
+    ------
+    ValueError
+        If `init` is not known, does not fit the chains, or asks for an optimum that the model
+        does not know.
+    """
+    keys = jax.random.split(key, chains)
+    if not isinstance(init, str):
+        return _given_positions(posterior, init, chains)
+    if init == "prior":
+        return _draw_positions(posterior, keys)
+    if init != "optimum":
+        raise ValueError(
+            f"init={init!r}: it must be 'prior', 'optimum' or a mapping of site names to "
+            "values with a leading chain axis"
+        )
+    if posterior.structure.model is None:
+        raise ValueError(
+            "init='optimum' needs a model that knows its optimum; pass the point, "
+            "init={'site': values}"
+        )
+    optimum = posterior.unconstrain(posterior.structure.model.optimum())
+
+    def spread(key: Any) -> Any:
+        leaves, tree = jax.tree.flatten(optimum)
+        keys = jax.random.split(key, len(leaves))
+        moved = [
+            leaf + 1e-3 * jax.random.normal(k, leaf.shape)
+            for leaf, k in zip(leaves, keys, strict=True)
+        ]
+        return jax.tree.unflatten(tree, moved)
+
+    return jax.vmap(spread)(keys)
+
+
+def _given_positions(posterior: TemperedPosterior, init: Any, chains: int) -> Any:
+    values = {name: jnp.asarray(value, dtype=float) for name, value in init.items()}
+    counts = {name: value.shape[0] if value.ndim else 0 for name, value in values.items()}
+    if any(count != chains for count in counts.values()):
+        raise ValueError(f"init has {counts} chains per site; it must have {chains}")
+    positions = [
+        posterior.unconstrain({name: value[chain] for name, value in values.items()})
+        for chain in range(chains)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *positions)
+
+
+@jax.jit
+def _draw_positions(posterior: TemperedPosterior, keys: Any) -> Any:
+    """Draw from the prior, leading axis chain; compiled once for all temperatures and seeds."""
+    return jax.vmap(posterior.draw_prior)(keys)

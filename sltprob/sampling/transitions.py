@@ -1,0 +1,110 @@
+"""The two programs of a run: its warm-up, and a chunk of its draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers.base import Sampler
+from sltprob.sampling.record import record_draw
+
+__all__ = ["Warmed", "run_chunk", "run_warmup"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Warmed:
+    """What a warm-up leaves behind, with the point about which the virial is taken.
+
+    Parameters
+    ----------
+    states : pytree, leading axis chain
+    parameters : dict of str to array
+    trace : dict of str to array
+    num_gradients : array, shape ()
+        As of `sltprob.samplers.base.Warmup`.
+    center : dict of str to array
+        Mean of the chains' last positions.
+    """
+
+    states: Any
+    parameters: dict[str, Any]
+    trace: dict[str, Any]
+    num_gradients: Any
+    center: Any
+
+
+def run_warmup(
+    posterior: TemperedPosterior, positions: Any, key: Any, *, sampler: Sampler, num_steps: int
+) -> Warmed:
+    """Warm all chains up together.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    positions : pytree, leading axis chain
+    key : PRNG key
+    sampler : Sampler
+    num_steps : int
+
+    Returns
+    -------
+    Warmed
+    """
+    warmup = sampler.warmup(key, posterior, positions, num_steps)
+    evaluation = jax.vmap(lambda state: sampler.evaluate(posterior, state))(warmup.states)
+    # A point near the mean: the virial about it or about the origin may have less variance.
+    center = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position)
+    return Warmed(*warmup, center)
+
+
+def run_chunk(
+    posterior: TemperedPosterior,
+    parameters: dict[str, Any],
+    center: Any,
+    states: Any,
+    keys: Any,
+    first: Any,
+    *,
+    sampler: Sampler,
+    num_draws: int,
+    keep: str,
+) -> tuple[Any, Any]:
+    """Make draws of a group of chains and record them.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    parameters : dict of str to array
+    center : dict of str to array
+        Of `Warmed`.
+    states : pytree, leading axis chain
+    keys : PRNG key, shape (chain,)
+    first : array, shape (), integer
+        Number of the first draw: its key follows from that of the chain and its number.
+    sampler : Sampler
+    num_draws : int
+    keep : str
+
+    Returns
+    -------
+    states : pytree, leading axis chain
+    record : dict, leading axes chain and draw
+        Of `record_draw`.
+    """
+
+    def draw(key: Any, state: Any, index: Any) -> tuple[Any, Any]:
+        key = jax.random.fold_in(key, index)
+        state, info = sampler.step(key, posterior, state, parameters)
+        evaluation = sampler.evaluate(posterior, state)
+        return state, record_draw(posterior, evaluation, info, center, keep)
+
+    def body(states: Any, index: Any) -> tuple[Any, Any]:
+        return sampler.over_chains(lambda key, state: draw(key, state, index), keys, states)
+
+    states, record = jax.lax.scan(body, states, first + jnp.arange(num_draws))
+    return states, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), record)
