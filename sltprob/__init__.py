@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sltprob.optimum import find_optimum
     from sltprob.posterior import TemperedPosterior, temper
     from sltprob.samplers.base import Sampler
-    from sltprob.sampling import sample
+    from sltprob.sampling.run import sample
     from sltprob.study.measure import compare
     from sltprob.study.probe import probe
     from sltprob.study.simulation_based_calibration import simulation_based_calibration
@@ -73,7 +73,7 @@ _LAZY = {
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
     "probe": "sltprob.study.probe",
-    "sample": "sltprob.sampling",
+    "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.study.simulation_based_calibration",
     "temper": "sltprob.posterior",
 }

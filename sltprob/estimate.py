@@ -50,7 +50,9 @@ class LambdaHat:
         )
 
 
-def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> LambdaHat:
+def estimate(
+    draws: xr.DataTree, *, minimum_loss: float | None = None, rao_blackwell: bool = False
+) -> LambdaHat:
     """Estimate lambda-hat from a run.
 
     Parameters
@@ -59,6 +61,10 @@ def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Lambda
         Of `sltprob.sample` or `sltprob.load`.
     minimum_loss : float, optional
         L*, by default what the run knows.
+    rao_blackwell : bool
+        Average E[βL | all sites but the readout] instead of βL, where the run has recorded it: the
+        same mean, and often a hundredth of the variance. Its error is that of the other sites
+        alone; whether the readout was sampled rightly it cannot tell, and the verdict does.
 
     Returns
     -------
@@ -67,7 +73,8 @@ def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Lambda
     Raises
     ------
     ValueError
-        If the draws do not follow the schema, or L* is not known.
+        If the draws do not follow the schema, L* is not known, or there is no readout to average
+        over.
     TypeError
         If they are no DataTree.
 
@@ -76,6 +83,8 @@ def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Lambda
     .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
     .. [2] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
        Bayesian Analysis 16 (2021), for the effective sample size.
+    .. [3] A. E. Gelfand, A. F. M. Smith, "Sampling-based approaches to calculating marginal
+       densities", J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao and Blackwell's theorem).
     """
     schema.check(draws)
     beta = float(draws.attrs["beta"])
@@ -86,10 +95,19 @@ def estimate(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Lambda
             "L* of this model is not known; write estimate(draws, minimum_loss=...) with the "
             "loss at its optimum"
         )
-    losses = np.asarray(draws["sample_stats"]["loss"].values, dtype=float)
+    statistics = draws["sample_stats"]
+    losses = np.asarray(statistics["loss"].values, dtype=float)
+    excess: np.ndarray | float = 0.0
+    if rao_blackwell:
+        if "energy_excess" not in statistics:
+            raise ValueError(
+                "rao_blackwell=True: this run has no energy_excess, as its model has no linear "
+                "readout; leave rao_blackwell out"
+            )
+        excess = np.asarray(statistics["energy_excess"].values, dtype=float)
     # What overflows or does not exist is NaN in the result: nobody need be warned.
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-        return _estimate(beta * (losses - minimum_loss), beta)
+        return _estimate(beta * (losses - minimum_loss) - excess, beta)
 
 
 def _estimate(scaled: np.ndarray, beta: float) -> LambdaHat:

@@ -11,7 +11,9 @@ import pytest
 
 import sltprob
 from sltprob.cli import main
-from sltprob.report.league import grouped, league_csv, league_markdown, league_sentences
+from sltprob.report.league_groups import grouped, league_sentences
+from sltprob.report.league_overview import overview
+from sltprob.report.league_text import league_csv, league_markdown
 from sltprob.study.league import league
 from sltprob.study.measure import measure
 from sltprob.study.standing import STANDING_FIELDS, Standing, draws_to_accuracy, score
@@ -220,6 +222,55 @@ def test_rows_that_do_not_apply_come_last():
         grouped([])
 
 
+def test_the_overview_has_a_cell_for_everything():
+    rows = [
+        Standing(model="m", sampler="absent", beta=1.0, reason="it does not", exact=1.0),
+        Standing(model="m", sampler="never", beta=1.0, seeds=1, gradients=7000.0),
+        Standing(model="m", sampler="slow", beta=1.0, seeds=1, gradients_to_accuracy=100.0),
+        Standing(model="m", sampler="fast", beta=1.0, seeds=1, gradients_to_accuracy=10.0),
+        Standing(model="m", sampler="slow", beta=2.0, seeds=1, gradients_to_accuracy=1e9),
+        Standing(model="m", sampler="never", beta=2.0, seeds=1, gradients_to_accuracy=1.0),
+        Standing(model="k", sampler="fast", beta=1.0, seeds=1, gradients_to_accuracy=5.0),
+    ]
+    found = overview(rows)
+    assert found.models == [("m", 2), ("k", 1)]
+    cells = {name: [(cell.kind, cell.shade) for cell in own] for name, own in found.rows}
+    assert cells == {
+        "fast": [("best", 100), ("absent", 0), ("best", 100)],
+        "slow": [("reached", 67), ("reached", 0), ("absent", 0)],
+        "never": [("never", 0), ("best", 100), ("absent", 0)],
+        "absent": [("absent", 0)] * 3,
+    }
+    assert list(cells) == ["fast", "slow", "never", "absent"]
+    texts = {name: (own[0].text, own[0].note) for name, own in found.rows}
+    assert texts["never"] == (">7k", "above 5 % after 7k gradients")
+    assert texts["absent"] == ("–", "does not apply: it does not")
+    with pytest.raises(ValueError, match="empty"):
+        overview([])
+
+
+def test_what_is_finished_is_known_before_the_end():
+    seen = []
+    league(
+        [MODEL, "even_powers"],
+        ["random_walk"],
+        [10.0],
+        seeds=[0],
+        progress=lambda progress: seen.append((progress.done, progress.total, len(progress.rows))),
+        draws=20,
+        warmup=20,
+    )
+    assert seen == [(1, 2, 0), (2, 2, 1)]
+
+
+@pytest.mark.slow
+def test_what_a_pilot_run_settles_is_one_row():
+    """The number of rungs follows from β and from the seed; the sampler is the one asked for."""
+    made = league([MODEL], ["replica_exchange"], [1.0, 1e4], seeds=[0, 1], draws=100, warmup=50)
+    assert [(row.sampler, row.seeds) for row in made.rows] == [("replica_exchange", 2)] * 2
+    assert {cell["sampler"] for cell in made.cells} == {"replica_exchange"}
+
+
 def run_bench(arguments):
     """Run the command in this process, and leave the switches of JAX as they were."""
     cached = jax.config.jax_enable_compilation_cache
@@ -250,7 +301,8 @@ def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
     ]
     page = (out / "league.html").read_text(encoding="utf-8")
     assert "http" not in page.replace("http-equiv", "")
-    assert page.count("<tr") == 2 + 4
+    # A table with a line of headings for each model, and the overview with two.
+    assert page.count("<tr") == 2 * (1 + 2) + (2 + 2)
     assert run_bench([*arguments, "--out", out]) == 2
     capsys.readouterr()
     assert run_bench([*arguments, "--json", "--models", MODEL, "--seeds", "1"]) == 0

@@ -6,7 +6,7 @@ import numpyro.distributions as dist
 import pytest
 
 import sltprob
-from sltprob import sampling
+from sltprob.sampling import compilation
 
 
 def gaussian(y=None):
@@ -75,9 +75,41 @@ def test_records_are_consistent(posterior, run):
 
 
 def test_one_compilation_for_all_betas_and_seeds(posterior, run):
-    before = len(sampling._cache)
+    before = len(compilation.programs)
     sltprob.sample(posterior.at(300.0), "hmc", draws=1000, warmup=300, seed=9)
-    assert len(sampling._cache) == before
+    assert len(compilation.programs) == before
+
+
+@pytest.mark.parametrize("sampler", ["hmc", "elliptical_slice"])
+def test_another_temperature_and_seed_trace_nothing(sampler):
+    calls = []
+
+    def program(y=None):
+        calls.append(None)
+        gaussian(y)
+
+    posterior = sltprob.temper(program, half_squares(), beta=1.0, minimum_loss=MINIMUM)
+    options = {"draws": 20, "warmup": 20, "chains": 2}
+    sltprob.sample(posterior, sampler, seed=0, **options)
+    before = len(calls)
+    sltprob.sample(posterior.at(2.0), sampler, seed=1, **options)
+    assert len(calls) == before
+
+
+@pytest.mark.parametrize("sampler", ["hmc", "mala[steps_per_draw=5]"])
+def test_a_thousand_chains(sampler):
+    """More chains than share a call warm up in groups; |z| < 5 fails once in 2e6."""
+    model = sltprob.models.get("regular[dimension=2]")
+    run = sltprob.sample(
+        sltprob.temper(model, beta=10.0), sampler, draws=20, warmup=20, chains=1024, keep="loss"
+    )
+    loss = run["sample_stats"]["loss"].values
+    assert loss.shape == (1024, 20)
+    assert len(np.unique(loss[:, -1])) == 1024
+    # Chains are independent of each other, whatever the draws of one chain are.
+    means = run.attrs["beta"] * (loss.mean(axis=1) - run.attrs["minimum_loss"])
+    error = means.std(ddof=1) / np.sqrt(len(means))
+    assert abs(means.mean() - model.exact(10.0).lambda_hat) < 5 * error
 
 
 def test_keep_loss_stores_scalars_only(posterior):

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sltprob.cli._app import app
-from sltprob.cli._files import new_folder
+from sltprob.cli._files import new_folder, write_text
 from sltprob.cli._options import AsJson, Chains, Draws, Dtype, WarmupOption, configure, read_betas
 from sltprob.cli._output import COLOURS, number, print_json
 from sltprob.study.standing import Standing
@@ -65,7 +65,7 @@ def bench(
     folder = None if out is None else new_folder(out)
     # What compilation costs is a column: code kept from an earlier command would hide it.
     jax.config.update("jax_enable_compilation_cache", False)
-    with _progress() as report:
+    with _progress(folder) as report:
         table = league(
             chosen,
             kernels,
@@ -89,8 +89,8 @@ def bench(
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
-    """Show how many runs are done, and each of them as a line, on standard error."""
+def _progress(folder: Path | None) -> Iterator[Any]:
+    """Show how many runs are done, and each of them as a line; keep what is known so far."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -102,8 +102,13 @@ def _progress() -> Iterator[Any]:
         transient=True,
     )
     task = bar.add_task("compiling")
+    written = 0
 
     def report(progress: LeagueProgress) -> None:
+        nonlocal written
+        if folder is not None and len(progress.rows) > written:
+            written = len(progress.rows)
+            _write(progress.rows, folder)
         cell = progress.cell
         bar.update(
             task,
@@ -126,16 +131,18 @@ def _progress() -> Iterator[Any]:
 
 
 def _write(rows: Sequence[Standing], folder: Path) -> None:
-    from sltprob.report.league import league_csv, league_markdown, write_league
+    from sltprob.report.league import write_league
+    from sltprob.report.league_text import league_csv, league_markdown
 
-    (folder / "league.md").write_text(league_markdown(rows), encoding="utf-8")
-    (folder / "league.csv").write_text(league_csv(rows), encoding="utf-8")
+    write_text(league_markdown(rows), folder / "league.md")
+    write_text(league_csv(rows), folder / "league.csv")
     write_league(rows, folder / "league.html", command=shlex.join(["sltprob", *sys.argv[1:]]))
 
 
 def _print(rows: Sequence[Standing]) -> None:
     """Print one table for each model and beta, which fits in 100 columns."""
-    from sltprob.report.league import LEAGUE_COLUMNS, grouped, league_sentences
+    from sltprob.report.league_columns import LEAGUE_COLUMNS
+    from sltprob.report.league_groups import grouped, league_sentences
 
     console = Console()
     for group in grouped(rows):

@@ -23,6 +23,7 @@ from sltprob.cli._options import (
     Draws,
     Dtype,
     Init,
+    Reparameterise,
     Seed,
     Strict,
     WarmupOption,
@@ -53,6 +54,7 @@ def ladder(
     warmup: WarmupOption = 500,
     seed: Seed = 0,
     init: Init = "prior",
+    reparameterise: Reparameterise = "none",
     out: Annotated[Path | None, typer.Option(help="file to write, ending in .nc")] = None,
     dtype: Dtype = "float64",
     strict: Strict = False,
@@ -71,6 +73,7 @@ def ladder(
             model,
             sampler,
             read_betas(f"{beta}")[0],
+            None if reparameterise == "none" else reparameterise,
             {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "init": init},
         )
     rows = _rows(run)
@@ -95,7 +98,9 @@ def ladder(
     exit_unless_trusted([{"verdict": verdict.status}], strict)
 
 
-def _sample(model: str, sampler: str, beta: float, options: dict[str, Any]) -> xr.DataTree:
+def _sample(
+    model: str, sampler: str, beta: float, chart: str | None, options: dict[str, Any]
+) -> xr.DataTree:
     """Sample, and put the exact values of every rung into the run."""
     from sltprob import models
     from sltprob import samplers as registry
@@ -110,7 +115,7 @@ def _sample(model: str, sampler: str, beta: float, options: dict[str, Any]) -> x
             f"--sampler {sampler}: it has one temperature only; write --sampler replica_exchange "
             "or --sampler tempered_smc"
         )
-    posterior = temper(chosen, beta=beta)
+    posterior = temper(chosen, beta=beta, reparameterise=chart)
     check_applicable([kernel], posterior)
     with ProgressBar() as bar:
         run = measure(posterior, kernel, exact=chosen.exact(beta), progress=bar, **options)

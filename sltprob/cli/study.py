@@ -15,7 +15,8 @@ from rich.table import Table
 from sltprob.cli._app import app
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import number, print_json
-from sltprob.study.definition import StudyError, read_definition
+from sltprob.study.definition import StudyError
+from sltprob.study.reading import read_definition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +105,8 @@ def retry(
 @group.command()
 def status(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
     """Say how far a study is; every stored file is checked against its hash."""
-    made = _read(study)
     folder = _folder(study, out)
+    made = _read(study)
     now = made.status(folder)
     if as_json:
         print_json({**vars(now), "complete": now.complete})
@@ -129,8 +130,8 @@ def status(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> No
 @group.command()
 def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
     """Write one row for each cell to table.parquet, and print them grouped over seeds."""
-    made = _read(study)
     folder = _folder(study, out)
+    made = _read(study)
     frame = made.table(folder)
     groups = _grouped(frame)
     if as_json:
@@ -166,12 +167,14 @@ def _run(
     *,
     again: bool,
 ) -> None:
-    made = _read(path)
-    folder = _folder(path, out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {folder}: a file of that name exists; choose another folder")
+    if quiet and as_json:
+        raise ValueError("--quiet and --json: one says nothing, the other all; leave one out")
     if workers is not None and cluster is None:
-        raise ValueError(f"--workers {workers} goes with --cluster local")
+        raise ValueError(
+            f"--workers {workers} goes with --cluster local; write that too, or leave it out"
+        )
+    folder = _folder(path, out)
+    made = _read(path)
     chosen: Any = None
     if cluster is not None:
         try:
@@ -181,8 +184,12 @@ def _run(
                 f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
             ) from None
         chosen = DaskWorkers(cluster, processes=workers)
-    with _watch(quiet, as_json) as watch:
-        state = made.run(folder, workers=chosen, retry=again, watch=watch)
+    try:
+        with _watch(quiet, as_json) as watch:
+            state = made.run(folder, workers=chosen, retry=again, watch=watch)
+    except KeyboardInterrupt:
+        sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
+        raise typer.Exit(130) from None
     if state.stored:
         made.table(folder)
     if not quiet and not as_json:
@@ -220,7 +227,10 @@ def _read(path: Path) -> Study:
 
 
 def _folder(path: Path, out: Path | None) -> Path:
-    return path.with_suffix("") if out is None else out
+    folder = path.with_suffix("") if out is None else out
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file of that name exists; write --out with another folder")
+    return folder
 
 
 def _grouped(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Evaluation, Sampler, Warmup
+from sltprob.samplers._wrapped import Wrapped
+from sltprob.samplers.base import Warmup
 
 __all__ = ["Frozen", "Tuned"]
 
@@ -42,7 +43,7 @@ class Tuned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frozen(Sampler):
+class Frozen(Wrapped):
     """A sampler whose parameters are given instead of tuned.
 
     Its warm-up starts the chains by a few warm-up draws of the sampler's own, throws away what
@@ -50,42 +51,14 @@ class Frozen(Sampler):
 
     Parameters
     ----------
-    sampler : Sampler
+    base : Sampler
     tuned : Tuned
     repeats : int
-        Draws of `sampler` that make one draw.
+        Draws of `base` that make one draw.
     """
 
-    sampler: Sampler
     tuned: Tuned
     repeats: int = 1
-
-    def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Ask the sampler.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        str or None
-        """
-        return self.sampler.applies_to(posterior)
-
-    def over_chains(self, function: Any, *arguments: Any) -> Any:
-        """Apply a function of one chain to all chains, as the sampler does.
-
-        Parameters
-        ----------
-        function : callable
-        *arguments : pytree, leading axis chain
-
-        Returns
-        -------
-        pytree, leading axis chain
-        """
-        return self.sampler.over_chains(function, *arguments)
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
@@ -104,7 +77,7 @@ class Frozen(Sampler):
         Warmup
         """
         key_start, key_run = jax.random.split(rng_key)
-        started = self.sampler.warmup(key_start, posterior, positions, _START_DRAWS)
+        started = self.base.warmup(key_start, posterior, positions, _START_DRAWS)
         parameters = {name: jnp.asarray(v) for name, v in self.tuned.parameters.items()}
         num_chains = len(jax.tree.leaves(positions)[0])
 
@@ -142,22 +115,8 @@ class Frozen(Sampler):
         """
 
         def body(state: Any, key: Any) -> Any:
-            return self.sampler.step(key, posterior, state, parameters)
+            return self.base.step(key, posterior, state, parameters)
 
         state, infos = jax.lax.scan(body, state, jax.random.split(rng_key, self.repeats))
         info = jax.tree.map(lambda leaf: leaf[-1], infos)
         return state, {**info, "num_gradients": jnp.sum(infos["num_gradients"])}
-
-    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the sampler gives.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : pytree
-
-        Returns
-        -------
-        Evaluation
-        """
-        return self.sampler.evaluate(posterior, state)

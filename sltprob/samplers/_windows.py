@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.diagnostics import rhat
+from blackjax.diagnostics import potential_scale_reduction
 from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
@@ -19,6 +19,7 @@ from sltprob.samplers._metric import (
     update_moments,
 )
 from sltprob.samplers._tuning import adapt_step_size, largest_curvature_of_chains
+from sltprob.samplers.base import in_groups
 
 __all__ = ["Settled", "warm_up_in_windows"]
 
@@ -55,6 +56,7 @@ class Settled(NamedTuple):
 
 class _Carry(NamedTuple):
     window: Any
+    positions: Any
     states: Any
     step_size: Any
     metric: Any
@@ -83,12 +85,12 @@ def warm_up_in_windows(
     """Cool the chains, and learn a metric and a step size for all of them.
 
     The hottest temperature is that at which the starting points have an energy β(L - L*) of half
-    the dimension, which no posterior exceeds; chains that start deep start at the target. The
-    temperature falls geometrically over the first windows, and every window hands its metric
-    and its step size on. At the target the metric is learned up to three times; the step size is
-    adapted in every window. The warm-up ends with a window in which the loss has a split R-hat
-    below 1.05 and the step size changed by less than 20 %, when the metric has changed by less
-    than 30 % the last time that it was learned; and after `num_steps` draws in any case.
+    the dimension, which no posterior exceeds; the temperature falls geometrically over the first
+    windows. Chains that start deep start at the target, without these windows. Every window hands
+    its metric and its step size on. At the target the metric is learned up to three times; the
+    step size is adapted in every window. The warm-up ends with a window in which the loss has a
+    split R-hat below 1.05 and the step size changed by less than 20 %, when the metric has changed
+    by less than 30 % the last time that it was learned; and after `num_steps` draws in any case.
 
     Parameters
     ----------
@@ -136,6 +138,8 @@ def warm_up_in_windows(
     heat = _starting_heat(posterior, positions)
     exponents = jnp.clip(1 - jnp.arange(windows) / max(cooling, 1), 0.0, 1.0)
     heats = heat**exponents if cooling else jnp.ones(windows)
+    # What needs no cooling starts where the others arrive.
+    first = jnp.where(heat < 1, 0, cooling)
     curvature = largest_curvature_of_chains(
         key_curvature, posterior.heated(heats[0]).logdensity, positions
     )
@@ -147,18 +151,20 @@ def warm_up_in_windows(
         # Stiff directions shrink by the root of what beta grows.
         ratio = heats[jnp.maximum(window - 1, 0)] / heats[window]
         start = carry.step_size * jnp.sqrt(ratio)
-        held = jax.vmap(lambda state: init(now, position_of(state)[0]))(carry.states)
+        held = in_groups(lambda position: init(now, position), carry.positions)
 
         def all_chains(key: Any, states: Any, step_size: Any) -> Any:
             parameters = parameters_at(step_size, carry.metric, jnp.ones(()), cold)
             states, moments = states
-            states, info = jax.vmap(lambda key, state: step(key, now, state, parameters))(
-                jax.random.split(key, chains), states
+            states, info = in_groups(
+                lambda key, state: step(key, now, state, parameters),
+                jax.random.split(key, chains),
+                states,
             )
             reached, logdensities = jax.vmap(position_of)(states)
             flat = jax.vmap(lambda position: ravel_pytree(position)[0])(reached)
             trace = {
-                "loss": jax.vmap(now.loss_from_logdensity)(reached, logdensities),
+                "loss": in_groups(now.loss_from_logdensity, reached, logdensities),
                 "acceptance_rate": info["acceptance_rate"],
                 "step_size": jnp.full(chains, step_size),
             }
@@ -183,7 +189,7 @@ def warm_up_in_windows(
         ratios = jnp.log(metric_scales(learned) / metric_scales(carry.metric))
         metric_change = jnp.where(use, jnp.median(jnp.abs(ratios)), carry.metric_change)
         step_change = jnp.abs(jnp.log(adapted / carry.step_size))
-        of_loss = rhat(trace["loss"], chain_axis=1, sample_axis=0)
+        of_loss = _split_rhat(trace["loss"])
         settled = (
             cold
             & ~use
@@ -193,6 +199,7 @@ def warm_up_in_windows(
         )
         return _Carry(
             window=window + 1,
+            positions=jax.vmap(position_of)(states)[0],
             states=states,
             step_size=adapted,
             metric=_choose(use, learned, carry.metric),
@@ -202,7 +209,7 @@ def warm_up_in_windows(
             settled=settled,
             trace=jax.tree.map(
                 lambda whole, part: jax.lax.dynamic_update_slice_in_dim(
-                    whole, part, window * length, axis=0
+                    whole, part, (window - first) * length, axis=0
                 ),
                 carry.trace,
                 trace,
@@ -211,12 +218,15 @@ def warm_up_in_windows(
         )
 
     blank = jnp.full((num_steps, chains), jnp.nan)
+    # Every window makes its states of the positions, so that the first ones can be any.
+    forms = jax.eval_shape(jax.vmap(lambda position: init(posterior, position)), positions)
     carry = jax.lax.while_loop(
         lambda carry: (carry.window < windows) & ~carry.settled,
         run_window,
         _Carry(
-            window=jnp.asarray(0),
-            states=jax.vmap(lambda position: init(posterior.heated(heats[0]), position))(positions),
+            window=first,
+            positions=positions,
+            states=jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), forms),
             step_size=1 / jnp.sqrt(curvature),
             metric=identity_metric(metric, dimension),
             metric_change=jnp.asarray(jnp.inf),
@@ -227,19 +237,25 @@ def warm_up_in_windows(
             num_gradients=jnp.zeros(()),
         ),
     )
-    reached, _ = jax.vmap(position_of)(carry.states)
-    stretch = _stretch(reached, metric_scales(carry.metric))
+    stretch = _stretch(carry.positions, metric_scales(carry.metric))
     parameters = parameters_at(carry.step_size, carry.metric, stretch, jnp.asarray(True))
-    parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": carry.window * length}
+    parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": (carry.window - first) * length}
     return Settled(carry.states, parameters, carry.trace, carry.num_gradients)
 
 
 def _starting_heat(posterior: TemperedPosterior, positions: Any) -> Any:
     """Give the factor of beta at which the chains start near equilibrium, at most 1."""
     least = jnp.nan_to_num(posterior.minimum_loss)
-    energies = posterior.beta * (jax.vmap(posterior.loss)(positions) - least)
+    energies = posterior.beta * (in_groups(posterior.loss, positions) - least)
     largest = jnp.max(jnp.nan_to_num(energies))
     return jnp.clip(0.5 * posterior.dimension / jnp.maximum(largest, 1e-300), 1e-30, 1.0)
+
+
+def _split_rhat(draws: Any) -> Any:
+    """Compare the halves of all chains; `draws` has the shape (draw, chain)."""
+    half = len(draws) // 2
+    halves = jnp.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
+    return potential_scale_reduction(halves, chain_axis=1, sample_axis=0)
 
 
 def _choose(condition: Any, chosen: Any, other: Any) -> Any:

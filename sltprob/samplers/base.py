@@ -15,7 +15,10 @@ import jax
 
 from sltprob.posterior import TemperedPosterior
 
-__all__ = ["Evaluation", "Sampler", "Warmup"]
+__all__ = ["LARGEST_GROUP", "Evaluation", "Sampler", "Warmup", "evaluate_position", "in_groups"]
+
+#: Chains that share a vectorised call: more of the flagship model leave the second-level cache.
+LARGEST_GROUP = 8
 
 
 class Evaluation(NamedTuple):
@@ -113,7 +116,7 @@ class Sampler(abc.ABC):
         pytree, leading axis chain
         """
         if self.vectorised:
-            return jax.vmap(function)(*arguments)
+            return in_groups(function, *arguments)
         return jax.lax.map(lambda chain: function(*chain), arguments)
 
     @abc.abstractmethod
@@ -171,6 +174,23 @@ class Sampler(abc.ABC):
         Evaluation
         """
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)
+
+
+def in_groups(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Apply a function of one chain to all chains, vectorised in groups that stay in the cache.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments : pytree, leading axis chain
+
+    Returns
+    -------
+    pytree, leading axis chain
+    """
+    if len(jax.tree.leaves(arguments)[0]) <= LARGEST_GROUP:
+        return jax.vmap(function)(*arguments)
+    return jax.lax.map(lambda chain: function(*chain), arguments, batch_size=LARGEST_GROUP)
 
 
 def evaluate_position(posterior: TemperedPosterior, position: Any) -> Evaluation:

@@ -65,15 +65,7 @@ class EllipticalSlice(Sampler):
             "elliptical slice sampling needs"
         )
 
-        def compare(key: Any) -> Any:
-            mean, variance = _gaussian_prior(posterior)
-            position = posterior.draw_prior(key)
-            flat, _ = ravel_pytree(position)
-            gradient, _ = ravel_pytree(jax.grad(posterior.log_prior)(position))
-            return gradient * jnp.sqrt(variance), (mean - flat) / jnp.sqrt(variance)
-
-        keys = jax.random.split(jax.random.key(0), _PROBES)
-        found, expected = jax.jit(jax.vmap(compare))(keys)
+        found, expected = _compare_prior(posterior)
         tolerance = 1e3 * float(jnp.finfo(found.dtype).eps)
         same = np.allclose(found, expected, rtol=tolerance, atol=tolerance)
         return None if same else reason
@@ -149,6 +141,23 @@ class EllipticalSlice(Sampler):
         Evaluation
         """
         return evaluate_position(posterior, state.position)
+
+
+@jax.jit
+def _compare_prior(posterior: TemperedPosterior) -> tuple[Any, Any]:
+    """Give the gradient of the log prior at draws of it, and what a Gaussian's would be.
+
+    Compiled once for all temperatures and seeds.
+    """
+    mean, variance = _gaussian_prior(posterior)
+
+    def compare(key: Any) -> tuple[Any, Any]:
+        position = posterior.draw_prior(key)
+        flat, _ = ravel_pytree(position)
+        gradient, _ = ravel_pytree(jax.grad(posterior.log_prior)(position))
+        return gradient * jnp.sqrt(variance), (mean - flat) / jnp.sqrt(variance)
+
+    return jax.vmap(compare)(jax.random.split(jax.random.key(0), _PROBES))
 
 
 def _log_likelihood(posterior: TemperedPosterior) -> Any:

@@ -10,13 +10,17 @@ import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._ladder import LadderSampler, Point, move, together
+from sltprob.samplers._ladder import LadderSampler
+from sltprob.samplers._point import Point, carry, carry_gradients, move, on_rung
+from sltprob.samplers._population import draw_prior, together
 from sltprob.samplers.base import Evaluation, Warmup
 
 __all__ = ["ReplicaExchange"]
 
 _FEWEST_PARTICLES = 32
 _MOST_PARTICLES = 256
+# Times that both parities swap after every trajectory: free, unless coordinates depend on beta.
+_SWAP_ROUNDS = 4
 
 
 class Replicas(NamedTuple):
@@ -38,10 +42,14 @@ class ReplicaExchange(LadderSampler):
     """Replica exchange (parallel tempering): every chain is a ladder from the prior to the target.
 
     A draw takes a fresh draw of the prior on the hottest rung and one HMC trajectory on every
-    other, and then swaps neighbours, first the even pairs and then the odd ones, with a Metropolis
-    test. A trajectory need not cross the posterior: what is wide or far apart is crossed on hot
-    rungs, and swaps bring it down. ``round_trips`` says how often a replica that was drawn from
-    the prior has come down to the target. A trajectory that diverged is one that was rejected.
+    other, and then swaps neighbours several times, the even pairs and the odd ones in turn, with a
+    Metropolis test. A trajectory need not cross the posterior: what is wide or far apart is
+    crossed on hot rungs, and swaps bring it down. ``round_trips`` says how often a replica that
+    was drawn from the prior has come down to the target. A trajectory that diverged is one that
+    was rejected.
+
+    Where the readout is reparameterised, swaps keep its whitened coordinates: only the density of
+    the other weights decides, and nearly all swaps succeed.
 
     The ladder is learned by a population of particles; then every chain runs from its own start,
     all rungs at once, and the step size of every rung is adapted.
@@ -112,9 +120,8 @@ class ReplicaExchange(LadderSampler):
             return (states, jax.vmap(update)(adaptation, rates)), (trace, info["num_gradients"][0])
 
         def ladder(position: Any) -> Replicas:
-            points = jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, (self._rungs, *jnp.shape(leaf))),
-                Point.at(posterior, position),
+            points = jax.vmap(lambda beta: Point.at(on_rung(posterior, beta), position))(
+                parameters["beta"]
             )
             return Replicas(points, jnp.zeros(self._rungs, bool))
 
@@ -151,7 +158,7 @@ class ReplicaExchange(LadderSampler):
         def one(key: Any, point: Point, beta: Any, step_size: Any, metric: Any) -> Any:
             return move(key, posterior, point, beta, step_size, metric, num_steps)
 
-        hottest = Point.at(posterior, posterior.draw_prior(key_prior))
+        hottest = draw_prior(key_prior, posterior)
         colder, rates = together(one, posterior, moving)(
             jax.random.split(key_moves, moving),
             jax.tree.map(lambda leaf: leaf[1:], state.points),
@@ -160,24 +167,31 @@ class ReplicaExchange(LadderSampler):
             parameters["ladder_inverse_mass_matrix"][1:],
         )
         points = jax.tree.map(lambda hot, cold: jnp.concatenate([hot[None], cold]), hottest, colder)
-        # Swaps are free: even pairs, then odd ones.
-        key_even, key_odd = jax.random.split(key_swap)
-        first, acceptance_even = _swap(key_even, betas, points.loss, 0)
-        then, acceptance_odd = _swap(key_odd, betas, points.loss[first], 1)
-        order = first[then]
-        points = jax.tree.map(lambda leaf: leaf[order], points)
-        from_prior = state.from_prior.at[0].set(True)[order]
-        state = Replicas(points, from_prior.at[-1].set(False))
-        return state, {
+        from_prior = state.from_prior.at[0].set(True)
+
+        def swap(replicas: Replicas, inputs: Any) -> tuple[Replicas, Any]:
+            key, parity = inputs
+            return _swap(key, posterior, betas, replicas, parity)
+
+        # Even pairs, then odd ones.
+        parities = jnp.arange(2 * self._swap_rounds(posterior)) % 2
+        keys = jax.random.split(key_swap, len(parities))
+        state, acceptances = jax.lax.scan(swap, Replicas(points, from_prior), (keys, parities))
+        arrived = state.from_prior[-1]
+        pairs = jnp.arange(moving) % 2
+        return Replicas(state.points, state.from_prior.at[-1].set(False)), {
             "acceptance_rate": rates[-1],
-            "num_gradients": 1 + moving * num_steps,
-            "round_trips": from_prior[-1].astype(int),
-            "ladder_loss": points.loss,
+            "num_gradients": 1
+            + moving * num_steps
+            + len(betas) * len(parities) * carry_gradients(posterior),
+            "round_trips": arrived.astype(int),
+            "ladder_loss": state.points.loss,
             "ladder_acceptance_rate": jnp.concatenate([jnp.ones(1), rates]),
-            "ladder_swap_acceptance": jnp.where(
-                jnp.arange(moving) % 2 == 0, acceptance_even, acceptance_odd
-            ),
+            "ladder_swap_acceptance": acceptances[pairs, jnp.arange(moving)],
         }
+
+    def _swap_rounds(self, posterior: TemperedPosterior) -> int:
+        return 1 if carry_gradients(posterior) else _SWAP_ROUNDS
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
         """Give the replica at the target.
@@ -195,12 +209,28 @@ class ReplicaExchange(LadderSampler):
         return target.evaluation(posterior.beta)
 
 
-def _swap(rng_key: Any, betas: Any, losses: Any, parity: Any) -> tuple[Any, Any]:
-    """Decide which neighbours swap; give the new order and the acceptance of every pair."""
-    odds = jnp.diff(betas) * jnp.diff(losses)
-    acceptance = jnp.nan_to_num(jnp.exp(jnp.minimum(odds, 0.0)))
-    pairs = jnp.arange(len(betas) - 1)
-    swaps = jax.random.bernoulli(rng_key, acceptance) & (pairs % 2 == parity)
-    down = jnp.concatenate([swaps, jnp.zeros(1, bool)]).astype(int)
-    up = jnp.concatenate([jnp.zeros(1, bool), swaps]).astype(int)
-    return jnp.arange(len(betas)) + down - up, acceptance
+def _swap(
+    rng_key: Any, posterior: TemperedPosterior, betas: Any, replicas: Replicas, parity: Any
+) -> tuple[Replicas, Any]:
+    """Offer a swap to all pairs of one parity; give the acceptance of every pair."""
+    rungs = jnp.arange(len(betas))
+    # The partner of a rung without one is the rung itself.
+    partners = jnp.clip(jnp.where(rungs % 2 == parity, rungs + 1, rungs - 1), 0, len(betas) - 1)
+    there, log_ratios = jax.vmap(lambda point, beta, other: carry(posterior, point, beta, other))(
+        replicas.points, betas, betas[partners]
+    )
+    acceptance = _acceptance(log_ratios + log_ratios[partners])
+    drawn = jax.random.uniform(rng_key, (len(betas),))[jnp.minimum(rungs, partners)]
+    swapped = (partners != rungs) & (drawn < acceptance)
+
+    def choose(moved: Any, stayed: Any) -> Any:
+        shape = (-1,) + (1,) * (stayed.ndim - 1)
+        return jnp.where(swapped.reshape(shape), moved[partners], stayed)
+
+    points = jax.tree.map(choose, there, replicas.points)
+    return Replicas(points, choose(replicas.from_prior, replicas.from_prior)), acceptance[:-1]
+
+
+def _acceptance(log_odds: Any) -> Any:
+    """Give the probability of a swap; what is not a number is not swapped."""
+    return jnp.nan_to_num(jnp.exp(jnp.minimum(log_odds, 0.0)))

@@ -9,13 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._ladder import (
-    LadderSampler,
-    Point,
-    log_weights,
-    move_all,
-    resample,
-)
+from sltprob.samplers._ladder import LadderSampler
+from sltprob.samplers._point import Point, carry_gradients
+from sltprob.samplers._population import carry_all, draw_prior, move_all, resample
 from sltprob.samplers.base import Evaluation, Warmup
 
 __all__ = ["TemperedSMC"]
@@ -59,6 +55,9 @@ class TemperedSMC(LadderSampler):
     made, independent of all others. Particles are read in the order of their descent, so that
     siblings are neighbours and the effective sample size sees their correlation. A population
     of P particles has a bias of order 1/P.
+
+    Where the readout is reparameterised, particles keep its whitened coordinates from rung to
+    rung: the weights are those of the other sites alone, and vary less.
 
     Parameters
     ----------
@@ -154,10 +153,11 @@ class TemperedSMC(LadderSampler):
             lambda: state,
         )
         index = state.count % self.num_particles
+        each = carry_gradients(posterior) + self.num_moves * parameters["num_steps"]
         return state._replace(count=state.count + 1), {
             "acceptance_rate": state.acceptance_rate[index],
             # The share of one particle.
-            "num_gradients": 1 + (self._rungs - 1) * self.num_moves * parameters["num_steps"],
+            "num_gradients": 1 + (self._rungs - 1) * each,
             "ladder_loss": state.losses[:, index],
             "ladder_log_evidence": state.log_evidence,
         }
@@ -185,20 +185,20 @@ class TemperedSMC(LadderSampler):
         key_prior, key_rungs = jax.random.split(rng_key)
         betas, num_steps = parameters["beta"], parameters["num_steps"]
         keys = jax.random.split(key_prior, self.num_particles)
-        start = jax.vmap(lambda key: Point.at(posterior, posterior.draw_prior(key)))(keys)
+        start = jax.vmap(lambda key: draw_prior(key, posterior))(keys)
 
         def rung(points: Point, inputs: Any) -> Any:
             key, hotter, beta, step_size, metric = inputs
             key_resample, key_moves = jax.random.split(key)
-            weights = log_weights(beta - hotter, points.loss)
-            increment = jax.nn.logsumexp(weights) - jnp.log(self.num_particles)
+            points, log_weights = carry_all(posterior, points, hotter, beta)
+            increment = jax.nn.logsumexp(log_weights) - jnp.log(self.num_particles)
 
             def move(points: Point, key: Any) -> tuple[Point, Any]:
                 return move_all(key, posterior, points, beta, step_size, metric, num_steps)
 
             points, rates = jax.lax.scan(
                 move,
-                resample(key_resample, weights, points),
+                resample(key_resample, log_weights, points),
                 jax.random.split(key_moves, self.num_moves),
             )
             return points, (points.loss, increment, rates[-1])

@@ -8,15 +8,15 @@ from typing import Any
 
 import jax
 
-__all__ = ["chain_groups", "cores", "devices_of", "drawing_devices"]
+from sltprob.samplers.base import LARGEST_GROUP
 
-# Chains of one group share a vectorised call; two groups keep two cores busy, and more than
-# eight chains of the flagship model leave the second-level cache.
-_MAX_GROUP_CHAINS = 8
+__all__ = ["chain_groups", "cores", "devices_of", "drawing_devices"]
 
 
 def chain_groups(chains: int) -> list[slice]:
     """Cut the chains into groups of nearly equal size, whatever the number of cores.
+
+    Chains of one group share a vectorised call; two groups keep two cores busy.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def chain_groups(chains: int) -> list[slice]:
     -------
     list of slice
     """
-    count = max(min(chains, 2), -(-chains // _MAX_GROUP_CHAINS))
+    count = max(min(chains, 2), -(-chains // LARGEST_GROUP))
     edges = [chains * index // count for index in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 

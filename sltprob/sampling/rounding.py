@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Sampler
+from sltprob.samplers.base import Sampler, in_groups
 
 __all__ = ["probe_groups", "probe_rounding"]
 
@@ -79,4 +79,4 @@ def probe_rounding(posterior: TemperedPosterior, states: Any, key: Any, *, sampl
         return jnp.sqrt(jnp.mean(changes**2)) + epsilon * jnp.abs(loss)
 
     count = jax.tree.leaves(states)[0].shape[0]
-    return jnp.max(jax.vmap(one)(states, jax.random.split(key, count)))
+    return jnp.max(in_groups(one, states, jax.random.split(key, count)))

@@ -68,11 +68,7 @@ def _given_positions(posterior: TemperedPosterior, init: Any, chains: int) -> An
     counts = {name: value.shape[0] if value.ndim else 0 for name, value in values.items()}
     if any(count != chains for count in counts.values()):
         raise ValueError(f"init has {counts} chains per site; it must have {chains}")
-    positions = [
-        posterior.unconstrain({name: value[chain] for name, value in values.items()})
-        for chain in range(chains)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *positions)
+    return jax.vmap(posterior.unconstrain)(values)
 
 
 @jax.jit

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Sampler
+from sltprob.samplers.base import Sampler, in_groups
 from sltprob.sampling.record import record_draw
 
 __all__ = ["Warmed", "run_chunk", "run_warmup"]
@@ -56,7 +56,7 @@ def run_warmup(
     Warmed
     """
     warmup = sampler.warmup(key, posterior, positions, num_steps)
-    evaluation = jax.vmap(lambda state: sampler.evaluate(posterior, state))(warmup.states)
+    evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
     # A point near the mean: the virial about it or about the origin may have less variance.
     center = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position)
     return Warmed(*warmup, center)

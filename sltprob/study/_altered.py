@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, evaluate_position
+from sltprob.samplers._wrapped import Wrapped
+from sltprob.samplers.base import Evaluation, Warmup, evaluate_position
 from sltprob.samplers.mala import MALA
 
 __all__ = ["Altered", "AlteredPosterior", "NeverRejects"]
@@ -99,7 +100,7 @@ class AlteredPosterior(TemperedPosterior):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Altered(Sampler):
+class Altered(Wrapped):
     """A sampler with its own tuning, then changed as an `AlteredPosterior` says.
 
     Parameters
@@ -111,22 +112,6 @@ class Altered(Sampler):
     .. [1] S. R. Cook, A. Gelman, D. B. Rubin, "Validation of software for Bayesian models using
        posterior quantiles", JCGS 15 (2006) 675-692, for errors put in on purpose.
     """
-
-    base: Sampler
-
-    def over_chains(self, function: Any, *arguments: Any) -> Any:
-        """Apply a function to all chains, as the base does.
-
-        Parameters
-        ----------
-        function : callable
-        *arguments : pytree, leading axis chain
-
-        Returns
-        -------
-        pytree, leading axis chain
-        """
-        return self.base.over_chains(function, *arguments)
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int

@@ -1,40 +1,49 @@
-"""Run cells on a Dask cluster: worker processes here, or an existing scheduler.
+"""Worker processes for a study, by Dask distributed: some here, or those of a scheduler.
 
 Needs the extra ``sltprob[cluster]``. Workers write to the folder of the study themselves, so it
-must be one that all of them see. What a lost worker was doing runs again elsewhere, a long cell
-from its last piece.
+must be one that all of them see.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dask
 import jax
-from distributed import Client, Future, KilledWorker, LocalCluster, get_worker
+from distributed import Client, LocalCluster, WorkerPlugin
 
-from sltprob.sampling import Progress
-from sltprob.study.events import Event, Watch
-from sltprob.study.plan import Cell
-from sltprob.study.run import running
-from sltprob.study.store import Store, StoreError
-from sltprob.study.work import Outcome, coordinates, row_of, run_cells
+from sltprob.study.dispatch import Dispatcher
+from sltprob.study.events import Watch
+from sltprob.study.store import Store
+from sltprob.study.tasks import Tasks
+from sltprob.study.work import Outcome
 
 __all__ = ["DaskWorkers"]
 
-_TOPIC = "sltprob-study"
 # Each worker is one thread of JAX; two workers of two threads would fight for two cores.
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+# What compiles faster is not worth a file.
+_LEAST_SECONDS = 0.3
+_SETTINGS = {
+    # Never fork: a forked JAX hangs.
+    "distributed.worker.multiprocessing-method": "spawn",
+    # A worker that took too much memory is ended, and its cell tried once more. It is not paused:
+    # what JAX has taken it seldom gives back, and a paused worker would wait for that forever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.scheduler.allowed-failures": 1,
+    # A profile that nobody looks at costs a look at every thread a hundred times a second.
+    "distributed.worker.profile.enabled": False,
+}
 
 
 class DaskWorkers:
-    """Runs groups of cells as independent tasks of a Dask cluster.
+    """Runs cells as independent tasks of a Dask cluster.
 
     Parameters
     ----------
@@ -56,20 +65,26 @@ class DaskWorkers:
                 f"--cluster {cluster}: it must be local, or the address of a scheduler, such as "
                 "tcp://10.0.0.1:8786"
             )
-        if processes is not None and (cluster != "local" or processes < 1):
+        if processes is not None and processes < 1:
+            raise ValueError(f"--workers {processes}: it must be a whole number >= 1")
+        if processes is not None and cluster != "local":
             raise ValueError(
-                f"--workers {processes}: a whole number >= 1, with --cluster local only"
+                f"--workers {processes} goes with --cluster local; {cluster} has its own"
             )
         self.cluster = cluster
         self.processes = processes or os.cpu_count() or 1
+        if cluster != "local":
+            # Now rather than when everything else is ready.
+            with self._client():
+                pass
 
-    def run(self, store: Store, groups: Iterable[list[Cell]], watch: Watch) -> Iterator[Outcome]:
-        """Run groups of cells, and give what became of each, in any order.
+    def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
+        """Run cells, and give what became of each, in any order.
 
         Parameters
         ----------
         store : Store
-        groups : iterable of list of Cell
+        tasks : Tasks
         watch : callable
 
         Yields
@@ -79,19 +94,19 @@ class DaskWorkers:
         Raises
         ------
         ValueError
-            If the scheduler cannot be reached, or a worker has other versions of the programs.
+            If the scheduler cannot be reached or goes away, or a worker cannot run cells.
         StoreError
             If a worker cannot write to the folder.
         """
         with self._client() as client:
-            yield from _Coordinator(client, store, iter(groups), watch).outcomes()
+            yield from Dispatcher(client, store, tasks, watch).outcomes()
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
         if self.cluster != "local":
             try:
                 client = Client(self.cluster, timeout=10, set_as_default=False)
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ValueError) as error:
                 raise ValueError(
                     f"--cluster {self.cluster}: no scheduler answers ({type(error).__name__}); "
                     "start one with 'dask scheduler', or write --cluster local"
@@ -99,127 +114,54 @@ class DaskWorkers:
             with client:
                 yield client
             return
-        environment = {
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
-            "OMP_NUM_THREADS": "1",
-        }
-        # Never fork: a forked JAX hangs.
-        settings = {"distributed.worker.multiprocessing-method": "spawn"}
         with (
-            dask.config.set(settings),
+            tempfile.TemporaryDirectory(prefix="sltprob-") as folder,
+            dask.config.set(_SETTINGS),
             LocalCluster(
                 n_workers=self.processes,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address=None,
-                env=environment,
+                # Not the usual one, which a second study at the same time would find taken.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                env={
+                    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
+                    "OMP_NUM_THREADS": "1",
+                },
+                local_directory=folder,
                 silence_logs=50,
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
+            if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+                # Where this process keeps what it compiles, or for as long as the workers live.
+                kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"
+                client.register_plugin(_KeepCompiled(kept, _LEAST_SECONDS))
             yield client
 
 
-class _Coordinator:
-    """Keeps a few tasks with every worker, and listens."""
+class _KeepCompiled(WorkerPlugin):
+    """Lets workers load what another one has compiled.
 
-    def __init__(
-        self, client: Client, store: Store, groups: Iterator[list[Cell]], watch: Watch
-    ) -> None:
-        self.client = client
-        self.store = store
-        self.groups = groups
-        self.watch = watch
-        self.heard: queue.Queue[Any] = queue.Queue()
-        self.pending: dict[Future[Any], list[Cell]] = {}
+    Parameters
+    ----------
+    folder : str
+    least_seconds : float
+        What compiles faster is not kept.
+    """
 
-    def outcomes(self) -> Iterator[Outcome]:
-        self.client.subscribe_topic(_TOPIC, lambda stamped: self.heard.put(stamped[1]))
-        self._fill()
-        while self.pending:
-            try:
-                thing = self.heard.get(timeout=2)
-            except queue.Empty:
-                self._fill()  # workers may have come
-                continue
-            if isinstance(thing, dict):
-                self.watch(Event("running", thing))
-                continue
-            cells = self.pending.pop(thing, None)
-            if cells is not None:
-                yield from self._result(thing, cells)
-            self._fill()
+    def __init__(self, folder: str, least_seconds: float) -> None:
+        self._folder = folder
+        self._least_seconds = least_seconds
 
-    def _fill(self) -> None:
-        """Submit what the workers need for now, so that a plan of any size fits in memory."""
-        workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
-        while len(self.pending) < 2 * max(workers, 1):
-            if (cells := next(self.groups, None)) is None:
-                return
-            self._submit(cells)
+    def setup(self, worker: Any) -> None:
+        """Tell JAX, on a worker that starts.
 
-    def _submit(self, cells: list[Cell]) -> None:
-        future = self.client.submit(
-            _task,
-            str(self.store.folder.absolute()),
-            cells,
-            [cell.key for cell in cells],
-            cells[0].setting.dtype,
-            pure=False,
-        )
-        self.pending[future] = cells
-        future.add_done_callback(self.heard.put)
-
-    def _result(self, future: Future[Any], cells: list[Cell]) -> Iterator[Outcome]:
-        if future.status == "finished":
-            yield from future.result()
-            return
-        if future.status != "error":
-            raise ValueError(
-                "the scheduler has gone; what is stored stays, and 'sltprob study run' goes on"
-            )
-        error = future.exception()
-        if isinstance(error, StoreError | _OtherVersions):
-            raise error
-        if len(cells) > 1:
-            # One of them takes its worker along: find out which.
-            for cell in cells:
-                self._submit([cell])
-            return
-        (cell,) = cells
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if isinstance(error, KilledWorker):
-            reason = "every worker that ran it was lost; it may need more memory than a worker has"
-        self.store.save_failure(cell.key, {"cell": str(cell), "error": reason, **coordinates(cell)})
-        yield Outcome(cell, None, reason)
-
-
-class _OtherVersions(ValueError):
-    """A worker computes other cells than we do."""
-
-
-def _task(folder: str, cells: list[Cell], keys: list[str], dtype: str) -> list[Outcome]:
-    """Run cells on a worker."""
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    if [cell.key for cell in cells] != keys:
-        raise _OtherVersions(
-            "a worker has other versions of sltprob, jax, numpyro, blackjax or numpy; install "
-            "the same on all machines"
-        )
-    store = Store(Path(folder))
-    # This task may have been with another worker before, which stored a part of it.
-    files = store.files()
-    outcomes, left = [], []
-    for cell, key in zip(cells, keys, strict=True):
-        name = files.get(key)
-        if name is not None and store.is_good(name):
-            outcomes.append(Outcome(cell, row_of(cell, store.load(name), name)))
-        else:
-            left.append(cell)
-    outcomes.extend(run_cells(store, left, partial(_tell, get_worker())))
-    return outcomes
-
-
-def _tell(worker: Any, cell: Cell, progress: Progress) -> None:
-    worker.log_event(_TOPIC, running(cell, progress).detail)
+        Parameters
+        ----------
+        worker : distributed.Worker
+        """
+        # Not by variables of the environment: a worker may have imported JAX before it has them.
+        jax.config.update("jax_compilation_cache_dir", self._folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", self._least_seconds)

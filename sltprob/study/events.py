@@ -16,10 +16,11 @@ class Event:
     Parameters
     ----------
     kind : str
-        ``begin`` (cells, stored, failed, to_run), ``taken_over`` (owner), ``damaged`` (file),
-        ``running`` (key, cell, stage, draws, total, lambda_hat, mcse), ``finished`` (key, cell,
-        lambda_hat, mcse, verdict), ``failed`` (key, cell, error) or ``end`` (finished, failed,
-        seconds).
+        ``begin`` (cells, stored, failed, to_run, work), ``taken_over`` (owner), ``damaged``
+        (file), ``waiting`` (scheduler: it has no worker yet), ``running`` (key, cell, work, stage,
+        draws, total, lambda_hat, mcse), ``finished`` (key, cell, work, lambda_hat, mcse, verdict),
+        ``failed`` (key, cell, work, error) or ``end`` (finished, failed, seconds). Work is the
+        steps of all chains, to estimate the time that is left.
     detail : dict
         What can be written as JSON.
     """

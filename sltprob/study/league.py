@@ -33,11 +33,14 @@ class LeagueProgress:
         Runs.
     cell : dict
         Of the run that has just ended, with the keys of `sltprob.study.cell.CELL_FIELDS`.
+    rows : tuple of Standing
+        Of the models that are finished, so that a league that is interrupted was not for nothing.
     """
 
     done: int
     total: int
     cell: dict[str, Any]
+    rows: tuple[Standing, ...]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def league(
     def note(cell: dict[str, Any]) -> None:
         cells.append(cell)
         if progress is not None:
-            progress(LeagueProgress(len(cells), total, cell))
+            progress(LeagueProgress(len(cells), total, cell, tuple(rows)))
 
     for ground, row in zip(grounds, reasons, strict=True):
         standings = [
@@ -173,10 +176,13 @@ def _stand(
 ) -> list[Standing]:
     """Run one sampler on one model, and score it at every beta."""
     standings, compiling = [], 0.0
+    name = samplers.specification(kernel)
     for posterior, answer in ground:
         runs = []
         for seed in seeds:
             run = measure(posterior, kernel, exact=answer, seed=seed, keep="loss", **options)
+            # What a pilot run settles, such as the number of rungs, may differ from seed to seed.
+            run.attrs["sampler"] = name
             note(summarise(run))
             runs.append(run)
         standing = score(runs)

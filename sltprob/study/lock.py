@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sltprob.study.writing import store_error
+
 __all__ = ["FolderLock", "LockedError"]
 
 _BEAT = 5.0
@@ -40,6 +42,8 @@ class FolderLock:
     ------
     LockedError
         On entering, if another run holds the folder and is alive.
+    StoreError
+        On entering, if the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,8 +62,8 @@ class FolderLock:
             "started": _start_of(os.getpid()),
             "token": self._token,
         }
-        mine.write_text(json.dumps(owner), encoding="utf-8")
         try:
+            mine.write_text(json.dumps(owner), encoding="utf-8")
             while True:
                 try:
                     # A link is made or not made, also on network file systems.
@@ -67,8 +71,11 @@ class FolderLock:
                     break
                 except FileExistsError:
                     self._take_over_or_refuse()
+        except OSError as error:
+            raise store_error(self.path, error) from None
         finally:
-            mine.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                mine.unlink()
         self._thread.start()
         return self
 
@@ -105,7 +112,7 @@ class FolderLock:
 
     def _beat(self) -> None:
         while not self._stop.wait(_BEAT):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.utime(self.path)
 
 

@@ -180,7 +180,7 @@ def make_plan(definition: Definition) -> Plan:
     Raises
     ------
     StudyError
-        If a model, a sampler, a beta or their combination is not right; every problem at once.
+        If anything of it is not right; every problem at once, those of the file included.
     ValueError
         If JAX is set to another precision than the study.
     """
@@ -191,9 +191,8 @@ def make_plan(definition: Definition) -> Plan:
             f"numpyro.enable_x64({instead}) before anything else"
         )
     checker = _Checker(definition)
-    for index, grid in enumerate(definition.grids):
-        # A single [grid] has no index; the line is then that of the table.
-        checker.grid(grid, ("grid", index) if ("grid", index) in definition.lines else ("grid",))
+    for grid in definition.grids:
+        checker.grid(grid)
     if checker.problems:
         raise definition.error(checker.problems)
     return Plan(definition, tuple(checker.blocks))
@@ -204,7 +203,7 @@ class _Checker:
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = list(definition.problems)
         self.blocks: list[Block] = []
 
     def attempt(self, place: TomlPath, make: Any) -> Any:
@@ -215,7 +214,8 @@ class _Checker:
             self.problems.append(Problem(place, " ".join(str(error).split())))
             return None
 
-    def grid(self, grid: Grid, place: TomlPath) -> None:
+    def grid(self, grid: Grid) -> None:
+        place = grid.place
         chosen = self.each("models", grid.models, place, models.get, models.specification)
         kernels = self.each("samplers", grid.samplers, place, samplers.get, samplers.specification)
         betas = self.each("betas", grid.betas, place, _positive, str)

@@ -168,7 +168,7 @@ class StoredRun:
         sampler = (
             self.sampler
             if "beta" in self.draws["constant_data"].coords
-            else Frozen(sampler=self.sampler, tuned=tuned, repeats=repeats)
+            else Frozen(base=self.sampler, tuned=tuned, repeats=repeats)
         )
         name = f"{self.name}, {what}"
 

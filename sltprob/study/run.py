@@ -1,70 +1,34 @@
-"""Run a study: whatever is not stored yet, here or on a cluster; and say how far it is."""
+"""Run a study: whatever is not stored yet, here or on a cluster."""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sltprob.sampling import Progress
-from sltprob.study.batch import LARGEST_BATCH
 from sltprob.study.events import Event, Watch
-from sltprob.study.lock import FolderLock, owner_of
+from sltprob.study.lock import FolderLock
 from sltprob.study.plan import Cell, Plan
+from sltprob.study.status import Status, status_of
 from sltprob.study.store import Store
+from sltprob.study.tasks import Tasks
 from sltprob.study.work import Outcome, coordinates, row_of, run_cells
 
-__all__ = ["Status", "Workers", "run_study", "status_of"]
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a study is.
-
-    Parameters
-    ----------
-    cells, stored, failed : int
-        Of the plan.
-    partial : int
-        Cells that are begun, and go on from their last piece.
-    damaged : tuple of str
-        Stored files that do not have the hash of their name.
-    others : int
-        Stored cells that are not of this plan.
-    owner : dict or None
-        Who works on it now: ``host`` and ``process``.
-    errors : tuple of str
-        One line for each cell that failed.
-    """
-
-    cells: int
-    stored: int
-    failed: int
-    partial: int
-    damaged: tuple[str, ...]
-    others: int
-    owner: dict[str, Any] | None
-    errors: tuple[str, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell is stored."""
-        return self.stored == self.cells
+__all__ = ["Workers", "run_study"]
 
 
 class Workers(Protocol):
-    """What runs groups of cells somewhere."""
+    """What runs cells somewhere."""
 
-    def run(self, store: Store, groups: Iterable[list[Cell]], watch: Watch) -> Iterator[Outcome]:
-        """Run groups of cells, and give what became of each, in any order.
+    def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
+        """Run cells, and give what became of each, in any order.
 
         Parameters
         ----------
         store : Store
-        groups : iterable of list of Cell
+        tasks : Tasks
         watch : callable
 
         Returns
@@ -77,13 +41,13 @@ class Workers(Protocol):
 class InProcess:
     """Runs cells one after the other in this process."""
 
-    def run(self, store: Store, groups: Iterable[list[Cell]], watch: Watch) -> Iterator[Outcome]:
-        """Run groups of cells, and give what became of each.
+    def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
+        """Run cells, and give what became of each.
 
         Parameters
         ----------
         store : Store
-        groups : iterable of list of Cell
+        tasks : Tasks
         watch : callable
 
         Yields
@@ -94,8 +58,8 @@ class InProcess:
         def tell(cell: Cell, progress: Progress) -> None:
             watch(running(cell, progress))
 
-        for group in groups:
-            yield from run_cells(store, group, tell)
+        while (cells := tasks.take("here")) is not None:
+            yield from run_cells(store, cells, tell)
 
 
 def running(cell: Cell, progress: Progress) -> Event:
@@ -113,6 +77,7 @@ def running(cell: Cell, progress: Progress) -> Event:
     detail = {
         "key": cell.key,
         **coordinates(cell),
+        "work": _work(cell),
         "stage": progress.stage,
         "draws": progress.draws,
         "total": progress.total,
@@ -120,6 +85,12 @@ def running(cell: Cell, progress: Progress) -> Event:
         "mcse": progress.mcse,
     }
     return Event("running", detail)
+
+
+def _work(cell: Cell) -> int:
+    """Count the steps of a cell: what cells of one model are long by."""
+    budget = cell.setting.budget
+    return budget.chains * (budget.warmup + budget.draws)
 
 
 def run_study(
@@ -162,25 +133,29 @@ def run_study(
     with FolderLock(folder) as lock:
         if lock.taken_over:
             watch(Event("taken_over", {"owner": lock.taken_over}))
-        store.clean()
+        store.writer.clean()
         stored = _verified(store, plan, watch)
         failures = store.failures()
         skip = stored if retry else stored | failures.keys()
-        known_failed = sum(cell.key in failures and cell.key not in stored for cell in plan.cells())
-        to_run = sum(cell.key not in skip for cell in plan.cells())
-        counts = {"cells": len(plan), "stored": len(stored), "to_run": to_run}
-        watch(Event("begin", {**counts, "failed": known_failed}))
-        outcomes = (workers or InProcess()).run(store, _groups(plan, skip), watch)
+        begun = {"cells": len(plan), "stored": len(stored), "failed": 0, "to_run": 0, "work": 0}
+        for cell in plan.cells():
+            key = cell.key
+            begun["failed"] += key in failures and key not in stored
+            begun["to_run"] += key not in skip
+            begun["work"] += _work(cell) if key not in skip else 0
+        watch(Event("begin", begun))
+        outcomes = (workers or InProcess()).run(store, Tasks(plan, skip), watch)
         for outcome in outcomes:
-            detail = {"key": outcome.cell.key, **coordinates(outcome.cell)}
+            cell = outcome.cell
+            detail = {"key": cell.key, **coordinates(cell), "work": _work(cell)}
             if outcome.row is None:
                 failed += 1
                 watch(Event("failed", {**detail, "error": outcome.error}))
                 continue
             finished += 1
-            store.add_rows([outcome.row])
-            if outcome.cell.key in failures:
-                store.forget_failure(outcome.cell.key)
+            store.summaries.add([outcome.row])
+            if cell.key in failures:
+                store.forget_failure(cell.key)
             kept = {key: outcome.row[key] for key in ("lambda_hat", "mcse", "verdict")}
             watch(Event("finished", {**detail, **kept}))
         seconds = time.perf_counter() - begin
@@ -190,7 +165,7 @@ def run_study(
 
 def _verified(store: Store, plan: Plan, watch: Watch) -> set[str]:
     """Give the keys of the stored cells, after moving aside what is damaged."""
-    files, rows = store.files(), store.rows()
+    files, rows = store.files(), store.summaries.read()
     stored, lacking = set(), []
     for cell in plan.cells():
         name = files.get(key := cell.key)
@@ -205,57 +180,5 @@ def _verified(store: Store, plan: Plan, watch: Watch) -> set[str]:
             # The run was killed between storing the cell and noting its summary.
             lacking.append(row_of(cell, store.load(name), name))
     if lacking:
-        store.add_rows(lacking)
+        store.summaries.add(lacking)
     return stored
-
-
-def _groups(plan: Plan, skip: Iterable[str]) -> Iterator[list[Cell]]:
-    """Cut what is to be run into tasks: many small cells, or one long one."""
-    skip = set(skip)
-    for block in plan.blocks:
-        size = LARGEST_BATCH if block.setting.is_small else 1
-        left = (cell for cell in block.cells() if cell.key not in skip)
-        while group := list(itertools.islice(left, size)):
-            yield group
-
-
-def status_of(plan: Plan, folder: Path, *, verify: bool = True) -> Status:
-    """Say how far a study is, without changing anything.
-
-    Parameters
-    ----------
-    plan : Plan
-    folder : pathlib.Path
-    verify : bool
-        Check every stored file against its hash.
-
-    Returns
-    -------
-    Status
-    """
-    store = Store(folder)
-    files, failures = store.files(), store.failures()
-    stored = failed = partial = 0
-    damaged, errors = [], []
-    for cell in plan.cells():
-        key = cell.key
-        if (name := files.pop(key, None)) is not None:
-            if verify and not store.is_good(name):
-                damaged.append(str(store.cells / name))
-            else:
-                stored += 1
-        elif key in failures:
-            failed += 1
-            errors.append(f"{cell}: {failures[key]['error']}")
-        elif store.partial_folder(key).is_dir():
-            partial += 1
-    return Status(
-        cells=len(plan),
-        stored=stored,
-        failed=failed,
-        partial=partial,
-        damaged=tuple(damaged),
-        others=len(files),
-        owner=owner_of(folder),
-        errors=tuple(errors),
-    )

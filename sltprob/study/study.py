@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from sltprob.study.definition import Definition, define, read_definition
+from sltprob.study.definition import Definition
 from sltprob.study.events import Event, Watch
 from sltprob.study.pilot import Estimate, estimate_cost
 from sltprob.study.plan import Cell, Plan, make_plan
-from sltprob.study.run import Status, Workers, run_study, status_of
+from sltprob.study.reading import define, read_definition
+from sltprob.study.run import Workers, run_study
+from sltprob.study.status import Status, status_of
 from sltprob.study.store import Store
 from sltprob.study.table import write_table
 

@@ -55,7 +55,7 @@ def write_table(plan: Plan, folder: Path) -> tuple[Path, pa.Table]:
         If the folder cannot be written.
     """
     store = Store(folder)
-    files, failures, kept = store.files(), store.failures(), store.rows()
+    files, failures, kept = store.files(), store.failures(), store.summaries.read()
     rows: list[dict[str, Any]] = []
     for cell in plan.cells():
         name = files.get(key := cell.key)
@@ -75,7 +75,7 @@ def write_table(plan: Plan, folder: Path) -> tuple[Path, pa.Table]:
     table = pa.table(columns, schema=_SCHEMA)
     store.prepare()
     # A checksum for each page, so that a damaged table is found when it is read.
-    store.write_whole(
+    store.writer.write_with(
         store.table, lambda path: parquet.write_table(table, path, write_page_checksum=True)
     )
     return store.table, table

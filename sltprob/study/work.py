@@ -24,7 +24,8 @@ from sltprob.study.cell import summarise
 from sltprob.study.checkpoint import CellCheckpoint
 from sltprob.study.measure import with_exact
 from sltprob.study.plan import Cell
-from sltprob.study.store import Store, StoreError
+from sltprob.study.store import Store
+from sltprob.study.writing import StoreError
 
 __all__ = ["Outcome", "coordinates", "row_of", "run_cells"]
 
@@ -208,4 +209,4 @@ def _exact(store: Store, cell: Cell, posterior: TemperedPosterior) -> Exact | No
     model = posterior.structure.model
     assert model is not None
     name = f"{setting.model} data={setting.data} beta={cell.beta!r} {setting.dtype} {_VERSION}"
-    return store.exact(name, lambda: model.exact(cell.beta))
+    return store.exact_values.get(name, lambda: model.exact(cell.beta))

@@ -1,0 +1,152 @@
+"""A population of particles on a rung of a ladder: drawn, weighted, resampled and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from blackjax.smc.base import map_kernel
+from blackjax.smc.resampling import systematic
+from jax.flatten_util import ravel_pytree
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._point import Point, carry, move, on_rung
+
+__all__ = ["carry_all", "draw_prior", "move_all", "resample", "together", "variances"]
+
+# Particles that share a vectorised call times dimension: what stays in the cache.
+_BATCH_COORDINATES = 2048
+
+
+def draw_prior(rng_key: Any, posterior: TemperedPosterior) -> Point:
+    """Draw a point on the hottest rung.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+
+    Returns
+    -------
+    Point
+    """
+    prior = on_rung(posterior, 0.0)
+    return Point.at(prior, prior.draw_prior(rng_key))
+
+
+def carry_all(
+    posterior: TemperedPosterior, points: Point, beta: Any, colder: Any
+) -> tuple[Point, Any]:
+    """Take a population to the next rung, with the log weights that it has there.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+    points : Point, leading axis particle
+    beta, colder : array, shape ()
+
+    Returns
+    -------
+    points : Point, leading axis particle
+    log_weights : array, shape (particle,)
+        Minus infinity where the weight is not a number.
+    """
+
+    def one(point: Point) -> tuple[Point, Any]:
+        return carry(posterior, point, beta, colder)
+
+    points, log_weights = together(one, posterior, len(points.loss))(points)
+    return points, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
+
+
+def resample(rng_key: Any, log_weights: Any, points: Point) -> Point:
+    """Resample a population by its weights; siblings stay side by side.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    log_weights : array, shape (particle,)
+    points : Point, leading axis particle
+
+    Returns
+    -------
+    Point, leading axis particle
+    """
+    chosen = systematic(rng_key, jax.nn.softmax(log_weights), len(log_weights))
+    return jax.tree.map(lambda leaf: leaf[chosen], points)
+
+
+def move_all(
+    rng_key: Any,
+    posterior: TemperedPosterior,
+    points: Point,
+    beta: Any,
+    step_size: Any,
+    inverse_mass_matrix: Any,
+    num_steps: Any,
+) -> tuple[Point, Any]:
+    """Make one trajectory of every particle of a population.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    posterior : TemperedPosterior
+    points : Point, leading axis particle
+    beta : array, shape ()
+    step_size : array, shape ()
+    inverse_mass_matrix : array, shape (dim,)
+    num_steps : array, shape (), integer
+
+    Returns
+    -------
+    points : Point, leading axis particle
+    acceptance_rate : array, shape (particle,)
+    """
+    count = len(points.loss)
+
+    def one(key: Any, point: Point) -> tuple[Point, Any]:
+        return move(key, posterior, point, beta, step_size, inverse_mass_matrix, num_steps)
+
+    points, rates = together(one, posterior, count)(jax.random.split(rng_key, count), points)
+    return points, rates
+
+
+def together(
+    function: Callable[..., Any], posterior: TemperedPosterior, count: int
+) -> Callable[..., Any]:
+    """Apply a function to many points, as many in one vectorised call as stay in the cache.
+
+    Parameters
+    ----------
+    function : callable
+    posterior : TemperedPosterior
+    count : int
+        Number of points.
+
+    Returns
+    -------
+    callable
+        The same function of a leading axis more.
+    """
+    most = min(max(1, _BATCH_COORDINATES // posterior.dimension), count)
+    # A batch that leaves no remainder, which would be compiled a second time.
+    size = max(size for size in range(1, most + 1) if count % size == 0)
+    return map_kernel(function, size if size < count else 0)
+
+
+def variances(points: Point) -> Any:
+    """Give the variance of every coordinate over a population.
+
+    Parameters
+    ----------
+    points : Point, leading axis particle
+
+    Returns
+    -------
+    array, shape (dim,)
+        Positive.
+    """
+    flat = jax.vmap(lambda position: ravel_pytree(position)[0])(points.position)
+    return jnp.maximum(jnp.var(flat, axis=0), jnp.finfo(flat.dtype).tiny)
