@@ -50,6 +50,7 @@ from sltprob.cli._output import (
     print_verdict,
 )
 from sltprob.diagnostics import Verdict, diagnose
+from sltprob.estimate import estimate
 from sltprob.study.cell import summarise
 
 if TYPE_CHECKING:
@@ -250,13 +251,21 @@ def _measure_one(
     cell = summarise(result, verdict)
     Console(stderr=True).print(
         f"{cell['sampler']} β={cell['beta']:g}: λ̂ = {number(cell['lambda_hat'])} ± "
-        f"{number(cell['mcse'], 2)}, {cell['verdict']}",
+        f"{number(cell['mcse'], 2)}{_averaged(result)}, {cell['verdict']}",
         style=COLOURS[cell["verdict"]],
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
     return result, cell, verdict
+
+
+def _averaged(result: Any) -> str:
+    """Add the estimate with the readout averaged over, where there is one."""
+    if "energy_excess" not in result["sample_stats"]:
+        return ""
+    averaged = estimate(result, rao_blackwell=True)
+    return f" ({number(averaged.value)} ± {number(averaged.mcse, 2)} with the readout averaged)"
 
 
 def _curve(model: Model, betas: list[float]) -> list[Exact | None]:

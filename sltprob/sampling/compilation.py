@@ -42,8 +42,10 @@ class Program:
         return self._compiled.result()
 
 
-#: What this process has compiled, by function, static options, shapes and device.
+#: What this process has compiled, by function, static options, shapes and device; used last, last.
 programs: dict[Any, Program] = {}
+# A program has some ten megabytes: a process that goes through many models must not keep them all.
+_MOST_PROGRAMS = 64
 
 
 class Clock:
@@ -94,14 +96,18 @@ def begin_compiling(
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes, device)
-    if signature not in programs:
+    program = programs.pop(signature, None)
+    if program is None:
 
         def call(*values: Any) -> Any:
             return function(*values, **static)
 
         options = {"xla_backend_optimization_level": 0} if run_once else {}
-        programs[signature] = Program(jax.jit(call).lower(*arguments), options)
-    return programs[signature]
+        program = Program(jax.jit(call).lower(*arguments), options)
+    programs[signature] = program
+    while len(programs) > _MOST_PROGRAMS:
+        programs.pop(next(iter(programs)))
+    return program
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
