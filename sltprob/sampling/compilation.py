@@ -18,36 +18,6 @@ __all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
 _compilers = ThreadPoolExecutor(2)
 
 
-class Program:
-    """A function that is being compiled in a thread of its own.
-
-    Parameters
-    ----------
-    lowered : jax.stages.Lowered
-    options : dict of str to value
-        Of XLA's compiler.
-    """
-
-    def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
-        self.out_info = lowered.out_info
-        self._compiled = _compilers.submit(lowered.compile, compiler_options=options)
-
-    def ready(self) -> Any:
-        """Wait for the compiler.
-
-        Returns
-        -------
-        jax.stages.Compiled
-        """
-        return self._compiled.result()
-
-
-#: What this process has compiled, by function, static options, shapes and device; used last, last.
-programs: dict[Any, Program] = {}
-# A program has some ten megabytes: a process that goes through many models must not keep them all.
-_MOST_PROGRAMS = 64
-
-
 class Clock:
     """Seconds that a run has waited for the compiler."""
 
@@ -67,9 +37,48 @@ class Clock:
         self.seconds += time.perf_counter() - start
 
 
+class Program:
+    """A function that is being compiled in a thread of its own.
+
+    Parameters
+    ----------
+    lowered : jax.stages.Lowered
+    options : dict of str to value
+        Of XLA's compiler.
+    """
+
+    def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
+        self.out_info = lowered.out_info
+        self._compiled = _compilers.submit(lowered.compile, compiler_options=options)
+
+    def ready(self, clock: Clock) -> Any:
+        """Wait for the compiler.
+
+        Parameters
+        ----------
+        clock : Clock
+            Counts the wait; there is none for what was compiled before.
+
+        Returns
+        -------
+        jax.stages.Compiled
+        """
+        if self._compiled.done():
+            return self._compiled.result()
+        with clock.running():
+            return self._compiled.result()
+
+
+#: What this process has compiled, by function, static options, shapes and device; used last, last.
+programs: dict[Any, Program] = {}
+# A program has some ten megabytes: a process that goes through many models must not keep them all.
+_MOST_PROGRAMS = 64
+
+
 def begin_compiling(
     function: Callable[..., Any],
     *arguments: Any,
+    clock: Clock,
     device: Any = None,
     run_once: bool = False,
     **static: Any,
@@ -83,6 +92,8 @@ def begin_compiling(
     *arguments : pytree
         Arrays of the shapes, and on the device, of those that it will be called with; or their
         `jax.ShapeDtypeStruct`.
+    clock : Clock
+        Counts the time that it takes to begin; none for what was begun before.
     device : jax.Device, optional
         Where the arguments are.
     run_once : bool
@@ -103,20 +114,22 @@ def begin_compiling(
             return function(*values, **static)
 
         options = {"xla_backend_optimization_level": 0} if run_once else {}
-        program = Program(jax.jit(call).lower(*arguments), options)
+        with clock.running():
+            program = Program(jax.jit(call).lower(*arguments), options)
     programs[signature] = program
     while len(programs) > _MOST_PROGRAMS:
         programs.pop(next(iter(programs)))
     return program
 
 
-def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def compiled(function: Callable[..., Any], *arguments: Any, clock: Clock, **options: Any) -> Any:
     """Compile once for each function, static options, shapes and device.
 
     Parameters
     ----------
     function : callable
     *arguments : pytree
+    clock : Clock
     **options
         As of `begin_compiling`.
 
@@ -125,4 +138,4 @@ def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> A
     jax.stages.Compiled
         To be called with `arguments`.
     """
-    return begin_compiling(function, *arguments, **options).ready()
+    return begin_compiling(function, *arguments, clock=clock, **options).ready(clock)

@@ -130,56 +130,58 @@ def sample(
     chunk = -(-draws // -(-draws // _CHUNK_DRAWS))
     restored = iter(checkpoint.restore() if checkpoint is not None else ())
     piece = next(restored, None)
-    with clock.running():
-        if piece is not None:
-            warm = None
-            make = partial(run_warmup, sampler=sampler, num_steps=warmup)
+    if piece is not None:
+        warm = None
+        make = partial(run_warmup, sampler=sampler, num_steps=warmup)
+        with clock.running():
             form = jax.eval_shape(make, posterior, positions, key_warmup)
-        else:
-            warm = begin_compiling(
-                run_warmup,
-                posterior,
-                positions,
-                key_warmup,
-                device=home,
-                sampler=sampler,
-                num_steps=warmup,
-            )
-            form = warm.out_info
-        # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
-        # there are at most two compilations a device.
-        shared_forms = (form.parameters, form.center)
-        state_forms = [_rows(form.states, group.stop - group.start) for group in groups]
-        programs = [
-            begin_compiling(
-                run_chunk,
-                jax.device_put(posterior, device),
-                *_placed(shared_forms, device),
-                _placed(state_form, device),
-                jax.device_put(chain_keys[: group.stop - group.start], device),
-                jax.device_put(jnp.asarray(0), device),
-                device=device,
-                sampler=sampler,
-                num_draws=chunk,
-                keep=keep,
-            )
-            for state_form, group, device in zip(state_forms, groups, places, strict=True)
-        ]
-        probe = begin_compiling(
-            probe_groups,
+    else:
+        warm = begin_compiling(
+            run_warmup,
             posterior,
-            [_placed(state_form, home) for state_form in state_forms],
-            key_rounding,
+            positions,
+            key_warmup,
+            clock=clock,
             device=home,
-            run_once=True,
             sampler=sampler,
+            num_steps=warmup,
         )
+        form = warm.out_info
+    # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
+    # there are at most two compilations a device.
+    shared_forms = (form.parameters, form.center)
+    state_forms = [_rows(form.states, group.stop - group.start) for group in groups]
+    programs = [
+        begin_compiling(
+            run_chunk,
+            jax.device_put(posterior, device),
+            *_placed(shared_forms, device),
+            _placed(state_form, device),
+            jax.device_put(chain_keys[: group.stop - group.start], device),
+            jax.device_put(jnp.asarray(0), device),
+            clock=clock,
+            device=device,
+            sampler=sampler,
+            num_draws=chunk,
+            keep=keep,
+        )
+        for state_form, group, device in zip(state_forms, groups, places, strict=True)
+    ]
+    probe = begin_compiling(
+        probe_groups,
+        posterior,
+        [_placed(state_form, home) for state_form in state_forms],
+        key_rounding,
+        clock=clock,
+        device=home,
+        run_once=True,
+        sampler=sampler,
+    )
     if piece is not None:
         seconds_warmup, warmed = from_piece(piece, form)
     else:
         assert warm is not None
-        with clock.running():
-            run_warm = warm.ready()
+        run_warm = warm.ready(clock)
         start = time.perf_counter()
         report("warm-up", 0, start, math.nan, math.nan)
         warmed = jax.block_until_ready(run_warm(posterior, positions, key_warmup))
@@ -196,8 +198,7 @@ def sample(
     edges = tuple((group.start, group.stop) for group in groups)
     states = jax.device_put(_cut(warmed.states, edges), [*places])
     keys = jax.device_put(_cut(chain_keys, edges), [*places])
-    with clock.running():
-        run = [program.ready() for program in programs]
+    run = [program.ready(clock) for program in programs]
 
     records: list[list[Any]] = [[] for _ in groups]
     losses = np.empty((chains, 0))
@@ -243,8 +244,7 @@ def sample(
         *[jax.tree.map(lambda *p: np.concatenate(p, axis=1)[:, :draws], *r) for r in records],
     )
     num_devices = len({device for state in states for device in devices_of(state)})
-    with clock.running():
-        run_probe = probe.ready()
+    run_probe = probe.ready(clock)
     rounding = float(run_probe(posterior, jax.device_put(states, home), key_rounding))
     report("done", draws, start, *running_estimate(record["stats"]["loss"], beta, minimum_loss))
     return assemble(

@@ -65,16 +65,16 @@ def sample_many(
     betas = jnp.asarray([float(beta) for beta, _ in [*points, *padding]])
     seeds = jnp.asarray([seed for _, seed in [*points, *padding]], dtype=np.uint32)
     clock = Clock()
-    with clock.running():
-        run = compiled(
-            _run_many,
-            posterior,
-            betas,
-            seeds,
-            jnp.asarray(0),
-            sampler=sampler,
-            budget=budget,
-        )
+    run = compiled(
+        _run_many,
+        posterior,
+        betas,
+        seeds,
+        jnp.asarray(0),
+        clock=clock,
+        sampler=sampler,
+        budget=budget,
+    )
     outcomes = jax.tree.map(np.asarray, run(posterior, betas, seeds, jnp.asarray(count)))
     seconds = (time.perf_counter() - begin - clock.seconds) / count
     runs = []
