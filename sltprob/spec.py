@@ -217,6 +217,14 @@ class Registry[T]:
     def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
         return {point.name: point for point in importlib.metadata.entry_points(group=self.package)}
 
+    def _modules(self) -> set[str]:
+        path = importlib.import_module(self.package).__path__
+        return {
+            module.name
+            for module in pkgutil.iter_modules(path)
+            if not module.name.startswith("_") and module.name != "base"
+        }
+
     def names(self) -> list[str]:
         """List the names, sorted.
 
@@ -224,13 +232,7 @@ class Registry[T]:
         -------
         list of str
         """
-        path = importlib.import_module(self.package).__path__
-        own = {
-            module.name
-            for module in pkgutil.iter_modules(path)
-            if not module.name.startswith("_") and module.name != "base"
-        }
-        return sorted(own | set(self._entry_points()))
+        return sorted(self._modules() | set(self._entry_points()))
 
     def type_of(self, name: str) -> type[T]:
         """Find the class of a name.
@@ -248,15 +250,16 @@ class Registry[T]:
         ValueError
             If there is no such name.
         """
-        names = self.names()
-        if name not in names:
-            raise ValueError(f"unknown {self.kind} {name!r}; there are: {', '.join(names)}")
+        # First what needs no look at every installed distribution, which takes 30 milliseconds.
+        if name in self._modules():
+            module = importlib.import_module(f"{self.package}.{name}")
+            (class_name,) = module.__all__
+            return typing.cast("type[T]", getattr(module, class_name))
         points = self._entry_points()
         if name in points:
             return typing.cast("type[T]", points[name].load())
-        module = importlib.import_module(f"{self.package}.{name}")
-        (class_name,) = module.__all__
-        return typing.cast("type[T]", getattr(module, class_name))
+        known = ", ".join(self.names())
+        raise ValueError(f"unknown {self.kind} {name!r}; there are: {known}")
 
     def get(self, text: str) -> T:
         """Make the object that a specification describes.

@@ -22,6 +22,9 @@ __all__ = ["calibrate"]
 @app.command()
 def calibrate(
     small: Annotated[bool, typer.Option("--small", help="about a tenth of the runs")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="processes; one for each core if left out")
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="folder for the runs; what is there is not run again")
     ] = Path("calibration"),
@@ -41,7 +44,7 @@ def calibrate(
             what = f"{row['model']} {row['sampler']}"
             bar.update(task, completed=done, total=total, description=what)
 
-        found = calibration.calibrate(out, small=small, progress=show)
+        found = calibration.calibrate(out, small=small, workers=workers, progress=show)
     text = page(found)
     target = out / "calibration.md"
     temporary = target.with_name(f".{target.name}.tmp")

@@ -6,12 +6,16 @@ verdict of another day is scored on the same draws.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import jax
 import xarray as xr
 
 from sltprob import draws as schema
@@ -28,6 +32,7 @@ def calibrate(
     folder: str | os.PathLike[str],
     *,
     small: bool = False,
+    workers: int | None = None,
     progress: Callable[[int, int, dict[str, Any]], None] | None = None,
 ) -> Calibration:
     """Make the runs that are not there yet, judge all of them, and count the errors.
@@ -35,9 +40,12 @@ def calibrate(
     Parameters
     ----------
     folder : path
-        Gets ``runs/`` with the draws, ``rows.jsonl`` with one line a run, and ``scores.json``.
+        Gets ``runs/`` with the draws, and ``rows.jsonl`` with one line a run.
     small : bool
         About a tenth of the runs.
+    workers : int, optional
+        Processes that make runs; by default one for each core, and none besides this one for 1.
+        The draws do not depend on it.
     progress : callable, optional
         Called with the number of runs done, their total and the row of the last.
 
@@ -50,20 +58,22 @@ def calibrate(
     OSError
         If the folder cannot be written.
     ValueError
-        If a stored run is damaged.
+        If a stored run is damaged, or the number of workers is not positive.
 
     References
     ----------
     .. [1] C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in
        the case of the binomial", Biometrika 26 (1934) 404-413, for the intervals.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
     chosen = [plan for plan in plans(small=small) if applies(plan)]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
-        for plan in chosen:
-            row = _row(plan, _run(plan, folder / "runs" / f"{plan.key}.nc"))
+        for plan in _made(chosen, folder, workers or os.cpu_count() or 1):
+            row = _row(plan, schema.load(_path(folder, plan)))
             handle.write(json.dumps(row) + "\n")
             handle.flush()
             rows.append(row)
@@ -72,13 +82,48 @@ def calibrate(
     return score(rows)
 
 
-def _run(plan: Plan, path: Path) -> xr.DataTree:
-    """Load the run, or make it and keep it."""
-    if path.exists():
-        return schema.load(path)
-    draws = make_run(plan)
-    schema.save(draws, path)
-    return draws
+def _path(folder: Path, plan: Plan) -> Path:
+    return folder / "runs" / f"{plan.key}.nc"
+
+
+def _made(chosen: list[Plan], folder: Path, workers: int) -> Iterator[Plan]:
+    """Give every plan once its run is there, in their order."""
+    # Runs of one sampler on one model share a compilation, so that one process has all of them.
+    groups = [
+        list(group)
+        for _, group in itertools.groupby(
+            chosen, key=lambda plan: (plan.model, plan.sampler, plan.setting.dtype)
+        )
+    ]
+    lacking = [[plan for plan in group if not _path(folder, plan).exists()] for group in groups]
+    if workers == 1 or not any(lacking):
+        for group, wanted in zip(groups, lacking, strict=True):
+            _make(wanted, folder)
+            yield from group
+        return
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_begin_worker,
+        initargs=(jax.config.jax_compilation_cache_dir,),
+    ) as pool:
+        for group, _ in zip(
+            groups, pool.map(_make, lacking, itertools.repeat(folder)), strict=False
+        ):
+            yield from group
+
+
+def _begin_worker(compiled: str | None) -> None:
+    """Set up JAX as in the process that asks; a core is for one worker."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_compilation_cache_dir", compiled)
+
+
+def _make(wanted: list[Plan], folder: Path) -> None:
+    """Make runs, and keep each."""
+    for plan in wanted:
+        schema.save(make_run(plan), _path(folder, plan))
 
 
 def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
