@@ -176,14 +176,20 @@ def test_steps_of_sgld_are_trusted_only_where_the_answer_is_right(model):
 
 @pytest.mark.slow
 def test_a_small_study_by_the_command(tmp_path):
-    """A few hundred runs; that they can be resumed is a second call that samples nothing."""
+    """A few hundred runs; a second call samples only what was lost, in one process, and agrees."""
     command = [sys.executable, "-m", "sltprob", "calibrate", "--small", "--out", str(tmp_path)]
-    for _ in range(2):
-        done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    found = []
+    for options in ([], ["--workers", "1"]):
+        done = subprocess.run(
+            [*command, *options, "--json"], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr[-3000:]
+        found.append((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
+        min((tmp_path / "runs").glob("*.nc")).unlink()
+    assert found[0] == found[1]
     document = json.loads(done.stdout)
-    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    assert document["runs"] == len(lines) == len(list((tmp_path / "runs").glob("*.nc")))
+    lines = found[1].splitlines()
+    assert document["runs"] == len(lines) == 1 + len(list((tmp_path / "runs").glob("*.nc")))
     assert "# How often the verdict is wrong" in (tmp_path / "calibration.md").read_text()
     rows = [json.loads(line) for line in lines]
     assert not [r for r in rows if r["kind"] == "damage" and r["verdict"] == "trusted"]

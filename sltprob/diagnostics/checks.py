@@ -49,7 +49,7 @@ __all__ = ["CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 # and 0.5 % at 1e-5, measured), and less on Gaussians of few dimensions.
 _MICROCANONICAL_BIAS = 0.26
 # Draws in a row without a move, as a part of all, that make a chain stuck.
-_LONGEST_REST = 0.1
+_LONGEST_REST = 0.2
 # A bias below this, or within four standard errors, makes no answer wrong.
 _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
 _DIVERGENT_LIMIT = 0.2
@@ -76,7 +76,7 @@ def finite(run: Run) -> list[Check]:
 
 
 def alive(run: Run) -> list[Check]:
-    """Count chains whose loss moved in fewer than one draw in 20, or rested for a tenth of them."""
+    """Count chains whose loss moved in fewer than one draw in 20, or rested for a fifth of them."""
     chains, draws = run.chains_and_draws
     stuck = [_is_stuck(chain) for chain in run.loss] if draws > 1 else [True] * chains
     return [

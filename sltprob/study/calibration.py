@@ -72,8 +72,7 @@ def calibrate(
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
-        for plan in _made(chosen, folder, workers or os.cpu_count() or 1):
-            row = _row(plan, schema.load(_path(folder, plan)))
+        for row in _rows(chosen, folder, workers or os.cpu_count() or 1):
             handle.write(json.dumps(row) + "\n")
             handle.flush()
             rows.append(row)
@@ -82,12 +81,8 @@ def calibrate(
     return score(rows)
 
 
-def _path(folder: Path, plan: Plan) -> Path:
-    return folder / "runs" / f"{plan.key}.nc"
-
-
-def _made(chosen: list[Plan], folder: Path, workers: int) -> Iterator[Plan]:
-    """Give every plan once its run is there, in their order."""
+def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
+    """Make the runs that are not there, and judge all, in the order of the plans."""
     # Runs of one sampler on one model share a compilation, so that one process has all of them.
     groups = [
         list(group)
@@ -95,11 +90,9 @@ def _made(chosen: list[Plan], folder: Path, workers: int) -> Iterator[Plan]:
             chosen, key=lambda plan: (plan.model, plan.sampler, plan.setting.dtype)
         )
     ]
-    lacking = [[plan for plan in group if not _path(folder, plan).exists()] for group in groups]
-    if workers == 1 or not any(lacking):
-        for group, wanted in zip(groups, lacking, strict=True):
-            _make(wanted, folder)
-            yield from group
+    if workers == 1:
+        for group in groups:
+            yield from _judge(group, folder)
         return
     with ProcessPoolExecutor(
         workers,
@@ -107,10 +100,8 @@ def _made(chosen: list[Plan], folder: Path, workers: int) -> Iterator[Plan]:
         initializer=_begin_worker,
         initargs=(jax.config.jax_compilation_cache_dir,),
     ) as pool:
-        for group, _ in zip(
-            groups, pool.map(_make, lacking, itertools.repeat(folder)), strict=False
-        ):
-            yield from group
+        for judged in pool.map(_judge, groups, itertools.repeat(folder)):
+            yield from judged
 
 
 def _begin_worker(compiled: str | None) -> None:
@@ -120,10 +111,17 @@ def _begin_worker(compiled: str | None) -> None:
     jax.config.update("jax_compilation_cache_dir", compiled)
 
 
-def _make(wanted: list[Plan], folder: Path) -> None:
-    """Make runs, and keep each."""
-    for plan in wanted:
-        schema.save(make_run(plan), _path(folder, plan))
+def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:
+    return [_row(plan, _run(plan, folder / "runs" / f"{plan.key}.nc")) for plan in group]
+
+
+def _run(plan: Plan, path: Path) -> xr.DataTree:
+    """Load the run, or make it and keep it."""
+    if path.exists():
+        return schema.load(path)
+    draws = make_run(plan)
+    schema.save(draws, path)
+    return draws
 
 
 def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
