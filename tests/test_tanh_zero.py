@@ -57,6 +57,8 @@ def test_modes_cut_the_loss(modes, slope):
     squares = (a @ coefficients(w, modes)) ** 2
     loss = posterior.loss(posterior.unconstrain({"a": a, "w": w}))
     np.testing.assert_allclose(loss, squares.sum(), rtol=1e-10)
+    # What the verdict is told of the rule is the error of this loss, not of that of the network.
+    assert model.population().error < 1e-12
     # Every mode is seen: without the last one the loss would be another.
     assert squares.sum() - squares[modes - (modes + 1) % 2] < (1 - 1e-9) * float(loss)
     # A data set has the same function at other inputs.

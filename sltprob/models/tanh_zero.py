@@ -117,12 +117,16 @@ class TanhZero(Model):
         -------
         Data
         """
+        largest = self._prior.largest(self.width)
         if self.modes is None:
-            rule = _rule(self._prior.largest(self.width))
+            rule = _rule(largest)
+            error = rule.error
         else:
-            # f is a polynomial then, and Gauss' rule with so many nodes is exact for its square.
+            # f is a polynomial then, and Gauss' rule with so many nodes is exact for its square:
+            # what is left is the error of its coefficients.
             rule = quadrature.gauss_hermite((self.modes + 2) // 2)
-        return Data({"x": rule.nodes, "y": np.zeros_like(rule.nodes)}, rule.weights, rule.error)
+            error = _rule_of_projection(largest, self.modes).error
+        return Data({"x": rule.nodes, "y": np.zeros_like(rule.nodes)}, rule.weights, error)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
         """Draw fresh inputs x ~ N(0,1).
@@ -270,13 +274,17 @@ def _odd_modes(order: int, x: Any) -> Any:
 
 
 @functools.cache
-def _projection(largest_slope: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _rule_of_projection(largest_slope: float, order: int) -> quadrature.Rule:
     # Modes end at 2 sqrt(k), and a Gaussian some units farther.
     spacing = 0.15 / max(1.0, largest_slope)
-    nodes = spacing * (np.arange(math.ceil((2.0 * math.sqrt(order) + 7.0) / spacing)) + 0.5)
-    weights = np.exp(-0.5 * nodes**2)
-    weights /= weights.sum()
-    return nodes, weights[:, None] * normalised_hermite(order, nodes)[1::2].T
+    count = math.ceil((2.0 * math.sqrt(order) + 7.0) / spacing)
+    return quadrature.gaussian_midpoint(spacing, count, largest_slope)
+
+
+@functools.cache
+def _projection(largest_slope: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+    rule = _rule_of_projection(largest_slope, order)
+    return rule.nodes, rule.weights[:, None] * normalised_hermite(order, rule.nodes)[1::2].T
 
 
 @functools.cache

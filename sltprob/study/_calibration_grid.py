@@ -133,7 +133,7 @@ _PRECISION = (
     ("reduced_rank[input=2,hidden=2,output=2]", (1e8, 1e12)),
     ("regular[dimension=3,n=50]", (1e6, 1e8)),
     ("tanh_zero[width=2]", (1e8, 1e12)),
-    ("tanh_zero[width=16]", (1e8, 1e10)),
+    ("tanh_zero[width=16]", (1e7, 1e8)),
 )
 
 
