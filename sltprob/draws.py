@@ -110,8 +110,6 @@ def build(
     if warmup:
         groups["warmup_sample_stats"] = dict(warmup)
     dims = {name: ["site"] for name in _BY_SITE} | _LADDER_DIMENSIONS
-    tree = _in_schema(groups, dims, {"site": sites, **ladder})
-    tree.attrs = dict(attributes)
     constants: dict[str, Any] = {"site_dimension": ("site", list(site_dimensions.values()))}
     for name, value in tuned.items():
         axes = [f"{name}_{axis}" for axis in range(np.ndim(value))]
@@ -125,14 +123,18 @@ def build(
         with np.errstate(all="ignore"):
             mean = logsumexp(values, axis=1) - np.log(values.shape[1])
         constants["ladder_log_evidence"] = (("chain", "beta"), mean)
-    tree["constant_data"] = xr.DataTree(xr.Dataset(constants, coords={"site": sites, **ladder}))
+    coords = {"site": sites, **ladder}
+    nodes = _in_schema(groups, dims, coords)
+    nodes["constant_data"] = xr.Dataset(constants, coords=coords)
+    tree = xr.DataTree.from_dict(nodes)
+    tree.attrs = dict(attributes)
     check(tree)
     return tree
 
 
 # The last small run, whose form the next one is likely to have: ArviZ takes longer to lay out a
 # run of twenty draws than it takes to draw it.
-_form: dict[Any, xr.DataTree] = {}
+_form: dict[Any, dict[str, xr.Dataset]] = {}
 _SMALL_BYTES = 1_000_000
 
 
@@ -140,8 +142,8 @@ def _in_schema(
     groups: Mapping[str, Mapping[str, np.ndarray]],
     dims: Mapping[str, Any],
     coords: Mapping[str, Any],
-) -> xr.DataTree:
-    """Lay arrays out as ArviZ does."""
+) -> dict[str, xr.Dataset]:
+    """Lay arrays out as ArviZ does; give the groups by name."""
     shapes = {
         group: {name: (np.shape(v), np.result_type(v)) for name, v in arrays.items()}
         for group, arrays in groups.items()
@@ -149,19 +151,20 @@ def _in_schema(
     signature = repr((shapes, {name: np.asarray(value).tolist() for name, value in coords.items()}))
     if signature in _form:
         filled = {}
-        for name, node in _form[signature].children.items():
-            filled[name] = node.to_dataset().copy(data=dict(groups[name]))
+        for name, node in _form[signature].items():
+            filled[name] = node.copy(data=dict(groups[name]))
             filled[name].attrs["created_at"] = datetime.now(UTC).isoformat()
-        return xr.DataTree.from_dict(filled)
+        return filled
     # ArviZ warns of more chains than draws; here the axes are named and cannot be mixed up.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         tree = az.from_dict(
             dict(groups), dims=dict(dims), coords=dict(coords), attrs={}, save_warmup=True
         )
+    nodes = {name: node.to_dataset() for name, node in tree.children.items()}
     if tree.nbytes < _SMALL_BYTES:
         _form.clear()
-        _form[signature] = tree.copy()
-    return tree
+        _form[signature] = dict(nodes)
+    return nodes
 
 
 def check(draws: Any, what: str = "the draws") -> None:
@@ -187,9 +190,9 @@ def check(draws: Any, what: str = "the draws") -> None:
         )
     missing = [name for name in REQUIRED_ATTRIBUTES if name not in draws.attrs]
     has_stats = "sample_stats" in draws.children
-    if not has_stats or "loss" not in draws["sample_stats"]:
+    if not has_stats or "loss" not in draws["sample_stats"].data_vars:
         missing.append("sample_stats/loss")
-    elif draws["sample_stats"]["loss"].dims != ("chain", "draw"):
+    elif draws["sample_stats"].variables["loss"].dims != ("chain", "draw"):
         missing.append("sample_stats/loss with dimensions (chain, draw)")
     if missing:
         raise ValueError(

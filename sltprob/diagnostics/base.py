@@ -114,9 +114,10 @@ class Run:
         -------
         Run
         """
+        node = draws["sample_stats"]
         stats = {
-            str(name): np.asarray(variable.values, dtype=float)
-            for name, variable in draws["sample_stats"].data_vars.items()
+            str(name): np.asarray(node.variables[name].values, dtype=float)
+            for name in node.data_vars
         }
         minimum_loss = float(draws.attrs["minimum_loss"])
         shift = 0.0 if math.isnan(minimum_loss) else minimum_loss

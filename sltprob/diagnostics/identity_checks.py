@@ -57,10 +57,16 @@ def _test(
     sees_loss: bool = False,
 ) -> Check:
     """Test that the mean of a trace is zero."""
-    error = statistic("mcse", values, method="mean")
+    error, ess = _error(values)
     z = ratio(abs(float(values.mean())), error) if values.size else math.nan
     count = _number_of_tests(run)[0 if sees_loss else 1]
-    return _judge(run, name, z, statistic("ess", values), count, what, advice, reference)
+    return _judge(run, name, z, ess, count, what, advice, reference)
+
+
+def _error(values: np.ndarray) -> tuple[float, float]:
+    """Give the Monte Carlo standard error of a mean, and the effective draws that it rests on."""
+    ess = statistic("ess", values, method="mean")
+    return (float(np.std(values, ddof=1)) / math.sqrt(ess) if ess > 0 else math.nan), ess
 
 
 def _judge(
@@ -316,14 +322,14 @@ def drift(run: Run) -> list[Check]:
     """Compare the first half of the loss trace with the second."""
     half = run.chains_and_draws[1] // 2
     first, second = run.loss[:, :half], run.loss[:, half:]
-    errors = [statistic("mcse", part, method="mean") for part in (first, second)]
+    (error, ess), (other_error, other_ess) = _error(first), _error(second)
     difference = abs(float(first.mean()) - float(second.mean())) if half else math.nan
     return [
         _judge(
             run,
             "drift",
-            ratio(difference, math.hypot(*errors)),
-            statistic("ess", run.loss),
+            ratio(difference, math.hypot(error, other_error)),
+            ess + other_ess,
             _number_of_tests(run)[1],
             "standard errors between the means of the two halves of the trace",
             "The loss still drifts: run a longer warm-up.",
