@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.sampling.devices import cores
+
 __all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
 
-# XLA releases the interpreter lock, so that the other core traces or compiles meanwhile. In turn,
-# so that what is needed first is not slowed down by what is needed last.
-_compilers = ThreadPoolExecutor(2)
+
+@functools.cache
+def _compilers() -> ThreadPoolExecutor:
+    # XLA releases the interpreter lock, so that the other core traces or compiles meanwhile. In
+    # turn, so that what is needed first is not slowed down by what is needed last.
+    return ThreadPoolExecutor(min(2, cores()))
 
 
 class Clock:
@@ -49,7 +55,7 @@ class Program:
 
     def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
         self.out_info = lowered.out_info
-        self._compiled = _compilers.submit(lowered.compile, compiler_options=options)
+        self._compiled = _compilers().submit(lowered.compile, compiler_options=options)
 
     def ready(self, clock: Clock) -> Any:
         """Wait for the compiler.

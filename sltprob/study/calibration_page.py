@@ -207,4 +207,10 @@ _LIMITS = """
 - A run whose setting is bad and whose λ̂ is right all the same, by chance or because λ̂ does not
   depend on what is wrong, counts as right: an alarm about it is a false one here.
 - A run that is neither wrong nor right, such as one with few effective draws, counts nowhere.
+- The two goals pull against each other. On the training half, limits a third wider on all tests
+  but those of the loss itself save one in seven of the false alarms of good settings, and raise
+  the false trusts by half: what is an alarm about nothing on one model (flat directions have not
+  mixed, but λ̂ does not depend on them) betrays a wrong prior or a cold start on another.
+- `two_phase` has two basins. Chains that all sit in one of them agree in everything that a file can
+  tell, and are trusted: it takes `sltprob probe` with hot and cold starts, or a ladder.
 """
