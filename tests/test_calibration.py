@@ -22,6 +22,7 @@ from sltprob.study._calibration_grid import (
     plans,
 )
 from sltprob.study._calibration_run import make_run
+from sltprob.study.calibration import calibrate
 from sltprob.study.calibration_page import page
 from sltprob.study.calibration_score import Rate, score
 
@@ -196,6 +197,12 @@ def test_a_small_study_by_the_command(tmp_path):
     # With four models these are bounds on the study's own interval, not its goals.
     assert document["all"]["false_trust"]["low"] < 0.05
     assert document["all"]["missed"]["high"] < 0.2
+
+
+def test_workers_are_counted_from_one(tmp_path):
+    with pytest.raises(ValueError, match="workers=0: it must be a whole number >= 1"):
+        calibrate(tmp_path, workers=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mutants_have_their_own_names():
