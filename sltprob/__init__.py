@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
     from sltprob.optimum import find_optimum
-    from sltprob.posterior import TemperedPosterior, temper
+    from sltprob.posterior import TemperedPosterior
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.study.measure import compare
     from sltprob.study.probe import probe
     from sltprob.study.simulation_based_calibration import simulation_based_calibration
     from sltprob.study.study import Study
+    from sltprob.tempering import temper
 
 __all__ = [
     "Check",
@@ -75,7 +76,7 @@ _LAZY = {
     "probe": "sltprob.study.probe",
     "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.study.simulation_based_calibration",
-    "temper": "sltprob.posterior",
+    "temper": "sltprob.tempering",
 }
 
 

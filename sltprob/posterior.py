@@ -14,16 +14,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.util import compute_log_probs
 
-from sltprob.data import Data
-from sltprob.models.base import Model
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
+from sltprob.structure import Structure
 
-__all__ = ["TemperedPosterior", "temper"]
+__all__ = ["TemperedPosterior", "checked_beta"]
 
 Position = dict[str, Any]
 
@@ -33,58 +31,6 @@ _LARGEST_ROUNDING = 0.01
 _LARGEST_REGRESSION = 256
 
 
-@dataclass(frozen=True)
-class Structure:
-    """What about a program cannot change without compiling again.
-
-    Parameters
-    ----------
-    program : callable
-        The NumPyro program.
-    model : Model or None
-        The model that it comes from, if it comes from one.
-    shapes : tuple of (name, shape)
-        Unconstrained shape of every latent site.
-    observed : tuple of (name, axis)
-        The observed sites and the axis of their log likelihood that counts the data.
-    rows : tuple of str
-        The arguments that have one row per datum.
-    constants : tuple of (name, value)
-        The arguments that are no arrays, such as sizes, flags and names.
-    readout : str or None
-        The site that is replaced by its base, if one is.
-    population : bool
-        Whether the data stand for the population of the model.
-    """
-
-    program: Callable[..., Any]
-    model: Model | None
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    observed: tuple[tuple[str, int], ...]
-    rows: tuple[str, ...]
-    constants: tuple[tuple[str, Any], ...] = ()
-    readout: str | None = None
-    population: bool = False
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Names of the latent sites of the program."""
-        names = (name for name, _ in self.shapes)
-        if self.readout is None:
-            return tuple(names)
-        base = base_name(self.readout)
-        return tuple(self.readout if name == base else name for name in names)
-
-    def run(self, **arguments: Any) -> Any:
-        """Run the program with its constants.
-
-        Parameters
-        ----------
-        **arguments : array
-        """
-        return self.program(**arguments, **dict(self.constants))
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TemperedPosterior:
@@ -92,7 +38,7 @@ class TemperedPosterior:
 
     It is a pytree: data, weights, beta, localization and center are leaves and may change
     without compiling again. A position is a dict from site name to unconstrained array.
-    Make one with `temper`.
+    Make one with `sltprob.temper`.
 
     Parameters
     ----------
@@ -148,7 +94,7 @@ class TemperedPosterior:
         ValueError
             If beta is not positive and finite, or float32 cannot resolve it.
         """
-        return replace(self, beta=jnp.asarray(_checked_beta(beta)))
+        return replace(self, beta=jnp.asarray(checked_beta(beta)))
 
     def heated(self, factor: Any) -> TemperedPosterior:
         """Give the same posterior with beta multiplied, also in traced code.
@@ -445,130 +391,22 @@ class TemperedPosterior:
         }
 
 
-def temper(
-    model: Any,
-    data: Any = None,
-    *,
-    beta: float,
-    localization: float = 0.0,
-    center: Mapping[str, Any] | None = None,
-    minimum_loss: float | None = None,
-    reparameterise: str | None = None,
-) -> TemperedPosterior:
-    """Temper a NumPyro program.
+def checked_beta(beta: float) -> float:
+    """Check an inverse temperature.
 
     Parameters
     ----------
-    model : Model or callable
-        A model of this package, or any NumPyro program with at least one observed site that has
-        a batch dimension.
-    data : Data, mapping of str to array, or None
-        Keyword arguments of the program, with weights if they are not equal. None stands for
-        the population of a `Model`.
     beta : float, dimensionless
-        Inverse temperature; it multiplies the mean loss, so that n is the ordinary posterior of
-        n data and n/log(n) is WBIC's.
-    localization : float
-        γ of the Gaussian exp(-γ/2 |θ - center|²) on constrained values; 0 for none.
-    center : mapping of str to array, optional
-        Constrained values, by default the optimum of a `Model`.
-    minimum_loss : float, optional
-        L* of the definition of lambda-hat, by default that of a `Model`: its least loss on the
-        population, and on a data set the loss at its true parameter.
-    reparameterise : str, optional
-        ``"readout"``: sample the site in which the loss is quadratic in coordinates that are
-        N(0, I) whatever beta and the other sites are. The density is the same, only better
-        conditioned. For a `Model` that has such a site, such as ``tanh_zero`` and ``network``.
 
     Returns
     -------
-    TemperedPosterior
+    float
 
     Raises
     ------
     ValueError
-        If a value is out of range, if the program cannot be tempered correctly (the message
-        names the site and says what to write instead), or if float32 cannot resolve beta times
-        the loss.
-    TypeError
-        If the model or the data are of no known type.
-
-    References
-    ----------
-    .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
-    .. [2] E. Lau et al., "The local learning coefficient", arXiv 2308.12108 (localization).
+        If it is not positive and finite, or float32 cannot resolve it.
     """
-    built_in = model if isinstance(model, Model) else None
-    program = built_in.program if built_in is not None else model
-    if not callable(program):
-        raise TypeError(
-            f"the model is a {type(model).__name__}; give a NumPyro program (a callable) or a "
-            "Model, such as sltprob.models.get('tanh_zero')"
-        )
-    at_truth = population = False
-    if data is None:
-        if built_in is None:
-            raise TypeError("a program needs data: temper(program, {'x': x, 'y': y}, beta=...)")
-        data = built_in.data()
-        population = built_in.n is None
-        if minimum_loss is None:
-            # On a data set the definition takes the loss at the true parameter.
-            at_truth = built_in.n is not None
-            minimum_loss = None if at_truth else built_in.minimum_loss
-    if isinstance(data, Mapping):
-        data = Data(data)
-    if not isinstance(data, Data):
-        raise TypeError(
-            f"data is a {type(data).__name__}; give a mapping of the program's arguments, such "
-            "as {'x': x, 'y': y}, or Data(arguments, weights)"
-        )
-    beta = _checked_beta(beta)
-    if not 0 <= localization < math.inf:
-        raise ValueError(f"localization={localization}: it must be >= 0 and finite")
-    arguments, constants = {}, []
-    for name, value in data.arguments.items():
-        if isinstance(value, np.ndarray | np.generic | jax.Array | list | float):
-            arguments[name] = jnp.asarray(value)
-        else:
-            constants.append((name, value))
-    found, observed, size = _inspect(program, {**arguments, **dict(constants)}, data)
-    readout = None
-    if reparameterise is not None:
-        readout = _checked_readout(reparameterise, built_in, [name for name, _ in found])
-    shapes = tuple((base_name(name) if name == readout else name, shape) for name, shape in found)
-    weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
-    rows = tuple(
-        name
-        for name, value in arguments.items()
-        if np.ndim(value) >= 1 and np.shape(value)[0] == size
-    )
-    if center is None and localization > 0:
-        if built_in is None:
-            raise ValueError(
-                f"localization={localization} needs a center: pass center={{'site': value, ...}}"
-            )
-        center = built_in.optimum()
-    posterior = TemperedPosterior(
-        arguments=arguments,
-        weights=jnp.asarray(weights, dtype=float),
-        beta=jnp.asarray(beta),
-        localization=jnp.asarray(float(localization)),
-        center={} if center is None else {k: jnp.asarray(v) for k, v in center.items()},
-        minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
-        data_error=jnp.asarray(float(data.error)),
-        structure=Structure(
-            program, built_in, shapes, observed, rows, tuple(constants), readout, population
-        ),
-    )
-    if center is not None:
-        posterior.unconstrain(posterior.center)
-    if at_truth and built_in is not None:
-        truth = posterior.loss(posterior.unconstrain(built_in.optimum()))
-        posterior = replace(posterior, minimum_loss=truth)
-    return posterior
-
-
-def _checked_beta(beta: float) -> float:
     try:
         beta = float(beta)
     except (TypeError, ValueError):
@@ -584,133 +422,3 @@ def _checked_beta(beta: float) -> float:
             "before anything else (--dtype float64 on the command line)"
         )
     return beta
-
-
-def _checked_readout(reparameterise: str, model: Model | None, latent: list[str]) -> str:
-    """Give the name of the site in which the loss is quadratic."""
-    if reparameterise != "readout":
-        raise ValueError(f"reparameterise={reparameterise!r}: it must be 'readout', or None")
-    readout = None if model is None else model.readout()
-    if readout is None:
-        what = "a program of your own" if model is None else type(model).__name__
-        raise ValueError(
-            f"reparameterise='readout': {what} has no site in which its loss is known to be "
-            "quadratic; leave it out, or take a model that has one, such as 'tanh_zero'"
-        )
-    assert readout.site in latent
-    return readout.site
-
-
-def _inspect(
-    program: Callable[..., Any], arguments: Mapping[str, Any], data: Data
-) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], tuple[tuple[str, int], ...], int]:
-    """Give the latent sites with their unconstrained shapes, the observed ones, and the size."""
-    answers = []
-
-    def look() -> None:
-        seeded = handlers.seed(program, jax.random.PRNGKey(0))
-        latent, observed, size = _sites(handlers.trace(seeded).get_trace(**arguments), data)
-        shapes = tuple(
-            (
-                site["name"],
-                biject_to(site["fn"].support).inverse_shape(jnp.shape(site["value"])),
-            )
-            for site in latent
-        )
-        answers.append((shapes, observed, size))
-
-    try:
-        # Only shapes are needed. To draw values would compile every operation of the program.
-        jax.eval_shape(look)
-    except jax.errors.JAXTypeError:  # a program that looks at its values
-        look()
-    return answers[-1]
-
-
-def _refuse(name: str, what: str, instead: str) -> ValueError:
-    return ValueError(f"site {name!r} cannot be tempered: {what}; {instead}")
-
-
-def _sites(
-    sites: Mapping[str, Any], data: Data
-) -> tuple[list[Any], tuple[tuple[str, int], ...], int]:
-    """Sort the sites of a trace into latent and observed, and refuse what would go wrong."""
-    latent, likelihoods = [], []
-    for name, site in sites.items():
-        kind = site["type"]
-        if kind == "plate":
-            full, subsample = site["args"]
-            if subsample is not None and subsample != full:
-                raise _refuse(
-                    name,
-                    f"the plate takes {subsample} of {full} rows",
-                    "write plate(name, size) without subsample_size, and let the sampler "
-                    "draw minibatches, as in sgld[batch_size=32]",
-                )
-        elif kind == "param":
-            raise _refuse(name, "a param has no prior", "write numpyro.sample(name, prior) instead")
-        elif kind == "control_flow":
-            raise _refuse(
-                name,
-                "sites inside scan or cond are not seen",
-                "write the loop with plates or a Python loop",
-            )
-        if kind != "sample":
-            continue
-        if site["infer"].get("is_auxiliary", False):
-            raise _refuse(
-                name,
-                "a factor does not say whether it is prior or likelihood",
-                "write a likelihood as numpyro.sample(name, distribution, obs=y) and a prior "
-                "as numpyro.sample(name, distribution)",
-            )
-        if site["scale"] is not None and not np.all(np.asarray(site["scale"]) == 1):
-            raise _refuse(
-                name,
-                "a scale handler changes its weight",
-                "leave the handler out and pass Data(arguments, weights=...) and beta",
-            )
-        if site["infer"].get("enumerate") is not None:
-            raise _refuse(name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily")
-        if site["is_observed"]:
-            likelihoods.append(site)
-            continue
-        if site["fn"].support.is_discrete:
-            raise _refuse(name, "it is discrete", "sum it out by hand, as in MixtureSameFamily")
-        latent.append(site)
-    if not latent:
-        raise ValueError("the program has no latent site; write numpyro.sample(name, prior)")
-    if not likelihoods:
-        raise ValueError(
-            "the program has no observed site; write numpyro.sample(name, distribution, obs=y)"
-        )
-    observed, size = _batch_axes(likelihoods, data)
-    return latent, observed, size
-
-
-def _batch_axes(likelihoods: list[Any], data: Data) -> tuple[tuple[tuple[str, int], ...], int]:
-    """Find the axis of each log likelihood that counts the data."""
-    size = None if data.weights is None else len(data.weights)
-    axes = []
-    for site in likelihoods:
-        shape = jnp.shape(site["fn"].log_prob(site["value"]))
-        if not shape:
-            raise _refuse(
-                site["name"],
-                "its log likelihood is one number, so the data cannot be weighed one by one",
-                "give it a batch dimension: a plate over the data, or fewer event dimensions",
-            )
-        plates = [frame for frame in site["cond_indep_stack"] if frame.size in (size, None)]
-        if size is None and len(site["cond_indep_stack"]) == 1:
-            plates = list(site["cond_indep_stack"])
-        axis = plates[0].dim % len(shape) if len(plates) == 1 else 0
-        size = shape[axis] if size is None else size
-        if shape[axis] != size:
-            raise _refuse(
-                site["name"],
-                f"its log likelihood has shape {shape}, and there are {size} data",
-                "make the data its first axis, or put it in a plate of that size",
-            )
-        axes.append((site["name"], axis))
-    assert size is not None
-    return tuple(axes), size

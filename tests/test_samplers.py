@@ -147,7 +147,7 @@ def test_lambda_hat_is_exact_on_every_model(name, model, beta):
     chosen = sltprob.models.get(model)
     exact = chosen.exact(beta)
     run = sltprob.sample(
-        sltprob.temper(chosen, beta=beta), specification(name), draws=2000, warmup=500, seed=1
+        sltprob.temper(chosen, beta=beta), specification(name), draws=4000, warmup=500, seed=1
     )
     result = sltprob.estimate(run)
     allowance = PROMISED_BIAS * exact.lambda_hat if name in UNADJUSTED else 0.0

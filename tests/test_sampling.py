@@ -156,6 +156,34 @@ def test_chains_start_at_the_optimum():
     assert run.attrs["init"] == "optimum"
 
 
+def test_every_other_chain_starts_at_the_optimum():
+    """Two basins: chains that all start in one of them agree, and are trusted, and wrong."""
+    model = sltprob.models.get("two_phase")
+    posterior, exact = sltprob.temper(model, beta=3e3), model.exact(3e3)
+    cold, both = (
+        sltprob.sample(posterior, "mala", draws=1000, warmup=200, init=init)
+        for init in ("optimum", "both")
+    )
+    wrong = sltprob.estimate(cold)
+    assert wrong.value < exact.lambda_hat - 100 * wrong.mcse
+    assert sltprob.diagnose(cold).trusted
+    assert both.attrs["init"] == "both"
+    (failed,) = [check for check in sltprob.diagnose(both).checks if check.name == "rhat"]
+    assert not failed.passed
+    assert "remember" in failed.advice
+
+
+def test_half_the_chains_are_those_of_each_start():
+    posterior = sltprob.temper(sltprob.models.get("tanh_zero[width=3]"), beta=10.0)
+    frozen = "mala[step_size=1e-20,steps_per_draw=1]"
+    hot, cold, both = (
+        sltprob.sample(posterior, frozen, draws=1, warmup=20, init=init)["posterior"]["w"].values
+        for init in ("prior", "optimum", "both")
+    )
+    np.testing.assert_array_equal(both[::2], hot[::2])
+    np.testing.assert_array_equal(both[1::2], cold[1::2])
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -166,6 +194,7 @@ def test_chains_start_at_the_optimum():
         ({"keep": "some"}, "keep='some'"),
         ({"init": "cold"}, "init='cold'"),
         ({"init": "optimum"}, "knows its optimum"),
+        ({"init": "both"}, "init='both' needs a model that knows its optimum"),
         ({"target_mcse": 0.0}, "target_mcse=0"),
     ],
 )
@@ -173,6 +202,12 @@ def test_bad_arguments_are_refused(posterior, options, word):
     with pytest.raises(ValueError, match=r".") as caught:
         sltprob.sample(posterior, "hmc", **options)
     assert word in str(caught.value)
+
+
+def test_one_chain_cannot_start_at_both_ends():
+    posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)
+    with pytest.raises(ValueError, match="take chains=4"):
+        sltprob.sample(posterior, "hmc", init="both", chains=1)
 
 
 def test_what_is_no_posterior_is_refused():

@@ -35,7 +35,9 @@ Chains = Annotated[int, typer.Option(help="number of chains")]
 Draws = Annotated[int, typer.Option(help="kept draws per chain")]
 WarmupOption = Annotated[int, typer.Option(help="warm-up draws per chain")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same draws")]
-Init = Annotated[str, typer.Option(help="where chains start: prior or optimum")]
+Init = Annotated[
+    str, typer.Option(help="where chains start: prior, optimum, or half of them each: both")
+]
 TargetMcse = Annotated[
     float | None, typer.Option(help="stop when the error of lambda-hat is at most this")
 ]

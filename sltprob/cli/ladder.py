@@ -104,10 +104,10 @@ def _sample(
     """Sample, and put the exact values of every rung into the run."""
     from sltprob import models
     from sltprob import samplers as registry
-    from sltprob.posterior import temper
     from sltprob.progress import ProgressBar
     from sltprob.samplers._ladder import LadderSampler
     from sltprob.study.measure import check_applicable, measure
+    from sltprob.tempering import temper
 
     chosen, kernel = models.get(model), registry.get(sampler)
     if not isinstance(kernel, LadderSampler):

@@ -82,10 +82,10 @@ def compare(
     configure(dtype)
     from sltprob import models
     from sltprob import samplers as registry
-    from sltprob.posterior import temper
     from sltprob.report import write_report
     from sltprob.spec import split_outside_brackets
     from sltprob.study.measure import check_applicable
+    from sltprob.tempering import temper
 
     chosen = models.get(model)
     kernels = [registry.get(text) for text in split_outside_brackets(samplers)]
@@ -195,8 +195,8 @@ def _posterior(
     """Temper a registered model, or a program of the user's own with the best loss found."""
     from sltprob import models
     from sltprob.optimum import find_optimum
-    from sltprob.posterior import temper
     from sltprob.program import load_data, load_program
+    from sltprob.tempering import temper
 
     own = ".py:" in model
     if own and data is None:

@@ -72,8 +72,8 @@ def probe(
 
 def _posterior(program: str, data: Path | None, stored: Any) -> Any:
     """Temper a program of the user's own as the run has it."""
-    from sltprob.posterior import temper
     from sltprob.program import load_data, load_program
+    from sltprob.tempering import temper
 
     if data is None:
         raise ValueError(f"--program {program} needs its data; write --data data.npz")

@@ -102,14 +102,20 @@ def _is_stuck(chain: np.ndarray) -> bool:
 
 def rhat(run: Run) -> list[Check]:
     """Compare the chains' losses by rank-normalised split R-hat."""
+    advice = (
+        "The chains remember whether they started at the prior or at the optimum: run a longer "
+        "warm-up, or take a sampler that crosses barriers, such as replica_exchange."
+        if run.attributes.get("init") == "both"
+        else "The chains disagree about the loss: run longer, or take a sampler that mixes "
+        "better, such as hmc."
+    )
     return [
         below(
             "rhat",
             statistic("rhat", run.loss),
             1.02,
             "rank-normalised split R-hat of the loss",
-            "The chains disagree about the loss: run longer, or take a sampler that mixes "
-            "better, such as hmc.",
+            advice,
             VEHTARI,
         )
     ]

@@ -186,6 +186,13 @@ def _advice_on_spread(run: Run, excess: float) -> str:
     )
 
 
+def _remedy(run: Run) -> str:
+    """Say what to take instead, in words that follow "take"."""
+    if run.number("unadjusted"):
+        return "a smaller step size, or a sampler with a Metropolis test such as hmc"
+    return "more draws, or a sampler that moves farther, such as nuts"
+
+
 def _times(count: int) -> str:
     words = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
     return words.get(count, f"{count} times")
@@ -201,8 +208,8 @@ def mean_gradient(run: Run) -> list[Check]:
             f"mean_gradient[{site}]",
             run.stats["virial_offset"][..., index],
             f"standard errors between c·∇U and zero, c the mean position (site {site})",
-            "The draws do not lie around the point that the density demands: run a longer "
-            "warm-up, take a smaller step size, or a sampler with a Metropolis test such as hmc.",
+            "The draws do not lie around the point that the density demands: take a longer "
+            f"warm-up, {_remedy(run)}.",
             STEIN,
         )
         for index, site in enumerate(run.sites)
@@ -227,8 +234,8 @@ def tilted_virial(run: Run) -> list[Check]:
             weight * (dimension - run.stats["virial"][..., index] * (1 + ratio(1, width))),
             "standard errors between the virial and the dimension, each draw weighed by its "
             f"density (site {site})",
-            "The draws are not spread as the density demands where it is large: take a smaller "
-            "step size, a sampler with a Metropolis test such as hmc, or run longer.",
+            "The draws are not spread as the density demands where it is large: take "
+            f"{_remedy(run)}.",
             f"{STEIN}; {GORHAM}",
         )
         for index, (site, dimension) in enumerate(run.sites.items())
@@ -249,9 +256,8 @@ def energy_excess(run: Run) -> list[Check]:
             "energy_excess",
             run.stats["energy_excess"],
             "standard errors between βL and its conditional mean over the readout",
-            "The readout is not distributed as the density demands, given all else: take a "
-            "smaller step size or a sampler with a Metropolis test such as hmc, and check that "
-            "it samples this beta.",
+            "The readout is not distributed as the density demands, given all else: take "
+            f"{_remedy(run)}, and check that the sampler draws at this beta.",
             GELFAND,
             sees_loss=True,
         )
@@ -280,8 +286,8 @@ def loss_virial(run: Run) -> list[Check]:
             values,
             "standard errors between the virial and the dimension, each draw weighed by the "
             "logarithm of its loss",
-            "The loss is not distributed as the density demands: take a smaller step size or a "
-            "sampler with a Metropolis test such as hmc, and check that it samples this beta.",
+            f"The loss is not distributed as the density demands: take {_remedy(run)}, and check "
+            "that the sampler draws at this beta.",
             f"{STEIN}; {GORHAM}",
             sees_loss=True,
         )

@@ -63,7 +63,9 @@ def sample(
         The same seed gives the same draws, whatever the number of cores.
     init : str or mapping of str to array, shape (chain, ...)
         ``"prior"`` (draws of the prior), ``"optimum"`` (the optimum of the model, with the
-        chains spread by 1e-3 in unconstrained coordinates), or constrained values.
+        chains spread by 1e-3 in unconstrained coordinates), ``"both"`` (every other chain from
+        the optimum, the others from the prior: R-hat then sees chains that remember their start),
+        or constrained values.
     keep : str
         ``"all"``, or ``"loss"`` for scalars only, so that memory does not grow with dimension.
     target_mcse : float, optional

@@ -39,28 +39,44 @@ def initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key:
         return _given_positions(posterior, init, chains)
     if init == "prior":
         return _draw_positions(posterior, keys)
-    if init != "optimum":
+    if init not in ("optimum", "both"):
         raise ValueError(
-            f"init={init!r}: it must be 'prior', 'optimum' or a mapping of site names to "
+            f"init={init!r}: it must be 'prior', 'optimum', 'both' or a mapping of site names to "
             "values with a leading chain axis"
         )
-    if posterior.structure.model is None:
+    model = posterior.structure.model
+    if model is None:
         raise ValueError(
-            "init='optimum' needs a model that knows its optimum; pass the point, "
+            f"init={init!r} needs a model that knows its optimum; pass the point, "
             "init={'site': values}"
         )
-    optimum = posterior.unconstrain(posterior.structure.model.optimum())
+    cold = _spread(posterior.unconstrain(model.optimum()), keys)
+    if init == "optimum":
+        return cold
+    if chains < 2:
+        raise ValueError(
+            f"init='both' starts every other chain at the optimum, and chains={chains} leaves "
+            "none to compare with; take chains=4, or init='prior'"
+        )
+    hot = _draw_positions(posterior, keys)
+    return jax.tree.map(lambda ours, theirs: ours.at[1::2].set(theirs[1::2]), hot, cold)
 
-    def spread(key: Any) -> Any:
-        leaves, tree = jax.tree.flatten(optimum)
+
+def _spread(position: Any, keys: Any) -> Any:
+    """Put every chain beside a position, leading axis chain."""
+
+    def moved(key: Any) -> Any:
+        leaves, tree = jax.tree.flatten(position)
         keys = jax.random.split(key, len(leaves))
-        moved = [
-            leaf + 1e-3 * jax.random.normal(k, leaf.shape)
-            for leaf, k in zip(leaves, keys, strict=True)
-        ]
-        return jax.tree.unflatten(tree, moved)
+        return jax.tree.unflatten(
+            tree,
+            [
+                leaf + 1e-3 * jax.random.normal(k, leaf.shape)
+                for leaf, k in zip(leaves, keys, strict=True)
+            ],
+        )
 
-    return jax.vmap(spread)(keys)
+    return jax.vmap(moved)(keys)
 
 
 def _given_positions(posterior: TemperedPosterior, init: Any, chains: int) -> Any:

@@ -14,11 +14,12 @@ import xarray as xr
 
 from sltprob import models, samplers
 from sltprob.exact import Exact
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
 from sltprob.study._altered import Altered, AlteredPosterior, NeverRejects
 from sltprob.study._calibration_grid import Plan
+from sltprob.tempering import temper
 
 __all__ = ["applies", "make_run"]
 

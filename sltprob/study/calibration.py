@@ -134,7 +134,7 @@ def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
         "beta": plan.beta,
         "sampler": plan.sampler,
         "setting": plan.setting.name,
-        "kind": plan.setting.kind,
+        "kind": plan.kind,
         "training": is_training(plan.model),
         **{name: cell[name] for name in names},
         "failed": cell["failed_checks"],

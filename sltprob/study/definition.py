@@ -48,7 +48,7 @@ class Budget:
     draws, warmup, chains : int
         As of `sltprob.sample`.
     init : str
-        ``"prior"`` or ``"optimum"``.
+        ``"prior"``, ``"optimum"`` or ``"both"``.
     keep : str
         ``"loss"`` for scalars only, or ``"all"``.
     target_mcse : float, optional

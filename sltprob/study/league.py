@@ -9,11 +9,12 @@ from typing import Any
 from sltprob import models, samplers
 from sltprob.exact import Exact
 from sltprob.models.base import Model
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.study.cell import summarise
 from sltprob.study.measure import measure
 from sltprob.study.standing import Standing, score
+from sltprob.tempering import temper
 
 __all__ = ["League", "LeagueProgress", "league"]
 

@@ -10,11 +10,12 @@ import xarray as xr
 from sltprob import models, samplers
 from sltprob.exact import Exact
 from sltprob.models.base import Model
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
 from sltprob.study.cell import summarise
 from sltprob.study.comparison import Comparison
+from sltprob.tempering import temper
 
 __all__ = ["check_applicable", "compare", "measure", "with_exact"]
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 
 from sltprob import models, packed, samplers
-from sltprob.posterior import temper
 from sltprob.sampling import sample
 from sltprob.study.plan import Block, Plan
+from sltprob.tempering import temper
 
 __all__ = ["Estimate", "estimate_cost"]
 

@@ -20,9 +20,10 @@ import jax
 import numpy as np
 
 from sltprob import models, samplers
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.study.definition import Budget, Definition, Grid, Problem
 from sltprob.study.toml_lines import TomlPath
+from sltprob.tempering import temper
 
 __all__ = ["Cell", "Plan", "Setting", "make_plan"]
 

@@ -162,7 +162,7 @@ _BUDGET = {
     "draws": _whole(1, 1000),
     "warmup": _whole(20, 500),
     "chains": _whole(1, 4),
-    "init": _one_of("prior", "optimum"),
+    "init": _one_of("prior", "optimum", "both"),
     "keep": _one_of("all", "loss"),
     "target_mcse": _Rule(
         lambda value: _is_number(value) and 0 < value < math.inf, "a positive number", "0.02"

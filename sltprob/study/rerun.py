@@ -16,10 +16,11 @@ from sltprob import draws as schema
 from sltprob import models, samplers
 from sltprob.diagnostics.base import Run
 from sltprob.estimate import LambdaHat, estimate
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._frozen import Frozen, Tuned
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
+from sltprob.tempering import temper
 
 __all__ = ["StoredRun", "gradients_of", "lambda_hat_of"]
 

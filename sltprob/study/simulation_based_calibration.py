@@ -26,11 +26,12 @@ from sltprob.diagnostics import Check
 from sltprob.diagnostics.base import VEHTARI
 from sltprob.models._potential import Potential
 from sltprob.models.base import Model
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
 from sltprob.study.rerun import gradients_of
 from sltprob.study.significance import FALSE_ALARM_RATE
+from sltprob.tempering import temper
 
 __all__ = ["Calibration", "rank_checks", "simulation_based_calibration"]
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from sltprob import models, packed, samplers
 from sltprob.exact import Exact
-from sltprob.posterior import TemperedPosterior, temper
+from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
 from sltprob.study.batch import LARGEST_BATCH, sample_many
@@ -26,6 +26,7 @@ from sltprob.study.measure import with_exact
 from sltprob.study.plan import Cell
 from sltprob.study.store import Store
 from sltprob.study.writing import StoreError
+from sltprob.tempering import temper
 
 __all__ = ["Outcome", "coordinates", "row_of", "run_cells"]
 

@@ -1,0 +1,158 @@
+"""From a NumPyro program to its tempered posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sltprob.data import Data
+from sltprob.models.base import Model
+from sltprob.posterior import TemperedPosterior, checked_beta
+from sltprob.reparameterise import base_name
+from sltprob.structure import Structure, inspect_program
+
+__all__ = ["temper"]
+
+
+def temper(
+    model: Any,
+    data: Any = None,
+    *,
+    beta: float,
+    localization: float = 0.0,
+    center: Mapping[str, Any] | None = None,
+    minimum_loss: float | None = None,
+    reparameterise: str | None = None,
+) -> TemperedPosterior:
+    """Temper a NumPyro program.
+
+    Parameters
+    ----------
+    model : Model or callable
+        A model of this package, or any NumPyro program with at least one observed site that has
+        a batch dimension.
+    data : Data, mapping of str to array, or None
+        Keyword arguments of the program, with weights if they are not equal. None stands for
+        the population of a `Model`.
+    beta : float, dimensionless
+        Inverse temperature; it multiplies the mean loss, so that n is the ordinary posterior of
+        n data and n/log(n) is WBIC's.
+    localization : float
+        γ of the Gaussian exp(-γ/2 |θ - center|²) on constrained values; 0 for none.
+    center : mapping of str to array, optional
+        Constrained values, by default the optimum of a `Model`.
+    minimum_loss : float, optional
+        L* of the definition of lambda-hat, by default that of a `Model`: its least loss on the
+        population, and on a data set the loss at its true parameter.
+    reparameterise : str, optional
+        ``"readout"``: sample the site in which the loss is quadratic in coordinates that are
+        N(0, I) whatever beta and the other sites are. The density is the same, only better
+        conditioned. For a `Model` that has such a site, such as ``tanh_zero`` and ``network``.
+
+    Returns
+    -------
+    TemperedPosterior
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, if the program cannot be tempered correctly (the message
+        names the site and says what to write instead), or if float32 cannot resolve beta times
+        the loss.
+    TypeError
+        If the model or the data are of no known type.
+
+    References
+    ----------
+    .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
+    .. [2] E. Lau et al., "The local learning coefficient", arXiv 2308.12108 (localization).
+    """
+    built_in = model if isinstance(model, Model) else None
+    program = built_in.program if built_in is not None else model
+    if not callable(program):
+        raise TypeError(
+            f"the model is a {type(model).__name__}; give a NumPyro program (a callable) or a "
+            "Model, such as sltprob.models.get('tanh_zero')"
+        )
+    at_truth = population = False
+    if data is None:
+        if built_in is None:
+            raise TypeError("a program needs data: temper(program, {'x': x, 'y': y}, beta=...)")
+        data = built_in.data()
+        population = built_in.n is None
+        if minimum_loss is None:
+            # On a data set the definition takes the loss at the true parameter.
+            at_truth = built_in.n is not None
+            minimum_loss = None if at_truth else built_in.minimum_loss
+    if isinstance(data, Mapping):
+        data = Data(data)
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"data is a {type(data).__name__}; give a mapping of the program's arguments, such "
+            "as {'x': x, 'y': y}, or Data(arguments, weights)"
+        )
+    beta = checked_beta(beta)
+    if not 0 <= localization < math.inf:
+        raise ValueError(f"localization={localization}: it must be >= 0 and finite")
+    arguments, constants = {}, []
+    for name, value in data.arguments.items():
+        if isinstance(value, np.ndarray | np.generic | jax.Array | list | float):
+            arguments[name] = jnp.asarray(value)
+        else:
+            constants.append((name, value))
+    found, observed, size = inspect_program(program, {**arguments, **dict(constants)}, data)
+    readout = None
+    if reparameterise is not None:
+        readout = _checked_readout(reparameterise, built_in, [name for name, _ in found])
+    shapes = tuple((base_name(name) if name == readout else name, shape) for name, shape in found)
+    weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
+    rows = tuple(
+        name
+        for name, value in arguments.items()
+        if np.ndim(value) >= 1 and np.shape(value)[0] == size
+    )
+    if center is None and localization > 0:
+        if built_in is None:
+            raise ValueError(
+                f"localization={localization} needs a center: pass center={{'site': value, ...}}"
+            )
+        center = built_in.optimum()
+    posterior = TemperedPosterior(
+        arguments=arguments,
+        weights=jnp.asarray(weights, dtype=float),
+        beta=jnp.asarray(beta),
+        localization=jnp.asarray(float(localization)),
+        center={} if center is None else {k: jnp.asarray(v) for k, v in center.items()},
+        minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
+        data_error=jnp.asarray(float(data.error)),
+        structure=Structure(
+            program, built_in, shapes, observed, rows, tuple(constants), readout, population
+        ),
+    )
+    if center is not None:
+        posterior.unconstrain(posterior.center)
+    if at_truth and built_in is not None:
+        truth = posterior.loss(posterior.unconstrain(built_in.optimum()))
+        posterior = replace(posterior, minimum_loss=truth)
+    return posterior
+
+
+def _checked_readout(reparameterise: str, model: Model | None, latent: list[str]) -> str:
+    """Give the name of the site in which the loss is quadratic."""
+    if reparameterise != "readout":
+        raise ValueError(f"reparameterise={reparameterise!r}: it must be 'readout', or None")
+    readout = None if model is None else model.readout()
+    if readout is None:
+        what = "a program of your own" if model is None else type(model).__name__
+        raise ValueError(
+            f"reparameterise='readout': {what} has no site in which its loss is known to be "
+            "quadratic; leave it out, or take a model that has one, such as 'tanh_zero'"
+        )
+    assert readout.site in latent
+    return readout.site
