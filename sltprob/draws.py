@@ -126,7 +126,9 @@ def build(
     coords = {"site": sites, **ladder}
     nodes = _in_schema(groups, dims, coords)
     nodes["constant_data"] = xr.Dataset(constants, coords=coords)
-    tree = xr.DataTree.from_dict(nodes)
+    tree = xr.DataTree()
+    # `from_dict` copies every group, and takes twice the time of this.
+    tree.children = {name: xr.DataTree(node) for name, node in nodes.items()}
     tree.attrs = dict(attributes)
     check(tree)
     return tree

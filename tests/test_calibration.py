@@ -87,7 +87,7 @@ def test_errors_are_counted():
     virial, rhat = by_name["virial"], by_name["rhat"]
     assert (virial.caught, virial.caught_alone, virial.alarms) == (2, 1, 0)
     assert (rhat.caught, rhat.caught_alone, rhat.alarms, rhat.alarms_alone) == (2, 1, 1, 1)
-    assert len(found.half(training=True).rows) == 0
+    assert len(found.part(training=True).rows) == 0
     text = page(found)
     assert "12.5 % (0.3 to 52.7; 1 of 8)" in text
     with pytest.raises(ValueError, match="calibrate"):

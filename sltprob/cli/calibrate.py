@@ -60,8 +60,8 @@ def calibrate(
 def _document(found: Calibration) -> dict[str, Any]:
     """Put the rates of both halves and of all models in one document."""
     parts = {
-        "training": found.half(training=True),
-        "test": found.half(training=False),
+        "training": found.part(training=True),
+        "test": found.part(training=False),
         "all": found,
     }
     rates = ("false_trust", "missed", "missed_numbers", "false_alarm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,11 @@ class Run:
             return math.nan
         low, high = np.quantile(self.loss, [0.25, 0.75])
         return max(abs(self.lambda_hat), float(np.square((high - low) / _QUARTILES)))
+
+    @cached_property
+    def mcse(self) -> float:
+        """The Monte Carlo standard error of lambda-hat."""
+        return statistic("mcse", self.loss, method="mean")
 
     @property
     def knows_minimum(self) -> bool:

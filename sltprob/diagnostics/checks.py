@@ -144,11 +144,10 @@ def relative_error(run: Run) -> list[Check]:
     """Require a Monte Carlo error of at most 15 % of lambda-hat."""
     if not run.knows_minimum:
         return []
-    mcse = statistic("mcse", run.loss, method="mean")
     return [
         below(
             "mcse",
-            ratio(mcse, run.scale),
+            ratio(run.mcse, run.scale),
             _WIDEST_ERROR,
             "Monte Carlo standard error, relative to lambda-hat",
             "The error bar is wide: run longer; four times the draws halve it.",
@@ -222,7 +221,7 @@ def step_bias(run: Run) -> list[Check]:
 
 
 def _bias_limit(run: Run) -> float:
-    error = ratio(statistic("mcse", run.loss, method="mean"), run.scale)
+    error = ratio(run.mcse, run.scale)
     return max(_BIAS_LIMIT, round(_BIAS_IN_ERRORS * error, 3) if error < 1 else 0)
 
 

@@ -14,6 +14,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, Warmup, in_groups
 
 __all__ = [
+    "STIFF_ACCEPTANCE",
     "adapt_step_size",
     "check_step_size",
     "check_target_acceptance_rate",
@@ -21,6 +22,12 @@ __all__ = [
     "largest_curvature_of_chains",
     "tune_step_size",
 ]
+
+#: Acceptance that samplers of long trajectories aim at. The usual 0.8 fits the step to the bulk,
+#: and a singular posterior has arms that are many times stiffer: at 0.8 chains stayed out of them,
+#: and on nine such models the z of hmc had a root mean square of 1.4 instead of 1.0, seen by the
+#: virial. What 0.95 costs is 10 to 40 % more gradients for the same error.
+STIFF_ACCEPTANCE = 0.95
 
 
 def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], position: Any) -> Any:

@@ -8,6 +8,7 @@ from sltprob.study._calibration_grid import plans
 from sltprob.study.calibration_score import (
     FALSE_ALARM_GOAL,
     FALSE_TRUST_GOAL,
+    RIGHT_ERRORS,
     Calibration,
     Rate,
     Row,
@@ -31,7 +32,7 @@ def page(found: Calibration) -> str:
     -------
     str
     """
-    test, training = found.half(training=False), found.half(training=True)
+    test, training = found.part(training=False), found.part(training=True)
     parts = [
         _HEAD.format(
             runs=len(found.rows),
@@ -43,12 +44,16 @@ def page(found: Calibration) -> str:
         "## The rates\n",
         _rates({"test": test, "training": training, "all": found}),
         _goals(test),
-        "\n## By kind of setting, on the test half\n",
+        "\n## By kind of setting, on the test models\n",
         _kinds(test),
-        "\n## What every check contributes, on the test half\n",
+        "\n## False alarms of good settings, on the test models\n",
+        _DISTANCES,
+        _distances(test.kind("good")),
+        _settings(test.kind("good")),
+        "\n## What every check contributes, on the test models\n",
         _CHECKS,
         _checks(test),
-        "\n## The runs that were trusted and are wrong, on the test half\n",
+        "\n## The runs that were trusted and are wrong, on the test models\n",
         _missed(test),
         _LIMITS,
         "\n## What was run\n",
@@ -86,7 +91,7 @@ def _rates(parts: dict[str, Calibration]) -> str:
     ]
     good = [part.kind("good").false_alarm for part in parts.values()]
     rows.append(["false alarm, good settings only", *map(str, good)])
-    return _table(["", *(f"{name} half" if name != "all" else name for name in parts)], rows)
+    return _table(["", *(f"{name} models" if name != "all" else name for name in parts)], rows)
 
 
 def _goals(test: Calibration) -> str:
@@ -110,7 +115,7 @@ def _goals(test: Calibration) -> str:
         rows=tuple(row for row in test.rows if row["kind"] not in ("density", "damage"))
     )
     return (
-        "\nOn the test half:\n\n"
+        "\nOn the test models:\n\n"
         + line("false trust", test.false_trust, FALSE_TRUST_GOAL)
         + line("false trust without wrong densities", apart.false_trust, FALSE_TRUST_GOAL)
         + line("false alarm", test.false_alarm, FALSE_ALARM_GOAL)
@@ -130,6 +135,22 @@ def _kinds(part: Calibration) -> str:
         rows.append([name, len(kind.rows), wrong, kind.missed, right, kind.false_alarm])
     heads = ["kind", "runs", "wrong", "of them trusted", "right", "of them not trusted"]
     return _table(heads, rows)
+
+
+def _distances(good: Calibration) -> str:
+    rows = []
+    for least in range(RIGHT_ERRORS):
+        near = [r for r in good.rows if is_right(r) and least <= abs(r["z"]) < least + 1]
+        rows.append([f"{least} to {least + 1}", Calibration(rows=tuple(near)).false_alarm])
+    return _table(["|z|", "right runs that were not trusted"], rows)
+
+
+def _settings(good: Calibration) -> str:
+    rows = []
+    for name in dict.fromkeys(row["setting"] for row in good.rows):
+        part = Calibration(rows=tuple(row for row in good.rows if row["setting"] == name))
+        rows.append([name, part.false_trust, part.false_alarm])
+    return "\n" + _table(["setting", "wrong among trusted", "not trusted among right"], rows)
 
 
 def _checks(part: Calibration) -> str:
@@ -168,8 +189,8 @@ def _grid(found: Calibration) -> str:
 
     settings = "; ".join(dict.fromkeys(row["setting"] for row in found.rows))
     return (
-        f"Training half: {listed(found.half(training=True), 'model')}.\n\n"
-        f"Test half: {listed(found.half(training=False), 'model')}.\n\n"
+        f"Training models: {listed(found.part(training=True), 'model')}.\n\n"
+        f"Test models: {listed(found.part(training=False), 'model')}.\n\n"
         f"Samplers: {listed(found, 'sampler')}.\n\n"
         f"Settings: {settings}.\n"
     )
@@ -187,10 +208,12 @@ is judged by its draws alone; then the exact value says what the verdict was wor
 - What is neither counts in no rate. The goals are a false trust of at most 1 % and a false alarm
   of at most 5 %.
 
-Checks and their limits were chosen by what the models of the training half show. Those of the
-test half were named when that was done, before any of their runs; they only count. In brackets:
-the exact binomial interval of 95 % by Clopper and Pearson, which takes runs as independent, and
-the counts.
+Checks and their limits were chosen by what the training models show. The test models were named
+when that was done, before any of their runs; they only count. In brackets: the exact binomial
+interval of 95 % by Clopper and Pearson, which takes runs as independent, and the counts.
+"""
+
+_DISTANCES = """By the distance of λ̂ from the exact value in standard errors, and by setting.
 """
 
 _CHECKS = """*Caught* are wrong runs that the check failed, *alarms* right runs that it failed;
@@ -207,13 +230,14 @@ _LIMITS = """
 - A run whose setting is bad and whose λ̂ is right all the same, by chance or because λ̂ does not
   depend on what is wrong, counts as right: an alarm about it is a false one here.
 - A run that is neither wrong nor right, such as one with few effective draws, counts nowhere.
-- The two goals pull against each other. On the training half, limits a third wider on all tests
+- The two goals pull against each other. On the training models, limits a third wider on all tests
   but those of the loss itself save one in seven of the false alarms of good settings, and raise
   the false trusts by half: what is an alarm about nothing on one model (flat directions have not
   mixed, but λ̂ does not depend on them) betrays a wrong prior or a cold start on another.
-- One choice was made with the test half in sight: half as many degrees of freedom for the estimated
-  errors did better on the training half, and let 7 wrong runs pass here instead of 4. The stricter
-  value was kept.
+- The line between wrong and right is drawn at 4 and 3 standard errors, and the identities see a
+  bias through noise of the same size: no limit takes one side and leaves the other. That is why
+  alarms are counted by |z| above.
 - `two_phase` has two basins. Chains that all sit in one of them agree in everything that a file can
-  tell, and are trusted: it takes `sltprob probe` with hot and cold starts, or a ladder.
+  tell, and are trusted: it takes chains from both starts (`init="both"`), `sltprob probe`, or a
+  ladder.
 """

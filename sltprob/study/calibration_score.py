@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 __all__ = [
     "FALSE_ALARM_GOAL",
     "FALSE_TRUST_GOAL",
+    "RIGHT_ERRORS",
     "Calibration",
     "CheckScore",
     "Rate",
@@ -22,6 +23,9 @@ __all__ = [
 
 #: What was agreed before any run.
 FALSE_TRUST_GOAL, FALSE_ALARM_GOAL = 0.01, 0.05
+
+#: A run is right when it is nearer to the exact value than this, in standard errors.
+RIGHT_ERRORS = 3
 
 Row = dict[str, Any]
 
@@ -90,7 +94,7 @@ class CheckScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The score of a study, of one half of the models or of all.
+    """The score of a study, of one part of the models or of all.
 
     A run is *wrong* when λ̂ is off by more than 4 standard errors, that of the exact value
     included, and by more than 5 %, or when there is no λ̂. It is *right* when |z| < 3 and its
@@ -103,7 +107,7 @@ class Calibration:
 
     rows: tuple[Row, ...]
 
-    def half(self, *, training: bool) -> Calibration:
+    def part(self, *, training: bool) -> Calibration:
         """Take the models on which limits were chosen, or the others.
 
         Parameters
@@ -221,7 +225,7 @@ def is_right(row: Row) -> bool:
     """
     if row["z"] is None or row["ess"] is None:
         return False
-    return bool(abs(row["z"]) < 3 and row["ess"] >= 400)
+    return bool(abs(row["z"]) < RIGHT_ERRORS and row["ess"] >= 400)
 
 
 def score(rows: Sequence[Row]) -> Calibration:
