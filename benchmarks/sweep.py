@@ -2,7 +2,8 @@
 
     python benchmarks/sweep.py                   500 tiny cells, the table, the plan
     python benchmarks/sweep.py --cells 10000     as many as the limits are stated for
-    python benchmarks/sweep.py --workers         one process against two, on a CPU-bound study
+    python benchmarks/sweep.py --workers         one process against two, on a CPU-bound study of
+                                                 two minutes; --draws 12000 makes it longer
 
 Overhead per cell: all that happens after compilation, sampling included, divided by the cells.
 Workers: everything from the call to its return counts, the start of the workers and their
@@ -83,11 +84,11 @@ def million():
     print(f"  peak memory {after / 1024:.0f} MB, {(after - before) / 1024:.0f} MB of it the plan")
 
 
-def workers():
-    # Two models, two samplers: four programs to compile, a quarter of the work.
+def workers(draws):
+    # Two models, two samplers: four programs to compile, at 3000 draws a quarter of the work.
     study = Study(
         {
-            "budget": {"draws": 3000, "warmup": 500, "chains": 2},
+            "budget": {"draws": draws, "warmup": 500, "chains": 2},
             "exact": False,
             "grid": {
                 "models": ["tanh_zero[width=64]", "tanh_zero[width=32]"],
@@ -132,9 +133,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--draws", type=int, default=3000)
     options = parser.parse_args()
     if options.workers:
-        workers()
+        workers(options.draws)
         sys.exit()
     million()
     overhead(options.cells)

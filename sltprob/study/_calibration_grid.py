@@ -147,7 +147,6 @@ _PRECISION = (
     ("gaussian_mixture", (1e5, 1e7)),
     ("gaussian_mixture[mean_scale=2.0]", (1e5, 1e7)),
     ("network[width=3]", (1e7, 1e10)),
-    ("network[width=6,activation=erf]", (1e7, 1e10)),
     ("reduced_rank[input=2,hidden=2,output=2]", (1e8, 1e12)),
     ("scalar_product[size=3]", (1e8, 1e12)),
     ("regular[dimension=3,n=50]", (1e6, 1e8)),
@@ -220,7 +219,8 @@ def plans(*, small: bool = False) -> Iterator[Plan]:
             if not small or place % 7 == 2:
                 yield from _plans_of(model, models[model], place, small=small)
     for model, betas in () if small else _PRECISION:
-        for sampler in _ALWAYS:
+        # Rounding keeps hmc from its acceptance there: it ends in tiny steps, half an hour a run.
+        for sampler in ("sgld", "mala"):
             for beta in betas:
                 setting = Setting(name="float32", kind="precision", dtype="float32")
                 yield Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=0)

@@ -142,7 +142,7 @@ def _distances(good: Calibration) -> str:
     for least in range(RIGHT_ERRORS):
         near = [r for r in good.rows if is_right(r) and least <= abs(r["z"]) < least + 1]
         rows.append([f"{least} to {least + 1}", Calibration(rows=tuple(near)).false_alarm])
-    return _table(["|z|", "right runs that were not trusted"], rows)
+    return _table(["standard errors off", "not trusted among right"], rows)
 
 
 def _settings(good: Calibration) -> str:
@@ -236,7 +236,7 @@ _LIMITS = """
   mixed, but λ̂ does not depend on them) betrays a wrong prior or a cold start on another.
 - The line between wrong and right is drawn at 4 and 3 standard errors, and the identities see a
   bias through noise of the same size: no limit takes one side and leaves the other. That is why
-  alarms are counted by |z| above.
+  alarms are counted by distance above.
 - `two_phase` has two basins. Chains that all sit in one of them agree in everything that a file can
   tell, and are trusted: it takes chains from both starts (`init="both"`), `sltprob probe`, or a
   ladder.
