@@ -123,14 +123,15 @@ class Run:
         minimum_loss = float(draws.attrs["minimum_loss"])
         shift = 0.0 if math.isnan(minimum_loss) else minimum_loss
         sites = {}
-        if "constant_data" in draws.children and "site_dimension" in draws["constant_data"]:
-            dimension = draws["constant_data"].to_dataset()["site_dimension"]
-            names, values = dimension["site"].values, dimension.values
+        constants = draws.children["constant_data"].variables if "constant_data" in draws else {}
+        if "site_dimension" in constants:
+            names, values = constants["site"].values, constants["site_dimension"].values
             sites = {str(name): int(value) for name, value in zip(names, values, strict=True)}
-        loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
+        with np.errstate(all="ignore"):
+            loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
         attributes = {str(name): value for name, value in draws.attrs.items()}
-        coordinates = draws["sample_stats"].coords
-        betas = np.asarray(coordinates["beta"].values if "beta" in coordinates else [], dtype=float)
+        rungs = node.variables["beta"].values if "beta" in node.variables else []
+        betas = np.asarray(rungs, dtype=float)
         return cls(loss, stats, sites, attributes, betas)
 
     def number(self, name: str) -> float:

@@ -13,7 +13,7 @@ import xarray as xr
 from sltprob import draws as schema
 from sltprob.diagnostics.checks import CHECKS, Check, Run
 
-__all__ = ["Verdict", "diagnose"]
+__all__ = ["Verdict", "diagnose", "judge"]
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,22 @@ def diagnose(draws: xr.DataTree) -> Verdict:
        Bayesian Analysis 16 (2021) 667-718; every check names its own.
     """
     schema.check(draws)
+    return judge(Run.of(draws))
+
+
+def judge(run: Run) -> Verdict:
+    """Judge what was read of a run.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Verdict
+    """
     # Values that overflow or do not exist become NaN, and NaN fails: nobody need be warned.
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-        run = Run.of(draws)
         checks = tuple(check for function in CHECKS for check in function(run))
     failed = [check for check in checks if not check.passed]
     if not failed:
