@@ -285,7 +285,9 @@ def test_a_full_disk_stops_the_study_with_one_line_and_it_goes_on(tmp_path):
     path.write_text(TOML)
 
     arguments = [sys.executable, "-m", "sltprob", "study", "run", path, "--quiet"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+    # Everything that is compiled would be kept, and cannot be.
+    keeping = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=keeping) as process:
         # From outside and at once: between fork and exec, JAX warns of its threads.
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (3000, 3000))
         said = process.stderr.read()
