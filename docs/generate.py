@@ -22,7 +22,10 @@ _ERRORS = ("ValueError", "TypeError", "FileExistsError", "FileNotFoundError")
 _GROUPS = (
     ("Names and options in text", ("spec.py",)),
     ("Models", ("models/",)),
-    ("Tempering a program", ("posterior.py", "data.py", "optimum.py", "program.py")),
+    (
+        "Tempering a program",
+        ("tempering.py", "posterior.py", "structure.py", "data.py", "optimum.py", "program.py"),
+    ),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
     ("Reports", ("report/",)),

@@ -11,6 +11,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from sltprob import draws as schema
+from sltprob.diagnostics.base import is_sampled
 
 __all__ = ["LambdaHat", "estimate"]
 
@@ -112,8 +113,7 @@ def estimate(
 
 def _estimate(scaled: np.ndarray, beta: float) -> LambdaHat:
     per_chain = tuple(float(value) for value in scaled.mean(axis=1))
-    enough = scaled.shape[0] >= 1 and scaled.shape[1] >= 4
-    if not (enough and np.all(np.isfinite(scaled)) and np.all(np.ptp(scaled, axis=1) > 0)):
+    if not is_sampled(scaled):
         return LambdaHat(math.nan, math.nan, beta, math.nan, per_chain)
     return LambdaHat(
         float(scaled.mean()),

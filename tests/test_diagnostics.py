@@ -10,6 +10,7 @@ import pytest
 
 import sltprob
 from sltprob import draws as schema
+from sltprob.study.cell import summarise
 
 DIMENSION = 8
 
@@ -267,6 +268,20 @@ def test_optional_records_may_be_missing():
     assert sltprob.diagnose(run).trusted
 
 
+def test_sites_that_have_lost_their_names_are_judged():
+    run = make_run(virial=np.zeros((4, 1000, 1)))
+    run["constant_data"] = run["constant_data"].to_dataset().drop_vars("site")
+    assert "virial[0]" in failed(run)
+
+
+@pytest.mark.parametrize("sampler", ["hmc[num_steps=8]", "nuts", "mala", "sgld"])
+def test_no_advice_names_the_sampler_that_was_taken(sampler):
+    unadjusted = {"sampler": sampler, "unadjusted": int(sampler == "sgld")}
+    run = make_run(virial=np.zeros((4, 1000, 1)), attributes=unadjusted)
+    (check,) = [check for check in sltprob.diagnose(run).failed if check.name == "virial[w]"]
+    assert sampler.partition("[")[0] not in check.advice
+
+
 traces = arrays.arrays(
     np.float64,
     st.tuples(st.integers(1, 4), st.integers(0, 12)),
@@ -280,6 +295,9 @@ def test_short_and_broken_traces_never_pass_and_never_crash(loss):
     assert not sltprob.diagnose(run).trusted
     result = sltprob.estimate(run)
     assert math.isnan(result.value) or np.all(np.isfinite(loss))
+    cell = summarise(run)
+    for name, value in (("lambda_hat", result.value), ("mcse", result.mcse)):
+        assert cell[name] == (value if math.isfinite(value) else None)
 
 
 @hypothesis.settings(max_examples=25)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import warnings
 from pathlib import Path
 
 __all__ = ["compilation_cache_folder", "keep_compiled_code"]
@@ -34,8 +33,9 @@ def keep_compiled_code() -> None:
     """
     import jax
 
-    # What cannot be kept, or read again, is compiled once more: no trouble of the user's.
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
+    from sltprob.sampling.compilation import forgive_cache
+
+    forgive_cache()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir:
         return
     folder = compilation_cache_folder()

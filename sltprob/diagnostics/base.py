@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from arviz_stats.base import array_stats
 # Distance of the quartiles of a standard normal variable.
 _QUARTILES = 1.349
 
-__all__ = ["Check", "Run", "above", "below", "ratio", "statistic"]
+__all__ = ["Check", "Run", "above", "below", "is_sampled", "ratio", "statistic"]
 
 VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 16 (2021) 667-718"
 STEIN = "Stein's identity E[(θ-c)·∇U] = d, U = -log p; integration by parts"
@@ -123,9 +124,12 @@ class Run:
         minimum_loss = float(draws.attrs["minimum_loss"])
         shift = 0.0 if math.isnan(minimum_loss) else minimum_loss
         sites = {}
-        constants = draws.children["constant_data"].variables if "constant_data" in draws else {}
+        has_constants = "constant_data" in draws.children
+        constants = draws.children["constant_data"].variables if has_constants else {}
         if "site_dimension" in constants:
-            names, values = constants["site"].values, constants["site_dimension"].values
+            values = constants["site_dimension"].values
+            # An edited file may have lost the names; its virials are judged all the same.
+            names = constants["site"].values if "site" in constants else range(len(values))
             sites = {str(name): int(value) for name, value in zip(names, values, strict=True)}
         with np.errstate(all="ignore"):
             loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
@@ -167,8 +171,9 @@ class Run:
 
     @cached_property
     def mcse(self) -> float:
-        """The Monte Carlo standard error of lambda-hat."""
-        return statistic("mcse", self.loss, method="mean")
+        """The Monte Carlo standard error of lambda-hat, NaN where there is none."""
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            return statistic("mcse", self.loss, method="mean")
 
     @property
     def knows_minimum(self) -> bool:
@@ -262,12 +267,26 @@ def statistic(kind: str, values: np.ndarray, **options: Any) -> float:
     .. [1] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
        Bayesian Analysis 16 (2021) 667-718.
     """
-    chains, draws = values.shape
-    if draws < 4 or (kind == "rhat" and chains < 2) or not np.all(np.isfinite(values)):
-        return math.nan
-    if not np.all(np.ptp(values, axis=1) > 0):
+    if not is_sampled(values) or (kind == "rhat" and values.shape[0] < 2):
         return math.nan
     return float(getattr(array_stats, kind)(values, chain_axis=0, draw_axis=1, **options))
+
+
+def is_sampled(values: np.ndarray) -> bool:
+    """Say whether a trace has what it takes to speak of its mean.
+
+    Parameters
+    ----------
+    values : array, shape (chain, draw)
+
+    Returns
+    -------
+    bool
+        Whether there are four draws, all finite, and every chain moves.
+    """
+    chains, draws = values.shape
+    enough = chains >= 1 and draws >= 4
+    return bool(enough and np.all(np.isfinite(values)) and np.all(np.ptp(values, axis=1) > 0))
 
 
 def ratio(numerator: float, denominator: float) -> float:

@@ -170,9 +170,9 @@ def _advice_on_spread(run: Run, excess: float) -> str:
     if not run.number("unadjusted"):
         return (
             "The draws do not have the spread that the density demands: run longer from "
-            "init='prior', or take another sampler, such as hmc."
+            f"init='prior', or take {_another(run)}."
         )
-    name = str(run.attributes.get("sampler", "the sampler")).partition("[")[0]
+    name = _sampler(run)
     if not excess > 1:
         return (
             "The draws are closer together than the density demands: run longer from "
@@ -190,7 +190,19 @@ def _remedy(run: Run) -> str:
     """Say what to take instead, in words that follow "take"."""
     if run.number("unadjusted"):
         return "a smaller step size, or a sampler with a Metropolis test such as hmc"
-    return "more draws, or a sampler that moves farther, such as nuts"
+    return f"more draws, or {_another(run)}"
+
+
+def _another(run: Run) -> str:
+    """Name a way of moving farther that the run has not taken: no sampler instead of itself."""
+    name = _sampler(run)
+    if name in ("hmc", "dynamic_hmc", "nuts"):
+        return "a higher target_acceptance_rate, so that the step fits the stiffest places"
+    return "a sampler that moves farther, such as hmc"
+
+
+def _sampler(run: Run) -> str:
+    return str(run.attributes.get("sampler", "the sampler")).partition("[")[0]
 
 
 def _times(count: int) -> str:

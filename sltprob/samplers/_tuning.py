@@ -26,7 +26,7 @@ __all__ = [
 #: Acceptance that samplers of long trajectories aim at. The usual 0.8 fits the step to the bulk,
 #: and a singular posterior has arms that are many times stiffer: at 0.8 chains stayed out of them,
 #: and on nine such models the z of hmc had a root mean square of 1.4 instead of 1.0, seen by the
-#: virial. What 0.95 costs is 10 to 40 % more gradients for the same error.
+#: virial. 0.95 costs up to 70 % more gradients for the same error (benchmarks/acceptance.py).
 STIFF_ACCEPTANCE = 0.95
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob.diagnostics import diagnose
+from sltprob.sampling.compilation import forgive_cache
 from sltprob.study._calibration_grid import Plan, is_training, plans
 from sltprob.study._calibration_run import applies, make_run
 from sltprob.study.calibration_score import Calibration, score
@@ -109,6 +110,7 @@ def _begin_worker(compiled: str | None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_compilation_cache_dir", compiled)
+    forgive_cache()
 
 
 def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:

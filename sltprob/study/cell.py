@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob.diagnostics import Verdict
-from sltprob.diagnostics.base import Run
+from sltprob.diagnostics.base import Run, is_sampled
 from sltprob.diagnostics.verdict import judge
 
 __all__ = ["CELL_FIELDS", "summarise"]
@@ -66,9 +65,9 @@ def summarise(draws: xr.DataTree, verdict: Verdict | None = None) -> dict[str, A
     run = Run.of(draws)
     verdict = judge(run) if verdict is None else verdict
     attributes = draws.attrs
-    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-        mcse = run.mcse if run.knows_minimum else math.nan
-    lambda_hat = run.lambda_hat if math.isfinite(mcse) else math.nan
+    mcse = run.mcse if run.knows_minimum else math.nan
+    exists = run.knows_minimum and is_sampled(run.loss)
+    lambda_hat = run.lambda_hat if exists else math.nan
     exact = float(attributes.get("exact", math.nan))
     exact_mcse = float(attributes.get("exact_mcse", math.nan))
     error = math.hypot(mcse, exact_mcse)

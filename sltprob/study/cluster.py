@@ -16,6 +16,7 @@ import dask
 import jax
 from distributed import Client, LocalCluster, WorkerPlugin
 
+from sltprob.sampling.compilation import forgive_cache
 from sltprob.study.dispatch import Dispatcher
 from sltprob.study.events import Watch
 from sltprob.study.store import Store
@@ -134,10 +135,11 @@ class DaskWorkers:
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-                # Where this process keeps what it compiles, or for as long as the workers live.
-                kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"
-                client.register_plugin(_KeepCompiled(kept, _LEAST_SECONDS))
+            # Where this process keeps what it compiles, or for as long as the workers live. Where
+            # the environment says it, the workers have read it themselves.
+            kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"
+            said = "JAX_COMPILATION_CACHE_DIR" in os.environ
+            client.register_plugin(_KeepCompiled(None if said else kept, _LEAST_SECONDS))
             yield client
 
 
@@ -146,12 +148,13 @@ class _KeepCompiled(WorkerPlugin):
 
     Parameters
     ----------
-    folder : str
+    folder : str or None
+        None to leave it where it is.
     least_seconds : float
         What compiles faster is not kept.
     """
 
-    def __init__(self, folder: str, least_seconds: float) -> None:
+    def __init__(self, folder: str | None, least_seconds: float) -> None:
         self._folder = folder
         self._least_seconds = least_seconds
 
@@ -162,6 +165,9 @@ class _KeepCompiled(WorkerPlugin):
         ----------
         worker : distributed.Worker
         """
+        forgive_cache()
+        if self._folder is None:
+            return
         # Not by variables of the environment: a worker may have imported JAX before it has them.
         jax.config.update("jax_compilation_cache_dir", self._folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", self._least_seconds)
