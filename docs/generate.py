@@ -68,7 +68,8 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
     found: dict[str, tuple[str, Check]] = {}
     for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
         stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
-        stats |= {name: np.full(shape, math.nan) for name in ("lp", "energy_excess")}
+        one = ("lp", "energy_excess", "squared_loss_gradient", "loss_generator")
+        stats |= {name: np.full(shape, math.nan) for name in (*one, "loss_gradient_curvature")}
         stats |= {
             name: np.full((*shape, 1), math.nan)
             for name in ("virial", "virial_offset", "loss_virial")

@@ -15,6 +15,16 @@ from sltprob.study.cell import summarise
 DIMENSION = 8
 
 
+def slopes(gradient, potential_gradient):
+    """Give what is recorded of a loss βL of curvature 1 in every direction."""
+    squares = np.sum(gradient**2, axis=-1)
+    return {
+        "squared_loss_gradient": squares,
+        "loss_generator": gradient.shape[-1] - np.sum(gradient * potential_gradient, axis=-1),
+        "loss_gradient_curvature": squares,
+    }
+
+
 def make_run(loss=None, *, beta=100.0, chains=4, draws=1000, seed=0, attributes=None, **changes):
     """Make a run of a sampler that is perfect, but for what is changed."""
     generator = np.random.default_rng(seed)
@@ -27,6 +37,7 @@ def make_run(loss=None, *, beta=100.0, chains=4, draws=1000, seed=0, attributes=
         "virial": np.sum(z**2, axis=-1, keepdims=True),
         "virial_offset": z[..., :1],
         "loss_virial": np.sum(z**2, axis=-1, keepdims=True),
+        **slopes(z, z),
         "energy_excess": energy - DIMENSION / 2,
         "acceptance_rate": generator.uniform(0.7, 1.0, (chains, draws)),
         "num_gradients": np.ones((chains, draws)),
@@ -131,6 +142,7 @@ def gaussian(sampled, *, center=0.0, draws=1000, seed=0, **attributes):
         virial=np.sum(z**2, axis=-1, keepdims=True),
         virial_offset=np.sum(z, axis=-1, keepdims=True),
         loss_virial=np.sum(z**2, axis=-1, keepdims=True),
+        **slopes(z, z),
         energy_excess=potential - DIMENSION / 2,
         attributes=attributes,
     )
@@ -141,6 +153,7 @@ def test_a_sampler_of_another_temperature_is_wrong(factor):
     verdict = sltprob.diagnose(gaussian(1 / factor))
     assert verdict.status == "wrong"
     seen = {"virial[w]", "tilted_virial[w]", "loss_virial", "energy_excess"}
+    seen |= {"configurational_temperature"}
     assert seen <= {check.name for check in verdict.failed}
 
 
@@ -162,10 +175,32 @@ def test_flat_directions_do_not_hide_another_temperature(beta, wanted):
         loss_virial=2 * energy[..., None],
         virial_offset=None,
         energy_excess=None,
+        squared_loss_gradient=100**2 * w**2,
+        loss_generator=100 - 100 * 101 * w**2,
+        loss_gradient_curvature=100**3 * w**2,
     )
     run["constant_data"]["site_dimension"].values[:] = 3
-    assert ("loss_virial" in failed(run)) is wanted
-    assert "virial[w]" not in failed(run)
+    found = failed(run)
+    assert ("loss_virial" in found) is wanted
+    assert ("configurational_temperature" in found) is wanted
+    assert "virial[w]" not in found
+
+
+@pytest.mark.parametrize(("factor", "wanted"), [(1.0, False), (0.8, True)])
+def test_an_optimum_far_away_does_not_hide_another_temperature(factor, wanted):
+    """The virial about the origin is all noise where the optimum is a hundred deviations away.
+
+    The run knows no point near its mean; the gradient of the loss always points away from it.
+    """
+    generator = np.random.default_rng(2)
+    z = generator.normal(size=(4, 1000, DIMENSION)) / math.sqrt(factor)
+    energy = 0.5 * np.sum(z**2, axis=-1)
+    virial = np.sum(z * (z + 100), axis=-1, keepdims=True)
+    run = make_run(
+        energy / 100, lp=-energy, virial=virial, loss_virial=virial, virial_offset=None,
+        energy_excess=None, **slopes(z, z),
+    )  # fmt: skip
+    assert failed(run) == ({"configurational_temperature"} if wanted else set())
 
 
 def test_a_sampler_beside_the_mode_is_wrong():
@@ -178,18 +213,24 @@ def test_tests_share_one_level():
     """All tests together fail a right run in 1 % of cases, however many there are."""
     verdict = sltprob.diagnose(gaussian(1.0))
     rates = [check.false_alarm_rate for check in verdict.checks if check.false_alarm_rate]
-    assert len(rates) == 6
+    assert len(rates) == 7
     assert verdict.false_alarm_rate == pytest.approx(0.01)
-    for missing in ({"lp": None}, {"energy_excess": None}, {"loss_virial": None}):
+    for missing in (
+        {"lp": None},
+        {"energy_excess": None},
+        {"loss_virial": None},
+        {"loss_generator": None},
+    ):
         assert sltprob.diagnose(make_run(**missing)).false_alarm_rate == pytest.approx(0.01)
-    neither = make_run(energy_excess=None, loss_virial=None)
+    neither = make_run(energy_excess=None, loss_virial=None, loss_generator=None)
     assert sltprob.diagnose(neither).false_alarm_rate == pytest.approx(0.01)
 
 
 @pytest.mark.slow
 def test_the_level_of_the_tests_is_what_it_says():
     """2,000 right runs: at a level of 1 % more than 34 alarms come once in 1,000 times."""
-    tests = ("virial", "mean_gradient", "tilted_virial", "drift", "loss_virial", "energy_excess")
+    tests = ("virial", "mean_gradient", "tilted_virial", "drift", "loss_virial", "energy_excess",
+             "configurational_temperature")  # fmt: skip
     alarms = sum(
         any(name.startswith(tests) for name in failed(gaussian(1.0, draws=250, seed=seed)))
         for seed in range(2000)

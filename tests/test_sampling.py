@@ -71,6 +71,16 @@ def test_records_are_consistent(posterior, run):
     gradient = (1 + 30 * CURVATURES) * w
     np.testing.assert_allclose(stats["virial"].values[..., 0], np.sum(w * gradient, axis=-1))
     np.testing.assert_allclose(stats["squared_gradient"].values, np.sum(gradient**2, axis=-1))
+    curvatures = 30 * CURVATURES
+    slopes = curvatures * w
+    found = stats["squared_loss_gradient"].values
+    np.testing.assert_allclose(found, np.sum(slopes**2, axis=-1), rtol=1e-9)
+    # Random signs give the trace of a diagonal matrix exactly.
+    expected = np.sum(curvatures) - np.sum(slopes * gradient, axis=-1)
+    np.testing.assert_allclose(stats["loss_generator"].values, expected, atol=1e-5)
+    # What remains of the random direction has the mean zero; false-alarm rate of |z| < 5: 6e-7.
+    rest = stats["loss_gradient_curvature"].values - np.sum(slopes**2 * curvatures, axis=-1)
+    assert abs(rest.mean()) < 5 * rest.std() / np.sqrt(rest.size)
     used = int(run["constant_data"]["warmup_draws_used"])
     assert 100 < used <= 300
     assert run["warmup_sample_stats"]["loss"].shape == (4, used)

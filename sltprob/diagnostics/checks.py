@@ -27,6 +27,7 @@ from sltprob.diagnostics.base import (
     statistic,
 )
 from sltprob.diagnostics.identity_checks import (
+    configurational_temperature,
     drift,
     energy_excess,
     loss_virial,
@@ -320,6 +321,7 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     mean_gradient,
     tilted_virial,
     loss_virial,
+    configurational_temperature,
     energy_excess,
     virial_convergence,
     acceptance,

@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from sltprob.diagnostics.base import GEWEKE, STEIN, Check, Run, above, below, ratio, statistic
 
 __all__ = [
+    "configurational_temperature",
     "drift",
     "energy_excess",
     "loss_virial",
@@ -43,6 +44,7 @@ _GOOD_EXCESS = 0.05
 
 SIDAK = "Šidák, J. Amer. Statist. Assoc. 62 (1967) 626-633, for the share of every test"
 GELFAND = "Gelfand, Smith, J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao-Blackwell)"
+BUTLER = "Butler, Ayton, Jepps, Evans, J. Chem. Phys. 109 (1998) 6519-6522"
 GORHAM = "Gorham, Mackey, Measuring sample quality with Stein's method, NIPS 2015"
 
 
@@ -103,6 +105,7 @@ def _number_of_tests(run: Run) -> tuple[int, int]:
     sites = len(run.sites) if "virial" in run.stats else 0
     kinds = 1 + ("virial_offset" in run.stats) + ("lp" in run.stats)
     seeing = ("energy_excess" in run.stats) + ("loss_virial" in run.stats and sites > 0)
+    seeing += "loss_generator" in run.stats
     return seeing, 1 + kinds * sites + (sites > 1)
 
 
@@ -301,6 +304,36 @@ def loss_virial(run: Run) -> list[Check]:
             f"The loss is not distributed as the density demands: take {_remedy(run)}, and check "
             "that the sampler draws at this beta.",
             f"{STEIN}; {GORHAM}",
+            sees_loss=True,
+        )
+    ]
+
+
+def configurational_temperature(run: Run) -> list[Check]:
+    """Compare βL with what the curvature of the loss says that its mean must be.
+
+    The field φ = βL g / (|g|² + c), with g = ∇βL and βL counted from its least draw, gives
+    E[φ·g] = E[∇·φ + φ·∇log p]. With c = 0 the left side is λ̂ itself; c, the median of |g|², keeps
+    the variance finite where the gradient vanishes. It needs no optimum and no coordinates in
+    which the loss is simple, and no direction in which the loss is flat has a part in it.
+    """
+    if "loss_generator" not in run.stats:
+        return []
+    excess = run.loss - np.min(run.loss, initial=math.inf)
+    squares = run.stats["squared_loss_gradient"]
+    weight = 1 / (squares + (np.median(squares) if squares.size else math.nan))
+    bend = squares - 2 * excess * weight * run.stats["loss_gradient_curvature"]
+    values = weight * (excess * run.stats["loss_generator"] + bend)
+    return [
+        _test(
+            run,
+            "configurational_temperature",
+            values,
+            "standard errors between βL and what the slope and curvature of the loss say that its "
+            "mean must be",
+            f"The loss is not distributed as the density demands: take {_remedy(run)}, and check "
+            "that the sampler draws at this beta.",
+            f"{STEIN}; {BUTLER}",
             sees_loss=True,
         )
     ]

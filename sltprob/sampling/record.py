@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Evaluation
+from sltprob.sampling.curvature import loss_curvature
 
-__all__ = ["record_draw"]
+__all__ = ["Typical", "record_draw"]
+
+
+class Typical(NamedTuple):
+    """Where the chains are when the warm-up ends.
+
+    Parameters
+    ----------
+    position : dict of str to array
+        Mean of their positions: the virial about it or about the origin may have less variance.
+    squared_gradient : array, shape ()
+        Mean of |∇log p|².
+    """
+
+    position: Any
+    squared_gradient: Any
 
 
 def record_draw(
+    rng_key: Any,
     posterior: TemperedPosterior,
     evaluation: Evaluation,
     info: dict[str, Any],
-    center: Any,
+    typical: Typical,
     keep: str,
 ) -> dict[str, Any]:
     """Evaluate what judging needs to know about one draw of one chain.
 
     Parameters
     ----------
+    rng_key : PRNG key
     posterior : TemperedPosterior
     evaluation : Evaluation
         Of the draw.
     info : dict of str to array, shape ()
         Of the sampler's step.
-    center : dict of str to array
-        A point near the mean: the virial about it or about the origin may have less variance.
+    typical : Typical
     keep : str
         ``"all"``, or ``"loss"`` for scalars only.
 
@@ -47,12 +64,15 @@ def record_draw(
         loss = (log_prior - logdensity) / posterior.beta
         slopes = {name: prior_gradient[name] - gradient[name] for name in sites}
         stats["loss_virial"] = jnp.stack([jnp.sum(position[name] * slopes[name]) for name in sites])
+        stats |= loss_curvature(
+            rng_key, posterior, position, slopes, gradient, typical.squared_gradient
+        )
     else:
         loss = posterior.loss_from_logdensity(position, logdensity)
     if (expected := posterior.expected_energy(position)) is not None:
         stats["energy_excess"] = posterior.beta * loss - expected
     virial = [-jnp.sum(position[name] * gradient[name]) for name in sites]
-    offset = [-jnp.sum(center[name] * gradient[name]) for name in sites]
+    offset = [-jnp.sum(typical.position[name] * gradient[name]) for name in sites]
     squares = [jnp.sum(gradient[name] ** 2) for name in sites]
     stats |= {
         "loss": loss,

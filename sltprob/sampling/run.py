@@ -151,7 +151,7 @@ def sample(
         form = warm.out_info
     # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
     # there are at most two compilations a device.
-    shared_forms = (form.parameters, form.center)
+    shared_forms = (form.parameters, form.typical)
     state_forms = [_rows(form.states, group.stop - group.start) for group in groups]
     programs = [
         begin_compiling(
@@ -194,7 +194,7 @@ def sample(
     seconds_warmup += seconds_pilot
     warmed = replace(warmed, num_gradients=warmed.num_gradients + pilot_gradients / chains)
     shared = {
-        device: jax.device_put((posterior, warmed.parameters, warmed.center), device)
+        device: jax.device_put((posterior, warmed.parameters, warmed.typical), device)
         for device in devices
     }
     edges = tuple((group.start, group.stop) for group in groups)

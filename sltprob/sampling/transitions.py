@@ -10,15 +10,18 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, in_groups
-from sltprob.sampling.record import record_draw
+from sltprob.sampling.record import Typical, record_draw
 
 __all__ = ["Warmed", "run_chunk", "run_warmup"]
+
+# Sets the key of what is recorded apart from all that a sampler makes of the key of its draw.
+_RECORD = 0x5EC0D
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Warmed:
-    """What a warm-up leaves behind, with the point about which the virial is taken.
+    """What a warm-up leaves behind.
 
     Parameters
     ----------
@@ -27,15 +30,14 @@ class Warmed:
     trace : dict of str to array
     num_gradients : array, shape ()
         As of `sltprob.samplers.base.Warmup`.
-    center : dict of str to array
-        Mean of the chains' last positions.
+    typical : Typical
     """
 
     states: Any
     parameters: dict[str, Any]
     trace: dict[str, Any]
     num_gradients: Any
-    center: Any
+    typical: Typical
 
 
 def run_warmup(
@@ -57,15 +59,18 @@ def run_warmup(
     """
     warmup = sampler.warmup(key, posterior, positions, num_steps)
     evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
-    # A point near the mean: the virial about it or about the origin may have less variance.
-    center = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position)
-    return Warmed(*warmup, center)
+    squares = jax.tree.map(lambda leaf: jnp.sum(leaf**2), evaluation.logdensity_grad)
+    typical = Typical(
+        position=jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position),
+        squared_gradient=sum(jax.tree.leaves(squares)) / len(evaluation.logdensity),
+    )
+    return Warmed(*warmup, typical)
 
 
 def run_chunk(
     posterior: TemperedPosterior,
     parameters: dict[str, Any],
-    center: Any,
+    typical: Typical,
     states: Any,
     keys: Any,
     first: Any,
@@ -80,7 +85,7 @@ def run_chunk(
     ----------
     posterior : TemperedPosterior
     parameters : dict of str to array
-    center : dict of str to array
+    typical : Typical
         Of `Warmed`.
     states : pytree, leading axis chain
     keys : PRNG key, shape (chain,)
@@ -101,7 +106,8 @@ def run_chunk(
         key = jax.random.fold_in(key, index)
         state, info = sampler.step(key, posterior, state, parameters)
         evaluation = sampler.evaluate(posterior, state)
-        return state, record_draw(posterior, evaluation, info, center, keep)
+        key = jax.random.fold_in(key, _RECORD)
+        return state, record_draw(key, posterior, evaluation, info, typical, keep)
 
     def body(states: Any, index: Any) -> tuple[Any, Any]:
         return sampler.over_chains(lambda key, state: draw(key, state, index), keys, states)

@@ -138,7 +138,7 @@ def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: 
     states, record = run_chunk(
         posterior,
         warmed.parameters,
-        warmed.center,
+        warmed.typical,
         warmed.states,
         jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(chains),
         jnp.asarray(0),
