@@ -1,7 +1,7 @@
 """What the loop adds to a hand-written BlackJAX scan that records the loss, as a ratio.
 
 The same kernel, parameters, positions, number of chains and threads: the difference is what the
-loop records beside the loss (virial, gradient norm, energy) and its host part.
+loop records beside the loss (virial, curvature, energy) and its host part.
 """
 
 import statistics

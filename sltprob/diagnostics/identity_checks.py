@@ -34,6 +34,10 @@ __all__ = [
 FAMILY_RATE = 0.01
 # Effective draws that make one degree of freedom of the estimated error.
 _DRAWS_PER_DEGREE = 20
+# Limit of `mean_gradient` beside that of the other tests. Its direction is that in which the chains
+# began, so that its mean is not zero until flat directions have mixed, whatever λ̂ is: on the
+# training models it found no wrong run alone, and at the limit of the others 14 right ones.
+_OWN_DIRECTION = 2.0
 # Steepness of the weight of `loss_virial`, which is the logarithm of the loss but for the least.
 _WEIGHT_SCALE = 5.0
 # What flat directions that have hardly moved show.
@@ -57,12 +61,13 @@ def _test(
     reference: str,
     *,
     sees_loss: bool = False,
+    slack: float = 1.0,
 ) -> Check:
-    """Test that the mean of a trace is zero."""
+    """Test that the mean of a trace is zero, with a limit so many times that of its level."""
     error, ess = _error(values)
     z = ratio(abs(float(values.mean())), error) if values.size else math.nan
     count = _number_of_tests(run)[0 if sees_loss else 1]
-    return _judge(run, name, z, ess, count, what, advice, reference)
+    return _judge(run, name, z, ess, count, what, advice, reference, slack=slack)
 
 
 def _error(values: np.ndarray) -> tuple[float, float]:
@@ -82,12 +87,13 @@ def _judge(
     reference: str,
     *,
     evidence: bool = True,
+    slack: float = 1.0,
 ) -> Check:
     """Compare a standardised mean with the quantile that its share of the level gives."""
     groups = sum(number > 0 for number in _number_of_tests(run))
     share = 1 - (1 - FAMILY_RATE) ** (1 / (groups * count))
     degrees = max(ess / _DRAWS_PER_DEGREE, run.loss.shape[0] - 1, 1) if math.isfinite(ess) else 1e9
-    limit = round(float(student.isf(share / 2, degrees)), 2)
+    limit = round(slack * float(student.isf(share / 2, degrees)), 2)
     return below(
         name,
         z,
@@ -226,6 +232,7 @@ def mean_gradient(run: Run) -> list[Check]:
             "The draws do not lie around the point that the density demands: take a longer "
             f"warm-up, {_remedy(run)}.",
             STEIN,
+            slack=_OWN_DIRECTION,
         )
         for index, site in enumerate(run.sites)
     ]

@@ -224,16 +224,16 @@ _LIMITS = """
 ## What these numbers do not say
 
 - A kernel that samples another density is seen only as far as the identities see it: a β that is
-  off by 20 % moves `loss_virial` by about 0.7 times as many standard errors as λ̂.
+  off by 20 % moves `configurational_temperature` by about 0.7 times as many standard errors as λ̂.
+  A prior that is wrong shows in flat directions alone, which have few effective draws.
 - A program whose density is wrong together with its gradient leaves no trace in the draws, and is
   not part of the study.
 - A run whose setting is bad and whose λ̂ is right all the same, by chance or because λ̂ does not
   depend on what is wrong, counts as right: an alarm about it is a false one here.
 - A run that is neither wrong nor right, such as one with few effective draws, counts nowhere.
-- The two goals pull against each other. On the training models, limits a third wider on all tests
-  but those of the loss itself save one in seven of the false alarms of good settings, and raise
-  the false trusts by half: what is an alarm about nothing on one model (flat directions have not
-  mixed, but λ̂ does not depend on them) betrays a wrong prior or a cold start on another.
+- The two goals pull against each other: what is an alarm about nothing on one model (flat
+  directions have not mixed, but λ̂ does not depend on them) betrays a wrong prior or a cold start
+  on another.
 - The line between wrong and right is drawn at 4 and 3 standard errors, and the identities see a
   bias through noise of the same size: no limit takes one side and leaves the other. That is why
   alarms are counted by distance above.
