@@ -131,3 +131,16 @@ def test_bad_options_are_refused(text, word):
     with pytest.raises(ValueError, match=r".") as caught:
         models.get(text)
     assert word in str(caught.value)
+
+
+def test_one_process_takes_the_modes_in_both_precisions():
+    """Constants of the first precision must not stay in what JAX keeps of the program."""
+    model = models.get("tanh_zero[width=2,modes=3]")
+    for wide in (True, False):
+        jax.config.update("jax_enable_x64", wide)
+        try:
+            run = sample(temper(model, beta=10.0), "mala[steps_per_draw=1]", draws=5, warmup=20)
+        finally:
+            jax.config.update("jax_enable_x64", True)
+        assert run.attrs["dtype"] == ("float64" if wide else "float32")
+        assert np.all(np.isfinite(run["sample_stats"]["loss"].values))

@@ -100,7 +100,7 @@ class TanhZero(Model):
         if self.modes is None:
             outputs = tanh_network(a, w, x)
         else:
-            nodes, projection = self._projection
+            nodes, projection = self._projection_in_jax()
             outputs = _odd_modes(self.modes, x) @ (tanh_network(a, w, nodes) @ projection)
         numpyro.sample("y", SquaredError(outputs), obs=y)
 
@@ -109,6 +109,11 @@ class TanhZero(Model):
         """Nodes z, shape (Q,), and what takes f(z) to its odd modes, shape (Q, modes)."""
         assert self.modes is not None
         return _projection(self._prior.largest(self.width), self.modes)
+
+    def _projection_in_jax(self) -> list[Any]:
+        """Give the projection in the precision in force: JAX keeps constants of any other."""
+        precision = jnp.zeros(()).dtype
+        return [jnp.asarray(array, precision) for array in self._projection]
 
     def population(self) -> Data:
         """Give the quadrature rule on N(0,1): positive nodes only, since f² is even.
@@ -198,9 +203,10 @@ class TanhZero(Model):
         """
         if self.modes is None:
             return Readout("a", lambda values, data: jnp.tanh(jnp.outer(data["x"], values["w"])))
-        modes, (nodes, projection) = self.modes, self._projection
+        modes = self.modes
 
         def features(values: Any, data: Any) -> Any:
+            nodes, projection = self._projection_in_jax()
             coefficients = projection.T @ jnp.tanh(jnp.outer(nodes, values["w"]))
             return _odd_modes(modes, data["x"]) @ coefficients
 
