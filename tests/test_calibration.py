@@ -52,7 +52,7 @@ def test_the_study_is_as_large_as_it_says():
     chosen = list(plans())
     assert len(chosen) >= 1000
     assert len({plan.key for plan in chosen}) == len(chosen)
-    # Models that have counted once may shape a limit, so that the list to choose by grows.
+    # Models that have counted once may shape a limit, and others take their place.
     assert len(TEST_MODELS) >= 14
     assert len(TRAINING_MODELS) >= len(TEST_MODELS)
     assert not set(TRAINING_MODELS) & set(TEST_MODELS)
