@@ -8,10 +8,7 @@ ARGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Most of the time of the tests is compilation. They are as true of code that LLVM has not optimised, which is
-# compiled in two thirds of the time; the slow tests, which sample, have it optimised.
-QUICKLY := XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0"
-# Test processes, each of which compiles on one core; 0 runs the tests in pytest's own process.
+# Test processes. Most of their time is compilation, which uses one core; 0 runs the tests in pytest's own process.
 WORKERS ?= 2
 
 .DELETE_ON_ERROR:
@@ -26,7 +23,7 @@ demo: $(STAMP) ## measure lambda-hat with three samplers; a new folder runs/demo
 	$(BIN)/sltprob compare tanh_zero --out "$$out" $(ARGS) && echo "Report: $$out/report.html"
 
 test: $(STAMP) ## run the tests, without the slow ones
-	$(QUICKLY) $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-slow: $(STAMP) ## run only the slow tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)

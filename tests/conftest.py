@@ -33,6 +33,23 @@ hypothesis.settings.register_profile("sltprob", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sltprob")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile without LLVM's optimisation, but for the slow tests.
+
+    Most of the time of a test is compilation, and the code is as true when it is slow. Commands and
+    examples are other processes, which mostly sample: they get the flags that a user has.
+    """
+    if config.option.markexpr != "not slow":
+        return
+    before = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_backend_optimization_level=0"
+    jax.devices()  # This is where XLA reads them.
+    if before is None:
+        del os.environ["XLA_FLAGS"]
+    else:
+        os.environ["XLA_FLAGS"] = before
+
+
 @pytest.fixture
 def numpyro_promotes_ranks() -> Iterator[None]:
     """Let one test promote ranks, for models whose NumPyro distributions do so themselves.
