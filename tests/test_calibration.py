@@ -196,7 +196,7 @@ def test_a_small_study_by_the_command(tmp_path):
     assert "# How often the verdict is wrong" in (tmp_path / "calibration.md").read_text()
     rows = [json.loads(line) for line in lines]
     assert not [r for r in rows if r["kind"] == "damage" and r["verdict"] == "trusted"]
-    # With four models these are bounds on the study's own interval, not its goals.
+    # With five models these are bounds on the study's own interval, not its goals.
     assert document["all"]["false_trust"]["low"] < 0.05
     assert document["all"]["missed"]["high"] < 0.2
 

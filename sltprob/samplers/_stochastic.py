@@ -16,7 +16,13 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._local import check_step_options
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, evaluate_position
+from sltprob.samplers.base import (
+    Evaluation,
+    Sampler,
+    Warmup,
+    evaluate_position,
+    random_signs,
+)
 
 __all__ = ["StochasticChain", "StochasticGradientSampler", "squared_norm", "trace_of_hessian"]
 
@@ -71,15 +77,7 @@ def trace_of_hessian(rng_key: Any, logdensity_fn: Any, position: Any) -> Any:
     .. [1] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix",
        Communications in Statistics 18 (1989) 1059-1076.
     """
-    leaves, tree = jax.tree.flatten(position)
-    keys = jax.random.split(rng_key, len(leaves))
-    probe = jax.tree.unflatten(
-        tree,
-        [
-            jax.random.rademacher(key, leaf.shape, leaf.dtype)
-            for key, leaf in zip(keys, leaves, strict=True)
-        ],
-    )
+    probe = random_signs(rng_key, position)
     # Reverse over reverse: losses with a gradient of their own have no forward mode.
     _, pullback = jax.vjp(jax.grad(logdensity_fn), position)
     (image,) = pullback(probe)

@@ -15,7 +15,15 @@ import jax
 
 from sltprob.posterior import TemperedPosterior
 
-__all__ = ["LARGEST_GROUP", "Evaluation", "Sampler", "Warmup", "evaluate_position", "in_groups"]
+__all__ = [
+    "LARGEST_GROUP",
+    "Evaluation",
+    "Sampler",
+    "Warmup",
+    "evaluate_position",
+    "in_groups",
+    "random_signs",
+]
 
 #: Chains that share a vectorised call: more of the flagship model leave the second-level cache.
 LARGEST_GROUP = 8
@@ -206,3 +214,25 @@ def evaluate_position(posterior: TemperedPosterior, position: Any) -> Evaluation
     Evaluation
     """
     return Evaluation(position, *jax.value_and_grad(posterior.logdensity)(position))
+
+
+def random_signs(rng_key: Any, tree: Any) -> Any:
+    """Draw a sign for every entry: a direction whose mean square along every other is the same.
+
+    Parameters
+    ----------
+    rng_key : PRNG key
+    tree : pytree of arrays
+
+    Returns
+    -------
+    pytree
+        Of the same shapes and types, each entry 1 or -1.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(rng_key, len(leaves))
+    signs = [
+        jax.random.rademacher(key, leaf.shape, leaf.dtype)
+        for key, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, signs)

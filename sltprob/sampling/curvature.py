@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers.base import random_signs
 
 __all__ = ["loss_curvature"]
 
@@ -52,13 +53,7 @@ def loss_curvature(
     .. [1] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix for
        Laplacian smoothing splines", Commun. Statist. Simula. 19 (1990) 433-450.
     """
-    leaves, tree = jax.tree.flatten(position)
-    keys = jax.random.split(rng_key, len(leaves))
-    signs = [
-        jax.random.rademacher(key, leaf.shape, leaf.dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    direction = jax.tree.unflatten(tree, signs)
+    direction = random_signs(rng_key, position)
     step = _STEP * jax.lax.rsqrt(typical_squared_gradient + _dot(gradient, gradient))
     loss_gradient = jax.grad(posterior.loss)
 

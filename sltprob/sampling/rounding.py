@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Sampler, in_groups
+from sltprob.samplers.base import Sampler, in_groups, random_signs
 
 __all__ = ["probe_groups", "probe_rounding"]
 
@@ -63,17 +63,13 @@ def probe_rounding(posterior: TemperedPosterior, states: Any, key: Any, *, sampl
 
     def one(state: Any, key: Any) -> Any:
         position = sampler.evaluate(posterior, state).position
-        leaves, tree = jax.tree.flatten(position)
-        epsilon = jnp.finfo(leaves[0].dtype).eps
+        epsilon = jnp.finfo(jax.tree.leaves(position)[0].dtype).eps
         loss = posterior.loss(position)
 
         def change(key: Any) -> Any:
-            keys = jax.random.split(key, len(leaves))
-            moved = [
-                leaf * (1 + epsilon * jax.random.rademacher(k, leaf.shape, leaf.dtype))
-                for leaf, k in zip(leaves, keys, strict=True)
-            ]
-            return posterior.loss(jax.tree.unflatten(tree, moved)) - loss
+            signs = random_signs(key, position)
+            moved = jax.tree.map(lambda leaf, sign: leaf * (1 + epsilon * sign), position, signs)
+            return posterior.loss(moved) - loss
 
         changes = jax.vmap(change)(jax.random.split(key, _PROBES))
         return jnp.sqrt(jnp.mean(changes**2)) + epsilon * jnp.abs(loss)
