@@ -52,8 +52,8 @@ def measure(width: int, nodes: int) -> None:
 
     def only_tanh(state):
         activations, w = state
-        activations = jnp.tanh(w[:, :, None] * x[None, None, :])
-        return activations, w + 1e-9 * activations[:, :, 0]
+        activations = jnp.tanh(w[:, None, :] * x[None, :, None])
+        return activations, w + 1e-9 * activations[:, 0, :]
 
     def loss_gradient(state):
         _, (ga, gw) = jax.vmap(jax.value_and_grad(loss, (0, 1)))(state["a"], state["w"])
@@ -62,7 +62,7 @@ def measure(width: int, nodes: int) -> None:
     def posterior_gradient(state):
         return move(state, jax.vmap(jax.value_and_grad(posterior.logdensity))(state)[1])
 
-    empty = jnp.zeros((CHAINS, width, nodes))
+    empty = jnp.zeros((CHAINS, nodes, width))
     cases = {
         "tanh alone": (repeat(only_tanh), (empty, position["w"])),
         "loss value and gradient": (repeat(loss_gradient), position),

@@ -20,6 +20,7 @@ from numpyro.infer.util import compute_log_probs
 
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
+from sltprob.support import constrain
 
 __all__ = ["TemperedPosterior", "checked_beta"]
 
@@ -144,9 +145,8 @@ class TemperedPosterior:
             name = site["name"]
             if site["type"] != "sample" or name not in position:
                 return None
-            transform = biject_to(site["fn"].support)
-            value = transform(position[name])
-            log_jacobians.append(jnp.sum(transform.log_abs_det_jacobian(position[name], value)))
+            value, log_jacobian = constrain(site["fn"].support, position[name])
+            log_jacobians.append(log_jacobian)
             values[name] = value
             return value
 

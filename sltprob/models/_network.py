@@ -28,12 +28,12 @@ def tanh_network(readout: Any, embedding: Any, inputs: Any) -> Any:
     -------
     array, shape (n,)
     """
-    return readout @ jnp.tanh(embedding[:, None] * inputs[None, :])
+    return jnp.tanh(inputs[:, None] * embedding[None, :]) @ readout
 
 
 def _forward(readout: Any, embedding: Any, inputs: Any) -> Any:
-    activations = jnp.tanh(embedding[:, None] * inputs[None, :])
-    return readout @ activations, (readout, embedding, inputs, activations)
+    activations = jnp.tanh(inputs[:, None] * embedding[None, :])
+    return activations @ readout, (readout, embedding, inputs, activations)
 
 
 def _backward(saved: Any, cotangent: Any) -> Any:
@@ -41,10 +41,10 @@ def _backward(saved: Any, cotangent: Any) -> Any:
     moved = cotangent * inputs
     squares = activations * activations
     # Σ_q (1 - tanh²) x_q r_q as two products: the array 1 - tanh² is never formed.
-    to_embedding = readout * (jnp.sum(moved) - squares @ moved)
+    to_embedding = readout * (jnp.sum(moved) - moved @ squares)
     scales = readout * embedding
-    to_inputs = cotangent * (jnp.sum(scales) - scales @ squares)
-    return activations @ cotangent, to_embedding, to_inputs
+    to_inputs = cotangent * (jnp.sum(scales) - squares @ scales)
+    return cotangent @ activations, to_embedding, to_inputs
 
 
 tanh_network.defvjp(_forward, _backward)
