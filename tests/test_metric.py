@@ -51,9 +51,10 @@ def as_matrix(parameters):
     return np.asarray(jax.hessian(metric.kinetic_energy)(jnp.zeros(DIMENSION)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def learned(metric, draws):
-    """Learn from draws of shape (draw, chain, dimension)."""
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def learned(metric, draws, sites=None):
+    """Learn from draws of shape (draw, chain, dimension); `sites` counts coordinates of each."""
+    sizes = sites or (draws.shape[-1],)
     before = identity_metric(metric, draws.shape[-1])
 
     def body(moments, row):
@@ -61,7 +62,7 @@ def learned(metric, draws):
 
     empty = empty_moments(metric, draws.shape[1], draws.shape[2])
     moments, _ = jax.lax.scan(body, empty, jnp.asarray(draws))
-    return learn_metric(metric, moments, before)
+    return learn_metric(metric, moments, before, np.repeat(np.arange(len(sizes)), sizes))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -69,8 +70,6 @@ def test_a_metric_is_learned_from_draws(metric):
     """Eigenvalues of the metric in units of the covariance; 4,000 draws know them to 5 %."""
     generator = np.random.default_rng(0)
     draws = generator.multivariate_normal(np.ones(DIMENSION), COVARIANCE, (1000, 4))
-    # What a chain has for a mean is no spread within the chains.
-    draws += 100 * np.arange(4)[:, None]
     found = learned(metric, draws)
     np.testing.assert_allclose(np.diagonal(as_matrix(found)), metric_scales(found), rtol=1e-10)
     if metric != "low_rank":
@@ -100,6 +99,46 @@ def test_a_metric_follows_the_units(log_scale, metric):
     np.testing.assert_allclose(
         as_matrix(scaled) / 10 ** (2 * log_scale), as_matrix(plain), rtol=1e-6, atol=1e-9
     )
+
+
+def stuck(widths, chains=4, draws=50, moved=0.03, seed=4):
+    """Chains that start at random with these widths, and then hardly move."""
+    generator = np.random.default_rng(seed)
+    steps = generator.normal(size=(draws, chains, len(widths)))
+    starts = generator.normal(size=(chains, len(widths)))
+    return (starts + moved * steps) * widths
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_chains_that_do_not_mix_tell_the_width_by_their_distance(metric):
+    """Logarithms of 64 variances by 3 degrees of freedom have a mean that is known to 12 %."""
+    found = metric_scales(learned(metric, stuck(np.full(64, 7.0))))
+    # One number for almost all: what differs is explained by so few chains.
+    np.testing.assert_allclose(found / 49, 1, rtol=0.5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_only_coordinates_of_one_site_share_a_scale(metric):
+    widths = np.repeat([7.0, 0.01], 32)
+    found = metric_scales(learned(metric, stuck(widths), (32, 32)))
+    np.testing.assert_allclose(found / widths**2, 1, rtol=0.6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_widths_that_differ_by_more_than_chance_are_kept(metric):
+    """Chains that mix know every width, and of those that do not the differences are kept."""
+    widths = 10.0 ** np.linspace(-3, 3, 64)
+    mixed = np.random.default_rng(5).normal(size=(200, 4, 64)) * widths
+    np.testing.assert_allclose(metric_scales(learned(metric, mixed)) / widths**2, 1, rtol=0.5)
+    found = np.log10(metric_scales(learned(metric, stuck(widths))))
+    slope = np.polyfit(2 * np.log10(widths), found, 1)[0]
+    assert 0.85 < slope < 1.1
+
+
+def test_one_chain_learns_from_itself():
+    draws = stuck(np.full(16, 7.0), chains=1)
+    found = metric_scales(learned("diagonal", draws))
+    np.testing.assert_allclose(found, np.var(draws[:, 0], axis=0, ddof=1), rtol=1e-10)
 
 
 def z_score(run, exact):

@@ -13,7 +13,7 @@ from blackjax.mcmc.metrics import default_metric
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import metric_parameters
 from sltprob.samplers._tuning import tune_step_size
-from sltprob.samplers.base import Sampler, Warmup
+from sltprob.samplers.base import Sampler, Warmup, same_in_all_chains
 from sltprob.samplers.hmc import HMC
 
 __all__ = ["energy_of_draw", "jittered_num_steps", "warm_up_by_hmc"]
@@ -25,7 +25,7 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     Parameters
     ----------
     count : array, shape (), integer
-        Draws so far.
+        Draws so far, the same in all chains.
     mean : array, shape ()
 
     Returns
@@ -33,7 +33,7 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     array, shape (), integer
     """
     # BlackJAX's sequence has no step at all once in 1024 draws.
-    return jnp.maximum(halton_trajectory_length(count, mean), 1)
+    return jnp.maximum(halton_trajectory_length(same_in_all_chains(count), mean), 1)
 
 
 def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.adaptation.mass_matrix import welford_algorithm
 from blackjax.adaptation.metric_estimators import select_top_eigenvalues_by_informativeness
 from blackjax.mcmc.metrics import LowRankInverseMassMatrix
+from scipy import special
 
 __all__ = [
     "METRICS",
@@ -156,17 +159,27 @@ def update_moments(metric: str, moments: Any, positions: Any) -> Any:
     return jax.vmap(update)(moments, positions)
 
 
-def learn_metric(metric: str, moments: Any, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Learn a metric from the mean of the covariances within the chains.
+def learn_metric(
+    metric: str, moments: Any, before: Mapping[str, Any], sites: np.ndarray
+) -> dict[str, Any]:
+    """Learn a metric from covariances within the chains and the spread between them.
 
-    Correlations shrink as in Stan, but towards the diagonal: a posterior at low temperature has
-    no scale that could be known beforehand. A coordinate that has not moved keeps its scale.
+    Within a warm-up chains do not cross the flat directions of a cold posterior; how far they are
+    from each other, after a start from the prior, tells the width of these. That is the variance
+    of a few numbers, so that coordinates of a site that differ by no more than this explains
+    share their scale.
+
+    Correlations are those within the chains. They shrink as in Stan, but towards the diagonal: a
+    posterior at low temperature has no scale that could be known beforehand. A coordinate that
+    has not moved keeps its scale.
 
     Parameters
     ----------
     metric : str
     moments : blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
     before : mapping of str to array
+    sites : array, shape (dimension,), integer
+        Number of the site of every coordinate.
 
     Returns
     -------
@@ -179,18 +192,27 @@ def learn_metric(metric: str, moments: Any, before: Mapping[str, Any]) -> dict[s
        minimizing Fisher divergence", arXiv 2603.18845 (low-rank metrics).
     """
     _, _, final = welford_algorithm(metric == "diagonal")
-    covariances, _, _ = jax.vmap(final)(moments)
+    covariances, _, means = jax.vmap(final)(moments)
     covariance = jnp.mean(covariances, axis=0)
     known = metric_scales(before)
-    variance = covariance if metric == "diagonal" else jnp.diagonal(covariance)
-    moved = jnp.isfinite(variance) & (variance > 0)
-    variance = jnp.where(moved, variance, known)
+    within = covariance if metric == "diagonal" else jnp.diagonal(covariance)
+    moved = jnp.isfinite(within) & (within > 0)
+    within = jnp.where(moved, within, known)
+    variance = within
+    chains = len(means)
+    if chains > 1:
+        between = jnp.where(moved, jnp.var(means, axis=0, ddof=1), 0.0)
+        variance = within + between
+        shared = _share_scales(variance, between / variance, chains - 1, sites)
+        variance = jnp.where(moved, shared, known)
     if metric == "diagonal":
         return {"inverse_mass_matrix": variance}
     count = jnp.sum(moments.sample_size)
     both = moved[:, None] & moved[None, :] & ~jnp.eye(len(variance), dtype=bool)
+    # What is between the chains is taken for independent: a few chains know no correlation.
+    total = jnp.sqrt(within if chains == 1 else within + between)
     scale = jnp.sqrt(variance)
-    correlation = jnp.where(both, covariance / jnp.outer(scale, scale), 0.0)
+    correlation = jnp.where(both, covariance / jnp.outer(total, total), 0.0)
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))
     if metric == "dense":
@@ -200,3 +222,43 @@ def learn_metric(metric: str, moments: Any, before: Mapping[str, Any]) -> dict[s
         values, vectors, len(before["metric_values"]), tail_handling="mask_pad"
     )
     return {"metric_scale": scale, "metric_vectors": vectors, "metric_values": values}
+
+
+def _share_scales(variances: Any, chance: Any, freedom: int, sites: np.ndarray) -> Any:
+    """Shrink the logarithms of variances towards their mean over a site.
+
+    Parameters
+    ----------
+    variances : array, shape (dimension,)
+    chance : array, shape (dimension,)
+        Share of each that is a variance with few degrees of freedom; the rest is certain.
+    freedom : int
+        Those degrees.
+    sites : array, shape (dimension,), integer
+
+    Returns
+    -------
+    array, shape (dimension,)
+
+    References
+    ----------
+    .. [1] B. Efron, C. Morris, "Data analysis using Stein's estimator and its generalizations",
+       J. Amer. Statist. Assoc. 70 (1975) 311-319 (towards the mean: p - 3 for p - 2).
+    .. [2] M. S. Bartlett, D. G. Kendall, "The statistical analysis of variance-heterogeneity and
+       the logarithmic transformation", Suppl. J. Roy. Statist. Soc. 8 (1946) 128-138 (moments).
+    """
+    count = int(sites.max()) + 1
+    sizes = np.bincount(sites, minlength=count)
+
+    def over_sites(values: Any) -> Any:
+        return jax.ops.segment_sum(values, sites, num_segments=count)
+
+    # Mean and variance of the logarithm of chi²/ν.
+    low = special.digamma(freedom / 2) - math.log(freedom / 2)
+    uncertainty = special.polygamma(1, freedom / 2)
+    logarithms = jnp.log(variances) - low * chance
+    centers = (over_sites(logarithms) / sizes)[sites]
+    spread = over_sites((logarithms - centers) ** 2)
+    noise = uncertainty * np.maximum(sizes - 3, 0) / sizes * over_sites(chance)
+    kept = jnp.clip(1 - noise / jnp.maximum(spread, jnp.finfo(spread.dtype).tiny), 0.0, 1.0)
+    return jnp.exp(centers + kept[sites] * (logarithms - centers))

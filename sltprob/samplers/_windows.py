@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.diagnostics import potential_scale_reduction
 from jax.flatten_util import ravel_pytree
 
@@ -78,7 +80,8 @@ def warm_up_in_windows(
     init: Callable[[Any, Any], Any],
     step: Callable[[Any, TemperedPosterior, Any, dict[str, Any]], tuple[Any, dict[str, Any]]],
     position_of: Callable[[Any], Any],
-    parameters_at: Callable[[Any, dict[str, Any], Any, Any], dict[str, Any]],
+    parameters_at: Callable[[Any, dict[str, Any], Any], dict[str, Any]],
+    warming_parameters_at: Callable[[Any, dict[str, Any], Any], dict[str, Any]],
     step_size: float | None,
     target_acceptance_rate: float,
 ) -> Settled:
@@ -107,9 +110,11 @@ def warm_up_in_windows(
     position_of : callable
         From a state to ``(position, logdensity)``.
     parameters_at : callable
-        ``(step_size, metric, stretch, cold)`` to the parameters of `step`. `stretch` is the
-        ratio of the spread between chains to the metric, 1 during warm-up;
-        `cold` is whether the target temperature was reached.
+        ``(step_size, metric, stretch)`` to the parameters of `step` for the draws. `stretch` is
+        the ratio of the spread between chains to the metric, at least 1.
+    warming_parameters_at : callable
+        ``(step_size, metric, window)`` to those of the warm-up. `window` counts from the first
+        one at the target temperature; the hotter ones are negative.
     step_size : float or None
         None to adapt it.
     target_acceptance_rate : float
@@ -126,6 +131,7 @@ def warm_up_in_windows(
     """
     chains = len(jax.tree.leaves(positions)[0])
     dimension = posterior.dimension
+    sites = _site_of_coordinates(positions)
     length = min(max(_SHORTEST_WINDOW, num_steps // _WINDOWS), num_steps)
     windows = num_steps // length
     cooling = int(_COOLING * windows)
@@ -154,7 +160,7 @@ def warm_up_in_windows(
         held = in_groups(lambda position: init(now, position), carry.positions)
 
         def all_chains(key: Any, states: Any, step_size: Any) -> Any:
-            parameters = parameters_at(step_size, carry.metric, jnp.ones(()), cold)
+            parameters = warming_parameters_at(step_size, carry.metric, window - cooling)
             states, moments = states
             states, info = in_groups(
                 lambda key, state: step(key, now, state, parameters),
@@ -183,7 +189,7 @@ def warm_up_in_windows(
         )
         if step_size is not None:
             adapted = jnp.asarray(step_size, float)
-        learned = learn_metric(metric, moments, carry.metric)
+        learned = learn_metric(metric, moments, carry.metric, sites)
         # A metric wants a step size of its own, so that the last window learns none.
         use = learning[window] & (window < windows - 1)
         ratios = jnp.log(metric_scales(learned) / metric_scales(carry.metric))
@@ -238,9 +244,15 @@ def warm_up_in_windows(
         ),
     )
     stretch = _stretch(carry.positions, metric_scales(carry.metric))
-    parameters = parameters_at(carry.step_size, carry.metric, stretch, jnp.asarray(True))
+    parameters = parameters_at(carry.step_size, carry.metric, stretch)
     parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": (carry.window - first) * length}
     return Settled(carry.states, parameters, carry.trace, carry.num_gradients)
+
+
+def _site_of_coordinates(positions: Any) -> np.ndarray:
+    """Give every coordinate of a flat position the number of its site."""
+    sizes = [math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(positions)]
+    return np.repeat(np.arange(len(sizes)), sizes)
 
 
 def _starting_heat(posterior: TemperedPosterior, positions: Any) -> Any:

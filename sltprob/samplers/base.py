@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_position",
     "in_groups",
     "random_signs",
+    "same_in_all_chains",
 ]
 
 #: Chains that share a vectorised call: more of the flagship model leave the second-level cache.
@@ -236,3 +237,26 @@ def random_signs(rng_key: Any, tree: Any) -> Any:
         for key, leaf in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, signs)
+
+
+@jax.custom_batching.custom_vmap
+def same_in_all_chains(value: Any) -> Any:
+    """Promise that a value is the same in all chains that share a vectorised call.
+
+    A loop whose length is vectorised must keep, at every step, the chains that have ended.
+
+    Parameters
+    ----------
+    value : array
+
+    Returns
+    -------
+    array
+        The value, which ``jax.vmap`` does not vectorise.
+    """
+    return value
+
+
+@same_in_all_chains.def_vmap
+def _take_first(axis_size: int, in_batched: list[bool], value: Any) -> tuple[Any, bool]:
+    return (value[0] if in_batched[0] else value), False

@@ -14,15 +14,20 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import check_metric, metric_of
 from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
 from sltprob.samplers._windows import warm_up_in_windows
-from sltprob.samplers.base import Evaluation, Sampler, Warmup
+from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
 
 __all__ = ["HMC"]
 
-# One trajectory in so many is long enough for the flat directions. The others together cost about
-# as much at low temperature, and have at least so many steps: the stiffest directions, which move
-# the loss, need no more.
-_LONG_EVERY = 16
+# Each level of trajectories is so many times longer than the next one, and so many times rarer.
+_RATIO = 4
+_LEVELS = 4
+# Steps of the lowest level at least, unless the highest has fewer: what a draw costs besides.
 _SHORT_STEPS = 64
+# The last of the trajectories that follow has at least so many steps.
+_LEAST_STEPS = 4
+# What is left of the starting points in the slower directions goes with longer and longer
+# trajectories: they double from window to window, once the chains are cold.
+_LONGEST_AT_FIRST = 1024
 
 
 class HMCChain(NamedTuple):
@@ -45,25 +50,31 @@ class HMC(Sampler):
 
     Warm-up cools the chains to the target temperature, hands metric and step size down, and ends
     when they and the loss have settled; what it measured is stored with the run. The number of
-    leapfrog steps follows from the step: a trajectory has a fixed length in units of the metric's
-    standard deviations.
+    leapfrog steps follows from the step: the longest trajectory has a fixed length in units of
+    the metric's standard deviations, which crosses the flat directions.
 
-    Flat directions need such a trajectory, and within a warm-up the metric does not even learn
-    how wide they are. The spread between the chains does know it, when they start from the prior:
-    the ratio of that spread to the metric lengthens the trajectory. Stiff directions, and with
-    them the loss, decorrelate sooner: only every 16th draw has the whole length, the others
-    a 16th of it, but not less than 64 steps.
+    A singular posterior has widths on many scales, one about as frequent as another, and each
+    wants trajectories of its own length: a shorter one does not cross it, and a longer one is
+    paid for in vain. So one draw in 64 has the whole length, one in 16 a quarter, one in four a
+    16th, and all the others a 64th: every level costs about the same. None is shorter than 64
+    steps, or than the whole length where that is less.
 
-    Every draw takes a step size within 10 % of the tuned one, since a fixed one can be in
-    resonance with a Gaussian mode.
+    A trajectory conserves the energy of every stiff direction, of which it holds half in its
+    momentum, so that the loss before and after it has a correlation of one half, however long it
+    is. Every draw therefore ends with shorter trajectories, each a quarter of the one before
+    down to four steps, with fresh momenta: a third more gradients, and a loss that is almost
+    independent from draw to draw in these directions.
+
+    Every trajectory takes a step size within 10 % of the tuned one, since a fixed one can be in
+    resonance with a Gaussian mode. The acceptance rate is that of the longest one in a draw.
 
     Parameters
     ----------
     num_steps : int or None
-        Leapfrog steps of every draw; None for the rule above.
+        Leapfrog steps of every draw, which is one trajectory then; None for the rule above.
     trajectory_length : float
-        Length of a whole trajectory, in units of the posterior's standard deviations; a quarter
-        of a period is π/2.
+        Length of the longest trajectory, in units of the posterior's standard deviations; a
+        quarter of a period is π/2.
     max_num_steps : int
         Upper bound on the steps that follow from the rule.
     metric : str
@@ -82,7 +93,7 @@ class HMC(Sampler):
     """
 
     num_steps: int | None = None
-    trajectory_length: float = 0.6
+    trajectory_length: float = 1.25
     max_num_steps: int = 262144
     metric: str = "diagonal"
     step_size: float | None = None
@@ -104,17 +115,33 @@ class HMC(Sampler):
         check_step_size(self.step_size)
         check_target_acceptance_rate(self.target_acceptance_rate, STIFF_ACCEPTANCE)
 
-    def _parameters(
-        self, step_size: Any, metric: dict[str, Any], stretch: Any, cold: Any
-    ) -> dict[str, Any]:
+    def _parameters(self, step_size: Any, metric: dict[str, Any], long: Any) -> dict[str, Any]:
         if self.num_steps is not None:
             short = long = jnp.asarray(self.num_steps)
+            following = jnp.asarray(0)
         else:
-            steps = jnp.ceil(self.trajectory_length * stretch / step_size)
-            long = jnp.clip(steps, 1, self.max_num_steps).astype(int)
-            long = jnp.where(cold, long, _SHORT_STEPS)
-            short = jnp.minimum(long, jnp.maximum(long // _LONG_EVERY, _SHORT_STEPS))
-        return {"step_size": step_size, "num_steps": short, "num_steps_long": long, **metric}
+            shortest = jnp.minimum(long, _SHORT_STEPS)
+            short = jnp.maximum(long // _RATIO ** (_LEVELS - 1), shortest)
+            shares = jnp.maximum(short / _LEAST_STEPS, 1.0)
+            following = jnp.floor(jnp.log(shares) / jnp.log(_RATIO) + 1e-6).astype(int)
+        return {
+            "step_size": step_size,
+            "num_steps": short,
+            "num_steps_long": long,
+            "num_following": following,
+            **metric,
+        }
+
+    def _whole(self, step_size: Any, stretch: Any) -> Any:
+        steps = jnp.ceil(self.trajectory_length * stretch / step_size)
+        return jnp.clip(steps, 1, self.max_num_steps).astype(int)
+
+    def _warming_parameters(
+        self, step_size: Any, metric: dict[str, Any], window: Any
+    ) -> dict[str, Any]:
+        longest = _LONGEST_AT_FIRST * 2 ** jnp.maximum(window, 0)
+        whole = jnp.minimum(self._whole(step_size, 1.0), longest)
+        return self._parameters(step_size, metric, jnp.where(window < 0, _SHORT_STEPS, whole))
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
@@ -143,16 +170,21 @@ class HMC(Sampler):
             ),
             step=self.step,
             position_of=lambda chain: (chain.state.position, chain.state.logdensity),
-            parameters_at=self._parameters,
+            parameters_at=lambda step_size, metric, stretch: self._parameters(
+                step_size, metric, self._whole(step_size, stretch)
+            ),
+            warming_parameters_at=self._warming_parameters,
             step_size=self.step_size,
             target_acceptance_rate=self.target_acceptance_rate,
         )
-        return Warmup(*settled)
+        # The first draw has the whole length, so that the shortest run has one of them.
+        states = settled.states._replace(count=jnp.zeros_like(settled.states.count))
+        return Warmup(*settled._replace(states=states))
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make one trajectory.
+        """Make one trajectory of the draw's level, and shorter ones after it.
 
         Parameters
         ----------
@@ -166,28 +198,43 @@ class HMC(Sampler):
         state : HMCChain
         info : dict of str to array
         """
-        key_step, key_jitter = jax.random.split(rng_key)
-        jitter = jax.random.uniform(key_jitter, minval=0.9, maxval=1.1)
         metric = metric_of(parameters)
-        long = state.count % _LONG_EVERY == _LONG_EVERY - 1
-        num_steps = jnp.where(long, parameters["num_steps_long"], parameters["num_steps"])
-        before = state.state.logdensity
-        after, info = hmc.build_kernel()(
-            key_step,
-            state.state,
-            posterior.logdensity,
-            parameters["step_size"] * jitter,
-            metric,
-            num_steps,
-        )
-        # BlackJAX reports the energy of the proposal even when it was rejected.
-        stayed = default_metric(metric).kinetic_energy(info.momentum) - before
-        return HMCChain(after, state.count + 1), {
-            "acceptance_rate": info.acceptance_rate,
-            "diverging": info.is_divergent,
-            "energy": jnp.where(info.is_accepted, info.energy, stayed),
-            "num_gradients": num_steps,
+        kernel = hmc.build_kernel()
+        short = parameters["num_steps"]
+        index = same_in_all_chains(state.count)
+        rarer = sum(index % _RATIO**level == 0 for level in range(1, _LEVELS))
+        long = jnp.maximum(parameters["num_steps_long"] // _RATIO ** (_LEVELS - 1 - rarer), short)
+
+        def trajectory(number: Any, carry: Any) -> Any:
+            state, info = carry
+            num_steps = jnp.where(number == 0, long, short // _RATIO**number)
+            key_step, key_jitter = jax.random.split(jax.random.fold_in(rng_key, number))
+            jitter = jax.random.uniform(key_jitter, minval=0.9, maxval=1.1)
+            step_size = parameters["step_size"] * jitter
+            before = state.logdensity
+            state, made = kernel(
+                key_step, state, posterior.logdensity, step_size, metric, num_steps
+            )
+            # BlackJAX reports the energy of the proposal even when it was rejected.
+            stayed = default_metric(metric).kinetic_energy(made.momentum) - before
+            rate = jnp.where(number == 0, made.acceptance_rate, info["acceptance_rate"])
+            return state, {
+                "acceptance_rate": rate,
+                "diverging": info["diverging"] | made.is_divergent,
+                "energy": jnp.where(made.is_accepted, made.energy, stayed),
+                "num_gradients": info["num_gradients"] + num_steps,
+            }
+
+        zero = jnp.zeros_like(state.state.logdensity)
+        info = {
+            "acceptance_rate": zero,
+            "diverging": jnp.asarray(False),
+            "energy": zero,
+            "num_gradients": jnp.zeros_like(long),
         }
+        count = 1 + parameters["num_following"]
+        after, info = jax.lax.fori_loop(0, count, trajectory, (state.state, info))
+        return HMCChain(after, state.count + 1), info
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
         """Give what the kernel's state knows already.

@@ -1,0 +1,81 @@
+"""Trajectories of hmc: their lengths, and what those are for."""
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sltprob
+from sltprob import models
+from sltprob.samplers.base import same_in_all_chains
+
+# Widths from 1 to 1/1000, two of each: all are resolved at this temperature.
+STIFF = "regular[spectrum=1:1:100:100:1e4:1e4:1e6:1e6,prior_scale=10]"
+
+
+def sample(text, beta, sampler="hmc", **options):
+    posterior = sltprob.temper(models.get(text), beta=beta)
+    return sltprob.sample(posterior, sampler, **({"warmup": 300} | options))
+
+
+def gradients(run):
+    counts = run["sample_stats"]["num_gradients"].values
+    assert np.all(counts == counts[0])  # one number for all chains
+    return counts[0]
+
+
+def test_one_draw_in_64_has_the_whole_length():
+    run = sample("tanh_zero[width=4]", 1e8, draws=128)
+    tuned = {name: int(run["constant_data"][name]) for name in ("num_steps", "num_steps_long")}
+    whole, short = tuned["num_steps_long"], tuned["num_steps"]
+    assert short == max(whole // 64, 64)
+    assert whole > 64 * 64
+    following = [short // 4**k for k in range(1, 10) if short // 4**k >= 4]
+    assert following[0] == short // 4
+    assert int(run["constant_data"]["num_following"]) == len(following)
+    found = gradients(run) - sum(following)
+    number = np.arange(128)
+    level = sum((number % period == 0).astype(int) for period in (4, 16, 64))
+    expected = np.maximum(whole // 4 ** (3 - level), short)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_where_the_whole_length_is_short_every_draw_has_it():
+    run = sample("regular[dimension=2]", 10, draws=70)
+    assert int(run["constant_data"]["num_steps_long"]) < 16
+    np.testing.assert_array_equal(gradients(run), int(run["constant_data"]["num_steps_long"]))
+
+
+def test_a_number_of_steps_is_taken_as_given():
+    np.testing.assert_array_equal(gradients(sample(STIFF, 1, "hmc[num_steps=37]", draws=70)), 37)
+
+
+def loss_ess(run):
+    return float(az.ess(run["sample_stats"].to_dataset()[["loss"]], method="mean")["loss"])
+
+
+@pytest.mark.slow
+def test_a_trajectory_keeps_half_of_the_energy_and_shorter_ones_after_it_do_not():
+    """After one trajectory of any length the loss keeps a correlation of 1/2: ESS = draws / 3.
+
+    An effective sample size of 4,000 draws is known to about 7 %; the limits are three times that.
+    """
+    plain = loss_ess(sample(STIFF, 1, "hmc[num_steps=3000]", draws=1000)) / 4000
+    longer = loss_ess(sample(STIFF, 1, "hmc[num_steps=9000]", draws=1000)) / 4000
+    assert 0.26 < plain < 0.4
+    assert 0.26 < longer < 0.4
+    levels = sample(STIFF, 1, draws=1000)
+    assert gradients(levels).mean() < 3000 / 4
+    assert loss_ess(levels) / 4000 > 0.5
+
+
+def test_what_is_the_same_in_all_chains_is_not_vectorised():
+    def steps(count, value):
+        return jax.lax.fori_loop(0, same_in_all_chains(count), lambda _, x: x + 1, value)
+
+    arguments = jnp.full(3, 4), jnp.arange(3)
+    np.testing.assert_array_equal(jax.vmap(steps)(*arguments), jnp.arange(3) + 4)
+    assert steps(jnp.asarray(4), jnp.asarray(0)) == 4
+    # A vectorised loop selects, at every step, between the old and the new state.
+    assert "select" not in str(jax.make_jaxpr(jax.vmap(steps))(*arguments))
