@@ -63,7 +63,7 @@ n = len(images)
 posterior = sltprob.temper(model, beta=n / math.log(n), localization=30.0)
 print(f"{posterior.dimension} parameters, training loss {model.minimum_loss:.4f}")
 draws = sltprob.sample(
-    posterior, "hmc[num_steps=16]", draws=500, warmup=200, chains=4, init="optimum", keep="loss"
+    posterior, "hmc", draws=500, warmup=200, chains=4, init="optimum", keep="loss"
 )
 print(sltprob.estimate(draws))
 print(sltprob.diagnose(draws))
