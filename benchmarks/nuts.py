@@ -38,7 +38,14 @@ BETA, CHAINS = 1e4, 4
 NUTS_WARMUP = 1000
 NUTS_DRAWS = int(sys.argv[1]) if sys.argv[1:] else 1000
 OUR_WARMUP = 500
-OUR_RUNS = [(None, 1000), (None, 4000), ("readout", 1000), ("readout", 4000), ("readout", 16000)]
+OUR_RUNS = [
+    (None, 1000),
+    (None, 4000),
+    (None, 16000),
+    ("readout", 1000),
+    ("readout", 4000),
+    ("readout", 16000),
+]
 
 
 def processor_seconds() -> float:
