@@ -11,7 +11,7 @@ All of it counts: tempering, tracing and compilation, warm-up, sampling; every l
 own, for which everything is compiled again. What NumPyro would reach if its compilation and warm-up
 were free is printed too. All are timed by the clock and by the seconds of
 the processor, which hold on a busy machine too. ``python benchmarks/nuts.py 300`` keeps fewer draws
-of NUTS. Four minutes.
+of NUTS. Seven minutes.
 """
 
 import resource

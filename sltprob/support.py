@@ -1,7 +1,7 @@
 """From an unconstrained position to a value in a site's support, with the log of the Jacobian.
 
 The transforms are NumPyro's. Only that to an interval is computed in another way: its Jacobian
-takes two softplus for each coordinate, which cost more than 20 tanh, and of all that is
+takes two softplus for each coordinate, which cost more than ten tanh, and all of it is
 differentiated at every step of a trajectory.
 """
 

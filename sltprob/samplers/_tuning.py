@@ -25,7 +25,7 @@ __all__ = [
 
 #: Acceptance that samplers of long trajectories aim at. The usual 0.8 fits the step to the bulk,
 #: and a singular posterior has arms that are many times stiffer: at 0.8 chains stayed out of them,
-#: and of 108 runs of hmc on nine such models 24 were not trusted, rightly, against 2 at 0.95. That
+#: and of 108 runs of hmc on nine such models 24 were not trusted, against 2 at 0.95. That
 #: costs up to 30 % more gradients for the same error (benchmarks/acceptance.py).
 STIFF_ACCEPTANCE = 0.95
 
