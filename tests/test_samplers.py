@@ -293,6 +293,16 @@ def test_without_rejection_the_answer_is_wrong(name):
     assert not sltprob.diagnose(run).trusted
 
 
+def test_the_thermostat_forgets_a_hot_start():
+    """Its friction relaxes in a time of the posterior's own, so that the bias is that of all β."""
+    model = sltprob.models.get("regular[dimension=3]")
+    run = sltprob.sample(sltprob.temper(model, beta=1e4), "sgnht[batch_size=none]", draws=1000)
+    result, exact = sltprob.estimate(run), model.exact(1e4).lambda_hat
+    gap = abs(result.value - exact) - PROMISED_BIAS * exact
+    assert gap < 4 * result.mcse, result
+    assert result.mcse < 0.03 * exact
+
+
 def variances(name, run):
     """Predict the variance of every mode under a biased kernel, times its curvature."""
     step_size = parameter(run, "step_size")

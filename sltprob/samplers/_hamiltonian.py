@@ -1,4 +1,4 @@
-"""What samplers of Hamiltonian trajectories share: the metric, and the energy of a draw."""
+"""What relatives of Hamiltonian Monte Carlo share: lengths of trajectories, and a warm-up by it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
-from blackjax.mcmc.metrics import default_metric
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import metric_parameters
@@ -16,7 +15,7 @@ from sltprob.samplers._tuning import tune_step_size
 from sltprob.samplers.base import Sampler, Warmup, same_in_all_chains
 from sltprob.samplers.hmc import HMC
 
-__all__ = ["energy_of_draw", "jittered_num_steps", "warm_up_by_hmc"]
+__all__ = ["jittered_num_steps", "warm_up_by_hmc"]
 
 
 def jittered_num_steps(count: Any, mean: Any) -> Any:
@@ -34,25 +33,6 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     """
     # BlackJAX's sequence has no step at all once in 1024 draws.
     return jnp.maximum(halton_trajectory_length(same_in_all_chains(count), mean), 1)
-
-
-def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
-    """Give the energy of the state that was kept.
-
-    BlackJAX reports the energy of the proposal even when it was rejected.
-
-    Parameters
-    ----------
-    info : blackjax.mcmc.hmc.HMCInfo
-    logdensity_before : array, shape ()
-    metric : array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
-
-    Returns
-    -------
-    array, shape ()
-    """
-    stayed = default_metric(metric).kinetic_energy(info.momentum) - logdensity_before
-    return jnp.where(info.is_accepted, info.energy, stayed)
 
 
 def warm_up_by_hmc(

@@ -1,4 +1,4 @@
-"""Metrics of Hamiltonian samplers: what is learned of a covariance, and how it is stored."""
+"""Metrics of Hamiltonian samplers: how they are learned, stored, and read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.mass_matrix import welford_algorithm
 from blackjax.adaptation.metric_estimators import select_top_eigenvalues_by_informativeness
-from blackjax.mcmc.metrics import LowRankInverseMassMatrix
+from blackjax.mcmc.metrics import LowRankInverseMassMatrix, default_metric
 from scipy import special
 
 __all__ = [
     "METRICS",
     "check_metric",
     "empty_moments",
+    "energy_of_draw",
     "identity_metric",
     "learn_metric",
     "metric_of",
@@ -126,6 +127,25 @@ def metric_scales(parameters: Mapping[str, Any]) -> Any:
     return jnp.diagonal(metric) if metric.ndim == 2 else metric
 
 
+def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
+    """Give the energy of the state that a Hamiltonian kernel kept.
+
+    BlackJAX reports the energy of the proposal even when it was rejected.
+
+    Parameters
+    ----------
+    info : blackjax.mcmc.hmc.HMCInfo
+    logdensity_before : array, shape ()
+    metric : array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
+
+    Returns
+    -------
+    array, shape ()
+    """
+    stayed = default_metric(metric).kinetic_energy(info.momentum) - logdensity_before
+    return jnp.where(info.is_accepted, info.energy, stayed)
+
+
 def empty_moments(metric: str, chains: int, dimension: int) -> Any:
     """Give moments of no draw, for every chain.
 
@@ -198,21 +218,20 @@ def learn_metric(
     within = covariance if metric == "diagonal" else jnp.diagonal(covariance)
     moved = jnp.isfinite(within) & (within > 0)
     within = jnp.where(moved, within, known)
-    variance = within
+    total = variance = within
     chains = len(means)
     if chains > 1:
         between = jnp.where(moved, jnp.var(means, axis=0, ddof=1), 0.0)
-        variance = within + between
-        shared = _share_scales(variance, between / variance, chains - 1, sites)
+        total = within + between
+        shared = _share_scales(total, between / total, chains - 1, sites)
         variance = jnp.where(moved, shared, known)
     if metric == "diagonal":
         return {"inverse_mass_matrix": variance}
     count = jnp.sum(moments.sample_size)
     both = moved[:, None] & moved[None, :] & ~jnp.eye(len(variance), dtype=bool)
     # What is between the chains is taken for independent: a few chains know no correlation.
-    total = jnp.sqrt(within if chains == 1 else within + between)
-    scale = jnp.sqrt(variance)
-    correlation = jnp.where(both, covariance / jnp.outer(total, total), 0.0)
+    scale, width = jnp.sqrt(variance), jnp.sqrt(total)
+    correlation = jnp.where(both, covariance / jnp.outer(width, width), 0.0)
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))
     if metric == "dense":

@@ -9,8 +9,8 @@ import blackjax.mcmc.dynamic_hmc as dynamic_hmc
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._hamiltonian import energy_of_draw, jittered_num_steps, warm_up_by_hmc
-from sltprob.samplers._metric import check_metric, metric_of
+from sltprob.samplers._hamiltonian import jittered_num_steps, warm_up_by_hmc
+from sltprob.samplers._metric import check_metric, energy_of_draw, metric_of
 from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
-from blackjax.mcmc.metrics import default_metric
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._metric import check_metric, metric_of
+from sltprob.samplers._metric import check_metric, energy_of_draw, metric_of
 from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
 from sltprob.samplers._windows import warm_up_in_windows
 from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
@@ -227,13 +226,11 @@ class HMC(Sampler):
             state, made = kernel(
                 key_step, state, posterior.logdensity, step_size, metric, num_steps
             )
-            # BlackJAX reports the energy of the proposal even when it was rejected.
-            stayed = default_metric(metric).kinetic_energy(made.momentum) - before
             rate = jnp.where(number == 0, made.acceptance_rate, info["acceptance_rate"])
             return state, {
                 "acceptance_rate": rate,
                 "diverging": info["diverging"] | made.is_divergent,
-                "energy": jnp.where(made.is_accepted, made.energy, stayed),
+                "energy": energy_of_draw(made, before, metric),
                 "num_gradients": info["num_gradients"] + num_steps,
             }
 
