@@ -54,7 +54,7 @@ class SGNHT(StochasticGradientSampler):
     and ξ fluctuates by α/sqrt(10 d).
 
     There is no Metropolis step, so the answer is biased by O(ε): a Gaussian mode of curvature c
-    gets about 1 + ε(c - c̄)/α times its variance, c̄ the mean curvature. The rule for ε and α is
+    gets about 1 + ε(c - c̄)/α - εα/2 times its variance, c̄ the mean curvature. The rule for ε and α is
     that of `sghmc`, for the same reason: α = sqrt(c) and ε = 0.025/sqrt(c) with the largest
     curvature c, measured at the start of each round of warm-up.
 
@@ -115,7 +115,8 @@ class SGNHT(StochasticGradientSampler):
         parameters: dict[str, Any],
     ) -> dict[str, Any]:
         tilt = friction_tilt(rng_key, posterior, evaluation, noise, parameters)
-        ratio = parameters["step_size"] / parameters["friction"]
-        # The thermostat takes the mean of the excess heat out of all directions alike.
-        cooling = ratio * parameters["mean_curvature"] * evaluation.logdensity
-        return {**tilt, "log_tilt": tilt["log_tilt"] + cooling}
+        step_size, friction = parameters["step_size"], parameters["friction"]
+        # The thermostat takes the mean of the excess heat out of all directions alike, and what
+        # p' has since its noise came last: by the next step friction has taken half of that.
+        mean_excess = step_size * (parameters["mean_curvature"] / friction + friction / 2)
+        return {**tilt, "log_tilt": tilt["log_tilt"] + mean_excess * evaluation.logdensity}
