@@ -21,6 +21,8 @@ import scipy.optimize
 
 import sltprob
 from sltprob import samplers
+from sltprob.samplers._stochastic import StochasticChain
+from sltprob.samplers.base import evaluate_position
 from sltprob.sampling import compilation
 
 BETA = 10.0
@@ -73,10 +75,10 @@ def specification(name, **options):
     return f"{name}[{inside}]" if inside else name
 
 
-def gaussian(mode, y):
+def gaussian(mode, y, mean=lambda w: w):
     """Give w_i a prior N(0, 1) and one datum, whose weight is its curvature."""
     w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
-    numpyro.sample("y", dist.Normal(w[mode], 1.0), obs=y)
+    numpyro.sample("y", dist.Normal(mean(w)[mode], 1.0), obs=y)
 
 
 def make_target(program):
@@ -219,12 +221,24 @@ def test_one_chain_samples_too(name):
 
 @pytest.mark.parametrize("name", fast(NAMES, {"hmc", "mala"}))
 def test_gradients_are_counted(name):
-    """Count the evaluations of one step by a callback in the program."""
+    """Count the evaluations of one step by a callback in the likelihood of the program.
+
+    Those of several rungs at once are counted one by one, and the prior alone is none.
+    """
     evaluations = []
 
+    def count(w):
+        evaluations.append(1)
+        return w
+
+    @jax.custom_jvp
+    def counted_mean(w):
+        return jax.pure_callback(count, w, w, vmap_method="sequential")
+
+    counted_mean.defjvp(lambda primals, tangents: (counted_mean(*primals), *tangents))
+
     def counting(mode, y):
-        jax.debug.callback(lambda: evaluations.append(1))
-        gaussian(mode, y)
+        gaussian(mode, y, counted_mean)
 
     sampler = samplers.get(specification(name))
     tuned = {
@@ -383,11 +397,12 @@ def test_the_bias_of_sgld_is_of_first_order():
     def one(key, step_size):
         key_start, key_draws = jax.random.split(key)
         start = {"w": jax.random.normal(key_start, (3,)) / jnp.sqrt(TOTAL)}
-        state = sltprob.samplers.base.evaluate_position(posterior, start)
+        state = StochasticChain(evaluate_position(posterior, start), ())
 
         def body(state, key):
             state, _ = sampler.step(key, posterior, state, {"step_size": step_size})
-            return state, posterior.loss(state.position) - posterior.minimum_loss
+            loss = posterior.loss(state.evaluation.position)
+            return state, loss - posterior.minimum_loss
 
         _, loss = jax.lax.scan(body, state, jax.random.split(key_draws, draws))
         return BETA * jnp.mean(loss[draws // 4 :])

@@ -218,7 +218,7 @@ def learn_metric(
     within = covariance if metric == "diagonal" else jnp.diagonal(covariance)
     moved = jnp.isfinite(within) & (within > 0)
     within = jnp.where(moved, within, known)
-    total = variance = within
+    variance = within
     chains = len(means)
     if chains > 1:
         between = jnp.where(moved, jnp.var(means, axis=0, ddof=1), 0.0)
@@ -229,8 +229,8 @@ def learn_metric(
         return {"inverse_mass_matrix": variance}
     count = jnp.sum(moments.sample_size)
     both = moved[:, None] & moved[None, :] & ~jnp.eye(len(variance), dtype=bool)
-    # What is between the chains is taken for independent: a few chains know no correlation.
-    scale, width = jnp.sqrt(variance), jnp.sqrt(total)
+    # What is between the chains has the same correlations: a few chains know none of their own.
+    scale, width = jnp.sqrt(variance), jnp.sqrt(within)
     correlation = jnp.where(both, covariance / jnp.outer(width, width), 0.0)
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["barriers", "equalised", "first_rungs"]
+__all__ = ["barriers", "barriers_of_swaps", "equalised", "first_rungs"]
 
 # Barrier for each factor e of beta that every ladder has at least: that of lambda-hat 0.2.
 _LEAST_BARRIER = 0.25
@@ -39,16 +39,37 @@ def first_rungs(beta: Any, losses: Any, num_rungs: int) -> Any:
 
 
 def barriers(betas: Any, losses: Any) -> Any:
-    """Measure how far apart neighbouring rungs are, by the rejection rate of their swaps.
-
-    A rejection rate saturates at one; on Gaussian energies it is erf(√π/2 times the barrier),
-    which is inverted here. A population that has lost a phase sees no barrier where there is one,
-    so a least one is assumed.
+    """Measure how far apart neighbouring rungs are, by the losses of independent draws there.
 
     Parameters
     ----------
     betas : array, shape (rung,)
     losses : array, shape (rung, particle)
+
+    Returns
+    -------
+    array, shape (rung - 1,)
+        As `barriers_of_swaps`.
+    """
+
+    def between(step: Any, hot: Any, cold: Any) -> Any:
+        odds = step * (cold[:, None] - hot[None, :])
+        return jnp.mean(jnp.nan_to_num(jnp.exp(jnp.minimum(odds, 0.0))))
+
+    return barriers_of_swaps(betas, jax.vmap(between)(jnp.diff(betas), losses[:-1], losses[1:]))
+
+
+def barriers_of_swaps(betas: Any, acceptances: Any) -> Any:
+    """Measure how far apart neighbouring rungs are, by the rejection rate of their swaps.
+
+    A rejection rate saturates at one; on Gaussian energies it is erf(√π/2 times the barrier),
+    which is inverted here. Draws that have lost a phase see no barrier where there is one, so a
+    least one is assumed.
+
+    Parameters
+    ----------
+    betas : array, shape (rung,)
+    acceptances : array, shape (rung - 1,)
 
     Returns
     -------
@@ -60,14 +81,8 @@ def barriers(betas: Any, losses: Any) -> Any:
        tempering: a scalable highly parallel MCMC scheme", JRSS B 84 (2022) 321-350, section 4
        (the communication barrier).
     """
-
-    def between(step: Any, hot: Any, cold: Any) -> Any:
-        odds = step * (cold[:, None] - hot[None, :])
-        accepted = jnp.exp(jnp.minimum(odds, 0.0))
-        return 1 - jnp.mean(jnp.nan_to_num(accepted))
-
-    rejections = jax.vmap(between)(jnp.diff(betas), losses[:-1], losses[1:])
-    measured = 2 / jnp.sqrt(jnp.pi) * jax.scipy.special.erfinv(jnp.clip(rejections, 0.0, 0.999))
+    rejections = jnp.clip(1 - acceptances, 0.0, 0.999)
+    measured = 2 / jnp.sqrt(jnp.pi) * jax.scipy.special.erfinv(rejections)
     return jnp.maximum(measured, _LEAST_BARRIER * jnp.diff(jnp.log1p(betas / betas[1])))
 
 

@@ -13,6 +13,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._ladder import LadderSampler
 from sltprob.samplers._point import Point, carry, carry_gradients, move, on_rung
 from sltprob.samplers._population import draw_prior, together
+from sltprob.samplers._rungs import barriers_of_swaps, equalised
 from sltprob.samplers.base import Evaluation, Warmup
 
 __all__ = ["ReplicaExchange"]
@@ -21,6 +22,8 @@ _FEWEST_PARTICLES = 32
 _MOST_PARTICLES = 256
 # Times that both parities swap after every trajectory: free, unless coordinates depend on beta.
 _SWAP_ROUNDS = 4
+# Of the warm-up, between which the rungs are placed anew.
+_ROUNDS = 2
 
 
 class Replicas(NamedTuple):
@@ -52,7 +55,8 @@ class ReplicaExchange(LadderSampler):
     the other weights decides, and nearly all swaps succeed.
 
     The ladder is learned by a population of particles; then every chain runs from its own start,
-    all rungs at once, and the step size of every rung is adapted.
+    all rungs at once, and the step size of every rung is adapted. In the middle of this the rungs
+    are placed anew, by the swaps that were rejected: a population may have missed a phase.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ class ReplicaExchange(LadderSampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Learn the ladder, then run all rungs of all chains and adapt their step sizes.
+        """Learn the ladder, run all rungs of all chains, and do so again on a better ladder.
 
         Parameters
         ----------
@@ -96,43 +100,99 @@ class ReplicaExchange(LadderSampler):
         key_learn, key_run = jax.random.split(rng_key)
         particles = min(max(num_steps // 128 * 32, _FEWEST_PARTICLES), _MOST_PARTICLES)
         learned = self._learn(key_learn, posterior, particles)
-        parameters = learned.parameters
-        start = parameters["ladder_step_size"]
         init, update, final = dual_averaging_adaptation(self.target_acceptance_rate)
 
-        def parameters_at(log_step_sizes: Any) -> dict[str, Any]:
+        def tuned(parameters: dict[str, Any], log_step_sizes: Any) -> dict[str, Any]:
             step_sizes = jnp.exp(log_step_sizes)
             return {
                 **parameters,
-                "ladder_step_size": start.at[1:].set(step_sizes),
+                "ladder_step_size": parameters["ladder_step_size"].at[1:].set(step_sizes),
                 "num_steps": self._num_steps(jnp.min(step_sizes)),
             }
 
-        def body(carry: Any, key: Any) -> Any:
-            states, adaptation = carry
-            tuned = parameters_at(adaptation.log_step_size)
-            keys = jax.random.split(key, num_chains)
-            states, info = self.over_chains(
-                lambda key, state: self.step(key, posterior, state, tuned), keys, states
+        def play_round(carry: Any, inputs: Any) -> Any:
+            states, parameters = carry
+            key, is_last = inputs
+
+            def body(carry: Any, key: Any) -> Any:
+                states, adaptation = carry
+                now = tuned(parameters, adaptation.log_step_size)
+                keys = jax.random.split(key, num_chains)
+                states, info = self.over_chains(
+                    lambda key, state: self.step(key, posterior, state, now), keys, states
+                )
+                rates = jnp.mean(info["ladder_acceptance_rate"][:, 1:], axis=0)
+                trace = {
+                    "loss": info["ladder_loss"][:, -1],
+                    "acceptance_rate": info["acceptance_rate"],
+                }
+                swaps = jnp.mean(info["ladder_swap_acceptance"], axis=0)
+                counted = (info["num_gradients"][0], swaps)
+                return (states, jax.vmap(update)(adaptation, rates)), (trace, counted)
+
+            adaptation = jax.vmap(init)(parameters["ladder_step_size"][1:])
+            (states, adaptation), (trace, (counts, swaps)) = jax.lax.scan(
+                body, (states, adaptation), jax.random.split(key, steps)
             )
-            rates = jnp.mean(info["ladder_acceptance_rate"][:, 1:], axis=0)
-            trace = {"loss": info["ladder_loss"][:, -1], "acceptance_rate": info["acceptance_rate"]}
-            return (states, jax.vmap(update)(adaptation, rates)), (trace, info["num_gradients"][0])
+            parameters = tuned(parameters, jnp.log(jax.vmap(final)(adaptation)))
+            # All replicas of a chain start at one place, where every swap succeeds.
+            settled = jnp.mean(swaps[steps // 2 :], axis=0)
+            carry = jax.lax.cond(
+                is_last,
+                lambda: (states, parameters),
+                lambda: self._placed_anew(posterior, states, parameters, settled),
+            )
+            return carry, (trace, counts)
 
         def ladder(position: Any) -> Replicas:
             points = jax.vmap(lambda beta: Point.at(on_rung(posterior, beta), position))(
-                parameters["beta"]
+                learned.parameters["beta"]
             )
             return Replicas(points, jnp.zeros(self._rungs, bool))
 
-        (states, adaptation), (trace, counts) = jax.lax.scan(
-            body,
-            (jax.vmap(ladder)(positions), jax.vmap(init)(start[1:])),
-            jax.random.split(key_run, num_steps),
+        steps = max(num_steps // _ROUNDS, 1)
+        (states, parameters), (trace, counts) = jax.lax.scan(
+            play_round,
+            (jax.vmap(ladder)(positions), learned.parameters),
+            (jax.random.split(key_run, _ROUNDS), jnp.arange(_ROUNDS) == _ROUNDS - 1),
         )
-        tuned = parameters_at(jnp.log(jax.vmap(final)(adaptation)))
+        trace = {name: values.reshape(-1, num_chains) for name, values in trace.items()}
         gradients = learned.num_gradients / num_chains + jnp.sum(counts)
-        return Warmup(states, tuned, trace, gradients)
+        return Warmup(states, parameters, trace, gradients)
+
+    def _placed_anew(
+        self, posterior: TemperedPosterior, states: Any, parameters: dict[str, Any], swaps: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Place the rungs by the swaps between them, with the replicas and kernels next to each.
+
+        A population of particles can miss a phase that the replicas have found.
+        """
+        old = parameters["beta"]
+        new = equalised(old, barriers_of_swaps(old, swaps))
+        old_places, new_places = jnp.log1p(old / old[1]), jnp.log1p(new / old[1])
+        nearest = jnp.argmin(jnp.abs(new_places[:, None] - old_places[None, :]), axis=1)
+
+        def between(values: Any) -> Any:
+            """Interpolate logarithms, but for the prior, which is not moved on."""
+            inner = jnp.interp(new_places[1:], old_places[1:], jnp.log(values[1:]))
+            return jnp.concatenate([values[:1], jnp.exp(inner)])
+
+        def chain(replicas: Replicas) -> Replicas:
+            chosen = jax.tree.map(lambda leaf: leaf[nearest], replicas)
+            points, _ = jax.vmap(lambda point, beta, other: carry(posterior, point, beta, other))(
+                chosen.points, old[nearest], new
+            )
+            return Replicas(points, chosen.from_prior)
+
+        step_sizes = between(parameters["ladder_step_size"])
+        return jax.vmap(chain)(states), {
+            "beta": new,
+            "ladder_step_size": step_sizes,
+            "ladder_inverse_mass_matrix": jax.vmap(between, in_axes=1, out_axes=1)(
+                parameters["ladder_inverse_mass_matrix"]
+            ),
+            "num_steps": self._num_steps(jnp.min(step_sizes[1:])),
+        }
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

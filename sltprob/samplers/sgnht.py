@@ -54,9 +54,9 @@ class SGNHT(StochasticGradientSampler):
     and ξ fluctuates by α/sqrt(10 d).
 
     There is no Metropolis step, so the answer is biased by O(ε): a Gaussian mode of curvature c
-    gets about 1 + ε(c - c̄)/α - εα/2 times its variance, c̄ the mean curvature. The rule for ε and α is
-    that of `sghmc`, for the same reason: α = sqrt(c) and ε = 0.025/sqrt(c) with the largest
-    curvature c, measured at the start of each round of warm-up.
+    gets about 1 + ε(c - c̄)/α - εα/2 times its variance, c̄ the mean curvature. The rule for ε
+    and α is that of `sghmc`, for the same reason: α = sqrt(c) and ε = 0.025/sqrt(c) with the
+    largest curvature c, measured at the start of each round of warm-up.
 
     Parameters
     ----------

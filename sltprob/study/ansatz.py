@@ -7,6 +7,7 @@ of a thousandth. They are compared by the expected log predictive density of a l
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from sltprob.theory.ansatz import FORMS, AnsatzFit, fit_forms
 
 __all__ = ["FormComparison", "FormResult", "compare_forms"]
 
+# Above this Pareto k a measurement is left out in truth: its importance weights have no mean error.
+_LARGEST_K = 0.7
 #: Differences of elpd below this many standard errors exclude nothing.
 _DECISIVE = 3.0
 #: Below this difference of elpd its standard error is too optimistic (Sivula et al. 2020).
@@ -39,12 +42,15 @@ class FormResult:
     ----------
     name, formula : str
     elpd : float
-        Expected log predictive density by PSIS-LOO, higher is better.
+        Expected log predictive density by PSIS-LOO, higher is better; a measurement with a Pareto
+        k above 0.7 was left out in truth.
     elpd_error : float
     difference, difference_error : float
         From the best form.
     largest_k : float
-        Largest Pareto k; above 0.7 the elpd of the form is not to be believed.
+        Largest Pareto k.
+    num_refits : int
+        Measurements that were left out in truth.
     misfit : float
         Median of the relative misfit that the form needs beyond the errors of measurement.
     parameters : dict of str to (float, float)
@@ -65,6 +71,7 @@ class FormResult:
     difference: float
     difference_error: float
     largest_k: float
+    num_refits: int
     misfit: float
     parameters: dict[str, tuple[float, float]]
     log10_beta: tuple[float, float, float] | None
@@ -147,11 +154,11 @@ class FormComparison:
             found.append(f"Excluded (Δ elpd above 3 standard errors): {', '.join(excluded)}.")
         if others:
             found.append(f"Cannot be told from it: {', '.join(others)}.")
-        bad = [row.name for row in self.results if row.largest_k > 0.7]
-        if bad:
+        refitted = [f"{row.name} {row.num_refits}" for row in self.results if row.num_refits]
+        if refitted:
             found.append(
-                f"PSIS is unreliable for {', '.join(bad)} (Pareto k above 0.7): a single "
-                "measurement carries the fit, so take more of them."
+                f"Where Pareto k is above {_LARGEST_K} (measurements: {', '.join(refitted)}), the "
+                "fit was repeated without the measurement."
             )
         for row in self.results:
             if row.rhat > 1.05 or row.divergences > 20:
@@ -237,6 +244,8 @@ def compare_forms(
        cross-validation and WAIC", Statistics and Computing 27 (2017) 1413-1432.
     .. [2] T. Sivula, M. Magnusson, A. Vehtari, "Uncertainty in Bayesian leave-one-out
        cross-validation based model comparison", arXiv:2008.10296 (2020).
+    .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
+       sampling", JMLR 25 (72) (2024) (the limit of k).
     """
     fits = fit_forms(betas, lambda_hats, mcse)
     logs = np.log(np.asarray(betas, dtype=float))
@@ -259,8 +268,13 @@ class _Pointwise:
     elpd: np.ndarray
     k: np.ndarray
 
+    @property
+    def unreliable(self) -> np.ndarray:
+        """Places whose Pareto k is too large, or no number."""
+        return np.flatnonzero(~(self.k <= _LARGEST_K))
 
-def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any) -> None:
+
+def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any, kept: Any) -> None:
     form = FORMS[fit.name]
     parameters = []
     for name, middle, error in zip(form.parameters, fit.parameters, fit.errors, strict=True):
@@ -275,7 +289,7 @@ def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any) -> None:
     misfit = numpyro.sample("misfit", dist.HalfNormal(0.1))
     curve = form.evaluate(logs, jnp, *parameters)
     scale = jnp.sqrt(errors**2 + (misfit * curve) ** 2)
-    numpyro.sample("lambda_hat", dist.Normal(curve, scale), obs=values)
+    numpyro.sample("lambda_hat", dist.Normal(curve, scale).mask(kept), obs=values)
 
 
 def _sample(
@@ -286,42 +300,67 @@ def _sample(
     draws: int,
     seed: int,
 ) -> tuple[AnsatzFit, _Pointwise, dict[str, np.ndarray], int, float]:
+    sampler = _sampler(fit, draws)
+
+    def draw(key: Any, kept: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        sampler.run(key, *map(jnp.asarray, (logs, errors, values, kept)))
+        chains = {name: np.asarray(item) for name, item in sampler.get_samples(True).items()}
+        return chains, _log_likelihood(fit, chains, logs, values, errors)
+
+    key = jax.random.key(seed)
+    chains, log_likelihood = draw(key, np.ones(len(logs), bool))
+    divergences = int(np.sum(np.asarray(sampler.get_extra_fields()["diverging"])))
+    with warnings.catch_warnings():
+        # What a large Pareto k says of a measurement is undone below.
+        warnings.simplefilter("ignore")
+        tree = az.from_dict({"posterior": chains, "log_likelihood": {"lambda_hat": log_likelihood}})
+        loo = az.loo(tree, pointwise=True)
+        rhat = max(float(az.rhat(tree["posterior"])[name]) for name in chains)
+    pointwise = _Pointwise(np.array(loo.elpd_i).ravel(), np.array(loo.pareto_k).ravel())
+    for place in pointwise.unreliable:
+        _, without = draw(jax.random.fold_in(key, place), np.arange(len(logs)) != place)
+        densities = without[..., place]
+        pointwise.elpd[place] = np.logaddexp.reduce(densities, axis=None) - np.log(densities.size)
+    return fit, pointwise, chains, divergences, rhat
+
+
+def _sampler(fit: AnsatzFit, draws: int) -> MCMC:
     start = dict(zip(FORMS[fit.name].parameters, fit.parameters, strict=True))
     start = {name: max(value, 1e-6) if value > 0 else value for name, value in start.items()}
     kernel = NUTS(
-        _program,
+        functools.partial(_program, fit),
         target_accept_prob=0.95,
         dense_mass=True,
         max_tree_depth=8,
         init_strategy=init_to_value(values={**start, "misfit": 0.02}),
     )
     # Chains one after the other: they take a second each, and this needs no second device.
-    sampler = MCMC(
+    return MCMC(
         kernel,
         num_warmup=1000,
         num_samples=draws,
         num_chains=2,
         chain_method="sequential",
         progress_bar=False,
+        # What is left out is an argument, so that all fits of a form share one compilation.
+        jit_model_args=True,
     )
-    sampler.run(jax.random.key(seed), fit, jnp.asarray(logs), jnp.asarray(errors), values)
-    chains = {name: np.asarray(item) for name, item in sampler.get_samples(True).items()}
-    names = FORMS[fit.name].parameters
-    columns = [chains[name][..., None] for name in names]
-    curves = np.asarray(FORMS[fit.name].evaluate(logs, np, *columns))
+
+
+def _log_likelihood(
+    fit: AnsatzFit,
+    chains: dict[str, np.ndarray],
+    logs: np.ndarray,
+    values: np.ndarray,
+    errors: np.ndarray,
+) -> np.ndarray:
+    """Give the density of every measurement, left out or not, in every draw."""
+    form = FORMS[fit.name]
+    columns = [chains[name][..., None] for name in form.parameters]
+    curves = np.asarray(form.evaluate(logs, np, *columns))
     scale = np.sqrt(errors**2 + (chains["misfit"][..., None] * curves) ** 2)
-    log_likelihood = (
-        -0.5 * ((values - curves) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
-    )
-    with warnings.catch_warnings():
-        # A large Pareto k is reported in words.
-        warnings.simplefilter("ignore")
-        tree = az.from_dict({"posterior": chains, "log_likelihood": {"lambda_hat": log_likelihood}})
-        loo = az.loo(tree, pointwise=True)
-        rhat = max(float(az.rhat(tree["posterior"])[name]) for name in (*names, "misfit"))
-    pointwise = _Pointwise(np.asarray(loo.elpd_i).ravel(), np.asarray(loo.pareto_k).ravel())
-    divergences = int(np.sum(np.asarray(sampler.get_extra_fields()["diverging"])))
-    return fit, pointwise, chains, divergences, rhat
+    normalised = -np.log(scale) - 0.5 * math.log(2 * math.pi)
+    return normalised - 0.5 * ((values - curves) / scale) ** 2
 
 
 def _result(item: Any, best: Any, level: float | None) -> FormResult:
@@ -343,6 +382,7 @@ def _result(item: Any, best: Any, level: float | None) -> FormResult:
         difference=float(differences.sum()),
         difference_error=float(math.sqrt(count) * differences.std()),
         largest_k=float(pointwise.k.max()),
+        num_refits=len(pointwise.unreliable),
         misfit=float(np.median(chains["misfit"])),
         parameters={
             name: (float(chains[name].mean()), float(chains[name].std()))
