@@ -140,11 +140,14 @@ def _write(rows: Sequence[Standing], folder: Path) -> None:
 
 
 def _print(rows: Sequence[Standing]) -> None:
-    """Print one table for each model and beta, which fits in 100 columns."""
+    """Print one table for each model and beta, in 100 columns at least.
+
+    A narrower terminal breaks the lines; Rich would leave out the last digits.
+    """
     from sltprob.report.league_columns import LEAGUE_COLUMNS
     from sltprob.report.league_groups import grouped, league_sentences
 
-    console = Console()
+    console = Console(width=max(Console().width, _FEWEST_COLUMNS))
     for group in grouped(rows):
         table = Table(
             title=rich.markup.escape(group.title),
@@ -173,5 +176,6 @@ def _print(rows: Sequence[Standing]) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
+_FEWEST_COLUMNS = 100
 #: Columns that are in the files only, since 100 characters hold no more.
 _NOT_PRINTED = ("bias", "warm-up gradients")
