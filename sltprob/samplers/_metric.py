@@ -33,6 +33,8 @@ METRICS = ("diagonal", "dense", "low_rank")
 _RANK = 10
 # Draws that the diagonal counts for beside the correlations, as in Stan's shrinkage.
 _SHRINKAGE = 5.0
+# R-hat of a coordinate below which its chains cover the same range.
+_AGREEMENT = 1.1
 
 
 def check_metric(metric: str) -> None:
@@ -218,7 +220,7 @@ def learn_metric(
     within = covariance if metric == "diagonal" else jnp.diagonal(covariance)
     moved = jnp.isfinite(within) & (within > 0)
     within = jnp.where(moved, within, known)
-    variance = within
+    total = variance = within
     chains = len(means)
     if chains > 1:
         between = jnp.where(moved, jnp.var(means, axis=0, ddof=1), 0.0)
@@ -229,8 +231,10 @@ def learn_metric(
         return {"inverse_mass_matrix": variance}
     count = jnp.sum(moments.sample_size)
     both = moved[:, None] & moved[None, :] & ~jnp.eye(len(variance), dtype=bool)
-    # What is between the chains has the same correlations: a few chains know none of their own.
-    scale, width = jnp.sqrt(variance), jnp.sqrt(within)
+    # What is between the chains has the same correlations where these agree, and is taken for
+    # independent where they do not: a few chains know no correlation of flat directions.
+    agree = total < _AGREEMENT**2 * within
+    scale, width = jnp.sqrt(variance), jnp.sqrt(jnp.where(agree, within, total))
     correlation = jnp.where(both, covariance / jnp.outer(width, width), 0.0)
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))

@@ -268,11 +268,6 @@ class _Pointwise:
     elpd: np.ndarray
     k: np.ndarray
 
-    @property
-    def unreliable(self) -> np.ndarray:
-        """Places whose Pareto k is too large, or no number."""
-        return np.flatnonzero(~(self.k <= _LARGEST_K))
-
 
 def _program(fit: AnsatzFit, logs: Any, errors: Any, values: Any, kept: Any) -> None:
     form = FORMS[fit.name]
@@ -300,28 +295,44 @@ def _sample(
     draws: int,
     seed: int,
 ) -> tuple[AnsatzFit, _Pointwise, dict[str, np.ndarray], int, float]:
-    sampler = _sampler(fit, draws)
+    sampler, key = _sampler(fit, draws), jax.random.key(seed)
 
-    def draw(key: Any, kept: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def draw(key: Any, kept: np.ndarray) -> Any:
         sampler.run(key, *map(jnp.asarray, (logs, errors, values, kept)))
         chains = {name: np.asarray(item) for name, item in sampler.get_samples(True).items()}
-        return chains, _log_likelihood(fit, chains, logs, values, errors)
+        density = _log_likelihood(fit, chains, logs, values, errors)
+        return az.from_dict({"posterior": chains, "log_likelihood": {"lambda_hat": density}})
 
-    key = jax.random.key(seed)
-    chains, log_likelihood = draw(key, np.ones(len(logs), bool))
+    tree = draw(key, np.ones(len(logs), bool))
     divergences = int(np.sum(np.asarray(sampler.get_extra_fields()["diverging"])))
+    without = _Without(
+        lambda place: draw(jax.random.fold_in(key, place), np.arange(len(logs)) != place), tree
+    )
     with warnings.catch_warnings():
-        # What a large Pareto k says of a measurement is undone below.
+        # What a large Pareto k says of a measurement is undone here.
         warnings.simplefilter("ignore")
-        tree = az.from_dict({"posterior": chains, "log_likelihood": {"lambda_hat": log_likelihood}})
         loo = az.loo(tree, pointwise=True)
-        rhat = max(float(az.rhat(tree["posterior"])[name]) for name in chains)
-    pointwise = _Pointwise(np.array(loo.elpd_i).ravel(), np.array(loo.pareto_k).ravel())
-    for place in pointwise.unreliable:
-        _, without = draw(jax.random.fold_in(key, place), np.arange(len(logs)) != place)
-        densities = without[..., place]
-        pointwise.elpd[place] = np.logaddexp.reduce(densities, axis=None) - np.log(densities.size)
+        exact = az.reloo(without, loo_orig=loo, k_threshold=_LARGEST_K, pointwise=True)
+        rhat = max(float(value) for value in az.rhat(tree["posterior"]).values())
+    pointwise = _Pointwise(np.asarray(exact.elpd_i).ravel(), np.asarray(loo.pareto_k).ravel())
+    chains = {name: values.to_numpy() for name, values in tree["posterior"].data_vars.items()}
     return fit, pointwise, chains, divergences, rhat
+
+
+class _Without(az.SamplingWrapper):
+    """Fit again without one measurement, as ArviZ asks for it; the model is the fit by place."""
+
+    def sel_observations(self, idx: int) -> tuple[int, int]:
+        return idx, idx
+
+    def sample(self, modified_observed_data: int) -> Any:
+        return self.model(modified_observed_data)
+
+    def get_inference_data(self, fitted_model: Any) -> Any:
+        return fitted_model
+
+    def log_likelihood__i(self, excluded_obs: int, idata__i: Any) -> Any:
+        return idata__i["log_likelihood"]["lambda_hat"][..., excluded_obs]
 
 
 def _sampler(fit: AnsatzFit, draws: int) -> MCMC:
@@ -382,7 +393,7 @@ def _result(item: Any, best: Any, level: float | None) -> FormResult:
         difference=float(differences.sum()),
         difference_error=float(math.sqrt(count) * differences.std()),
         largest_k=float(pointwise.k.max()),
-        num_refits=len(pointwise.unreliable),
+        num_refits=int(np.sum(pointwise.k > _LARGEST_K)),
         misfit=float(np.median(chains["misfit"])),
         parameters={
             name: (float(chains[name].mean()), float(chains[name].std()))
