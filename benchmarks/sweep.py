@@ -26,8 +26,8 @@ import numpyro
 
 numpyro.enable_x64()
 
-from sltprob.study.cluster import DaskWorkers  # noqa: E402
-from sltprob.study.study import Study  # noqa: E402
+from sltprob.grids.cluster import DaskWorkers  # noqa: E402
+from sltprob.grids.study import Study  # noqa: E402
 
 
 def tiny(cells):

@@ -28,9 +28,10 @@ _GROUPS = (
     ),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
-    ("Reports", ("report/",)),
+    ("Reports", ("report/", "files.py")),
+    ("Studies and comparisons", ("grids/", "comparison.py", "league/", "probes/", "calibration/")),
     ("The command line", ("cli/",)),
-    ("Theory", ("theory/", "quadrature.py", "collapsed/", "study/")),
+    ("Theory", ("theory/", "quadrature.py", "collapsed/", "finding/")),
 )
 
 

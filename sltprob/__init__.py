@@ -22,16 +22,16 @@ from sltprob.ladder import Ladder, ladder, rung
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
+    from sltprob.comparison import compare
+    from sltprob.grids.study import Study
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
     from sltprob.optimum import find_optimum
     from sltprob.posterior import TemperedPosterior
+    from sltprob.probes.probe import probe
+    from sltprob.probes.simulation_based_calibration import simulation_based_calibration
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
-    from sltprob.study.measure import compare
-    from sltprob.study.probe import probe
-    from sltprob.study.simulation_based_calibration import simulation_based_calibration
-    from sltprob.study.study import Study
     from sltprob.tempering import temper
 
 __all__ = [
@@ -67,15 +67,15 @@ __all__ = [
 _LAZY = {
     "Model": "sltprob.models.base",
     "Sampler": "sltprob.samplers.base",
-    "Study": "sltprob.study.study",
+    "Study": "sltprob.grids.study",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
-    "compare": "sltprob.study.measure",
+    "compare": "sltprob.comparison",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
-    "probe": "sltprob.study.probe",
+    "probe": "sltprob.probes.probe",
     "sample": "sltprob.sampling.run",
-    "simulation_based_calibration": "sltprob.study.simulation_based_calibration",
+    "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
     "temper": "sltprob.tempering",
 }
 

@@ -28,31 +28,12 @@ _TIMES = "seconds_"
 
 
 def is_packed(data: bytes) -> bool:
-    """Tell this form from netCDF by the first bytes of a file.
-
-    Parameters
-    ----------
-    data : bytes
-
-    Returns
-    -------
-    bool
-    """
+    """Tell this form from netCDF by the first bytes of a file."""
     return data.startswith(b"PK\x03\x04")
 
 
 def pack(tree: xr.DataTree) -> bytes:
-    """Write a run as bytes.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        With numbers, booleans and text in its arrays, and nothing below its groups.
-
-    Returns
-    -------
-    bytes
-    """
+    """Write a run as bytes."""
     groups: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, node in tree.children.items():
@@ -76,21 +57,7 @@ def pack(tree: xr.DataTree) -> bytes:
 
 
 def unpack(data: bytes) -> xr.DataTree:
-    """Read a run that `pack` wrote.
-
-    Parameters
-    ----------
-    data : bytes
-
-    Returns
-    -------
-    xarray.DataTree
-
-    Raises
-    ------
-    ValueError
-        If the bytes are damaged or of another kind.
-    """
+    """Read a run that `pack` wrote."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             text = json.loads(archive.read(_MEMBER))
@@ -111,15 +78,6 @@ def fingerprint(tree: xr.DataTree) -> str:
     """Hash what a run says, leaving out when, where and how fast it was made.
 
     Two runs of one cell have the same fingerprint if and only if they agree bit for bit.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-
-    Returns
-    -------
-    str
-        SHA-256, in hexadecimal digits.
     """
     digest = hashlib.sha256(_content(tree.attrs))
     for name in sorted(tree.children):

@@ -16,22 +16,7 @@ __all__ = ["load_data", "load_program"]
 
 
 def load_program(text: str) -> Callable[..., Any]:
-    """Load a function from a file.
-
-    Parameters
-    ----------
-    text : str
-        ``path/to/file.py:function``.
-
-    Returns
-    -------
-    callable
-
-    Raises
-    ------
-    ValueError
-        If the file or the function does not exist, or the file cannot be run.
-    """
+    """Load a function from a file."""
     path_text, colon, name = text.rpartition(":")
     path = Path(path_text)
     if not colon or path.suffix != ".py":
@@ -56,21 +41,7 @@ def load_program(text: str) -> Callable[..., Any]:
 
 
 def load_data(path: Path) -> Data:
-    """Load the arguments of a program from an .npz file; ``weights`` are the data's weights.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    Data
-
-    Raises
-    ------
-    ValueError
-        If the file does not exist or is no .npz of plain arrays.
-    """
+    """Load the arguments of a program from an .npz file; ``weights`` are the data's weights."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; write --data data.npz")
     try:

@@ -18,11 +18,6 @@ class ProgressBar:
     """Show one line for each run: sampler, beta, draws per second, running lambda-hat.
 
     Pass it as ``sample(..., progress=bar)`` inside ``with ProgressBar() as bar``.
-
-    Parameters
-    ----------
-    console : rich.console.Console, optional
-        By default standard error; nothing is shown where it is not a terminal.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -51,12 +46,7 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far a run is.
-
-        Parameters
-        ----------
-        progress : Progress
-        """
+        """Show how far a run is."""
         state = progress.stage
         if progress.stage == "sample" and progress.seconds > 0:
             state = f"{progress.draws / progress.seconds:.0f} draws/s"

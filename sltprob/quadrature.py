@@ -35,24 +35,13 @@ REFERENCE_CUT_OFF = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Hold nodes and weights that turn an expectation over the input into a sum.
+    """Hold nodes and weights that turn an expectation over the input into a sum."""
 
-    Parameters
-    ----------
-    nodes : ndarray, shape (Q,)
-        Values of the input x, all positive in the rules of this module.
-    weights : ndarray, shape (Q,), dimensionless
-        Weights of the nodes; they sum to 1.
-    error : float, dimensionless
-        Estimate of the relative error, to two digits, see `gaussian_half_line`.
-    name : str
-        What the rule is, for example ``"midpoint[spacing=0.2,nodes=40]"``.
-    """
-
+    # Shape (Q,): Values of the input x, all positive in the rules of this module
     nodes: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    error: float
-    name: str
+    weights: NDArray[np.float64]  # shape (Q,), dimensionless: Weights of the nodes; they sum to 1
+    error: float  # Estimate of the relative error, to two digits, see `gaussian_half_line`
+    name: str  # what the rule is, for example ``"midpoint[spacing=0.2,nodes=40]"``
 
 
 def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
@@ -61,23 +50,6 @@ def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
     The rule approximates ``G(w, w') = E[tanh(w x) tanh(w' x)]``, x ~ N(0, 1), for all ``|w|, |w'|
     <= max_slope``. Among the pairs (spacing, cut-off) it takes those with the fewest nodes whose
     error is at most `tolerance`.
-
-    Parameters
-    ----------
-    max_slope : float, dimensionless
-        Largest ``|w|`` that will be used. Beyond it the error grows quickly and unseen.
-    tolerance : float, dimensionless
-        Largest error accepted, from 1e-14 to 1e-2.
-
-    Returns
-    -------
-    Rule
-        Positive midpoints ``(q - 1/2) spacing`` with normalised Gaussian weights.
-
-    Raises
-    ------
-    ValueError
-        If `max_slope` or `tolerance` is out of range, or if more than 20,000 nodes would be needed.
 
     Notes
     -----
@@ -133,25 +105,6 @@ def gaussian_half_line(max_slope: float, tolerance: float = 1e-13) -> Rule:
 def gaussian_midpoint(spacing: float, num_nodes: int, max_slope: float = 1.0) -> Rule:
     """Build the midpoint rule of a given spacing and number of nodes.
 
-    Parameters
-    ----------
-    spacing : float, dimensionless
-        Distance between neighbouring nodes; the first node is at half of it.
-    num_nodes : int
-        Number of positive nodes; the cut-off is ``spacing * num_nodes``.
-    max_slope : float, dimensionless
-        Largest ``|w|`` for which the error is estimated.
-
-    Returns
-    -------
-    Rule
-        The nodes ``(q - 1/2) spacing`` with normalised Gaussian weights.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     References
     ----------
     Trefethen, L. N. and Weideman, J. A. C. (2014). The exponentially convergent trapezoidal rule.
@@ -170,24 +123,6 @@ def gauss_hermite(num_nodes: int, max_slope: float = 1.0) -> Rule:
 
     Independent of the midpoint rules, for tests. Outer weights may underflow to zero, which is
     harmless.
-
-    Parameters
-    ----------
-    num_nodes : int
-        Number of positive nodes kept; the full rule has ``2 num_nodes`` and is exact for
-        polynomials of degree ``4 num_nodes - 1``.
-    max_slope : float, dimensionless
-        Largest ``|w|`` for which the error is estimated.
-
-    Returns
-    -------
-    Rule
-        Positive nodes of the rule for the standard normal density, doubled weights.
-
-    Raises
-    ------
-    ValueError
-        If `num_nodes` or `max_slope` is out of range.
 
     References
     ----------

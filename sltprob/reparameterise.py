@@ -22,16 +22,7 @@ __all__ = ["ReadoutReparam", "base_name", "reparameterised"]
 
 
 def base_name(site: str) -> str:
-    """Name the site that takes the place of another, by NumPyro's convention.
-
-    Parameters
-    ----------
-    site : str
-
-    Returns
-    -------
-    str
-    """
+    """Name the site that takes the place of another, by NumPyro's convention."""
     return f"{site}_base"
 
 
@@ -41,17 +32,6 @@ class ReadoutReparam(Reparam):
     A factor ``a_evidence`` has the log of what the readout integrates to, so that the sampled
     sites with the factor have the whole posterior density: the prior of the other sites, the
     normal of ``a_base``, and the evidence. The likelihood must not be counted again.
-
-    Parameters
-    ----------
-    features : array, shape (n, h)
-        φ, at the values of the other sites.
-    target : array, shape (n,)
-    precisions : array, shape (n,)
-        β times curvature times weight: the log likelihood is -½ Σ_q precision_q (y_q - φ_q·a)².
-    localization : array, shape ()
-        γ of a further factor exp(-γ/2 |a - center|²).
-    center : array, shape (h,) or ()
 
     References
     ----------
@@ -71,19 +51,7 @@ class ReadoutReparam(Reparam):
         self.center = center
 
     def __call__(self, name: str, fn: Any, obs: Any) -> tuple[None, Any]:
-        """Replace a site.
-
-        Parameters
-        ----------
-        name : str
-        fn : numpyro.distributions.Distribution
-            Its prior, a vector of independent normals.
-        obs : None
-
-        Returns
-        -------
-        None, and array, shape (h,)
-        """
+        """Replace a site."""
         assert obs is None
         b, t, mean, scale, log_overlap = self._regression(fn)
         standard = dist.Normal(0.0, 1.0).expand(fn.shape()).to_event(1)
@@ -92,31 +60,12 @@ class ReadoutReparam(Reparam):
         return None, mean + scale * colour(b, t, z)
 
     def base(self, fn: Any, value: Any) -> Any:
-        """Map a value of the site to the coordinates that replace it.
-
-        Parameters
-        ----------
-        fn : numpyro.distributions.Distribution
-        value : array, shape (h,)
-
-        Returns
-        -------
-        array, shape (h,)
-        """
+        """Map a value of the site to the coordinates that replace it."""
         b, t, mean, scale, _ = self._regression(fn)
         return whiten(b, t, (value - mean) / scale)
 
     def expected_energy(self, fn: Any) -> Any:
-        """Give E[βL] over the site, given all other sites.
-
-        Parameters
-        ----------
-        fn : numpyro.distributions.Distribution
-
-        Returns
-        -------
-        array, shape ()
-        """
+        """Give E[βL] over the site, given all other sites."""
         b, t, _, _, _ = self._regression(fn)
         return 0.5 * expected_misfit(b, t)
 
@@ -135,16 +84,7 @@ class ReadoutReparam(Reparam):
 
 
 class reparameterised(handlers.reparam):
-    """Replace the readout of a program by its base, with the features of what was sampled before.
-
-    Parameters
-    ----------
-    program : callable
-    name : str
-        The site to replace.
-    make : callable
-        From the values of the sites sampled so far to the `ReadoutReparam`.
-    """
+    """Replace the readout of a program by its base, given what was sampled before it."""
 
     def __init__(
         self,
@@ -160,11 +100,6 @@ class reparameterised(handlers.reparam):
         super().__init__(program, config=choose)
 
     def postprocess_message(self, msg: dict[str, Any]) -> None:
-        """Remember what was sampled.
-
-        Parameters
-        ----------
-        msg : dict
-        """
+        """Remember what was sampled."""
         if msg["type"] == "sample" and not msg["is_observed"]:
             self._values[msg["name"]] = msg["value"]

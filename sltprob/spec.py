@@ -20,23 +20,7 @@ __all__ = ["Registry", "build", "defaults", "describe", "parse", "split_outside_
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """Split at commas that stand outside all brackets.
-
-    Parameters
-    ----------
-    text : str
-        For example ``"hmc[num_steps=64,trajectory=1],mala"``.
-
-    Returns
-    -------
-    list of str
-        The stripped parts, empty parts left out.
-
-    Raises
-    ------
-    ValueError
-        If the brackets do not match.
-    """
+    """Split at commas that stand outside all brackets."""
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character == "[") - (character == "]")
@@ -52,23 +36,7 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
-    """Parse a specification into its name and its options.
-
-    Parameters
-    ----------
-    text : str
-        ``name`` or ``name[option=value,...]``.
-
-    Returns
-    -------
-    name : str
-    options : dict of str to str
-
-    Raises
-    ------
-    ValueError
-        If the text is not of that form, or an option comes twice.
-    """
+    """Parse a specification into its name and its options."""
     text = text.strip()
     name, bracket, rest = text.partition("[")
     if (bracket and not rest.endswith("]")) or not name.strip():
@@ -112,17 +80,7 @@ def _convert(text: str, annotation: Any) -> Any:
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """Give the options of a class with their defaults, its own before those it inherits.
-
-    Parameters
-    ----------
-    cls : type
-        A dataclass.
-
-    Returns
-    -------
-    dict of str to object
-    """
+    """Give the options of a class with their defaults, its own before those it inherits."""
     options = [field for field in dataclasses.fields(cls) if field.init]
     own = vars(cls).get("__annotations__", {})
     options.sort(key=lambda option: option.name not in own)
@@ -130,25 +88,7 @@ def defaults(cls: type) -> dict[str, Any]:
 
 
 def build[T](cls: type[T], name: str, options: Mapping[str, str]) -> T:
-    """Make an object from the text of its options.
-
-    Parameters
-    ----------
-    cls : type
-        A dataclass; its fields are the options.
-    name : str
-        What to call it in messages.
-    options : mapping of str to str
-
-    Returns
-    -------
-    object of type `cls`
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown or its value does not fit.
-    """
+    """Make an object from the text of its options."""
     hints = typing.get_type_hints(cls)
     known = list(defaults(cls))
     values = {}
@@ -173,19 +113,7 @@ def _show(value: Any) -> str:
 
 
 def describe(thing: Any, name: str) -> str:
-    """Write the specification of an object: its name and the options that are not default.
-
-    Parameters
-    ----------
-    thing : dataclass instance
-    name : str
-        Its registry name.
-
-    Returns
-    -------
-    str
-        Text from which `parse` and `build` make an equal object.
-    """
+    """Write the specification of an object: its name and the options that are not default."""
     options = []
     for field in dataclasses.fields(thing):
         value = getattr(thing, field.name)
@@ -201,13 +129,6 @@ class Registry[T]:
     and its ``__all__`` names the class and nothing else. Another distribution registers its own
     through an entry point. A module whose name starts with an underscore, and ``base``, are not
     entries.
-
-    Parameters
-    ----------
-    package : str
-        The package whose modules are the entries; also the entry-point group.
-    kind : str
-        What to call an entry in messages, for example ``"sampler"``.
     """
 
     def __init__(self, package: str, kind: str) -> None:
@@ -226,30 +147,11 @@ class Registry[T]:
         }
 
     def names(self) -> list[str]:
-        """List the names, sorted.
-
-        Returns
-        -------
-        list of str
-        """
+        """List the names, sorted."""
         return sorted(self._modules() | set(self._entry_points()))
 
     def type_of(self, name: str) -> type[T]:
-        """Find the class of a name.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        type
-
-        Raises
-        ------
-        ValueError
-            If there is no such name.
-        """
+        """Find the class of a name."""
         # First what needs no look at every installed distribution, which takes 30 milliseconds.
         if name in self._modules():
             module = importlib.import_module(f"{self.package}.{name}")
@@ -262,36 +164,12 @@ class Registry[T]:
         raise ValueError(f"unknown {self.kind} {name!r}; there are: {known}")
 
     def get(self, text: str) -> T:
-        """Make the object that a specification describes.
-
-        Parameters
-        ----------
-        text : str
-            For example ``"hmc[num_steps=64]"``.
-
-        Returns
-        -------
-        object
-
-        Raises
-        ------
-        ValueError
-            If the name, an option or a value is not right.
-        """
+        """Make the object that a specification describes."""
         name, options = parse(text)
         return build(self.type_of(name), name, options)
 
     def name_of(self, thing: Any) -> str:
-        """Give the registry name of an object, or its class name if it is in no registry.
-
-        Parameters
-        ----------
-        thing : object
-
-        Returns
-        -------
-        str
-        """
+        """Give the registry name of an object, or its class name if it is in no registry."""
         module = type(thing).__module__
         if module.startswith(self.package + "."):
             return module.rpartition(".")[2]

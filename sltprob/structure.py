@@ -21,36 +21,19 @@ __all__ = ["Structure", "inspect_program"]
 
 @dataclass(frozen=True)
 class Structure:
-    """What about a program cannot change without compiling again.
+    """What about a program cannot change without compiling again."""
 
-    Parameters
-    ----------
-    program : callable
-        The NumPyro program.
-    model : Model or None
-        The model that it comes from, if it comes from one.
-    shapes : tuple of (name, shape)
-        Unconstrained shape of every latent site.
-    observed : tuple of (name, axis)
-        The observed sites and the axis of their log likelihood that counts the data.
-    rows : tuple of str
-        The arguments that have one row per datum.
-    constants : tuple of (name, value)
-        The arguments that are no arrays, such as sizes, flags and names.
-    readout : str or None
-        The site that is replaced by its base, if one is.
-    population : bool
-        Whether the data stand for the population of the model.
-    """
-
-    program: Callable[..., Any]
-    model: Model | None
+    program: Callable[..., Any]  # the NumPyro program
+    model: Model | None  # the model that it comes from, if it comes from one
+    # Shape): Unconstrained shape of every latent site
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    # The observed sites and the axis of their log likelihood that counts the data
     observed: tuple[tuple[str, int], ...]
-    rows: tuple[str, ...]
+    rows: tuple[str, ...]  # the arguments that have one row per datum
+    # The arguments that are no arrays, such as sizes, flags and names
     constants: tuple[tuple[str, Any], ...] = ()
-    readout: str | None = None
-    population: bool = False
+    readout: str | None = None  # the site that is replaced by its base, if one is
+    population: bool = False  # whether the data stand for the population of the model
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -62,43 +45,14 @@ class Structure:
         return tuple(self.readout if name == base else name for name in names)
 
     def run(self, **arguments: Any) -> Any:
-        """Run the program with its constants.
-
-        Parameters
-        ----------
-        **arguments : array
-        """
+        """Run the program with its constants."""
         return self.program(**arguments, **dict(self.constants))
 
 
 def inspect_program(
     program: Callable[..., Any], arguments: Mapping[str, Any], data: Data
 ) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], tuple[tuple[str, int], ...], int]:
-    """Look at the sites of a program, and refuse what cannot be tempered correctly.
-
-    Parameters
-    ----------
-    program : callable
-        A NumPyro program.
-    arguments : mapping of str to any
-        All that it is called with.
-    data : Data
-
-    Returns
-    -------
-    latent : tuple of (name, shape)
-        Unconstrained shape of every latent site.
-    observed : tuple of (name, axis)
-        The observed sites and the axis of their log likelihood that counts the data.
-    size : int
-        Number of data.
-
-    Raises
-    ------
-    ValueError
-        If a site would be tempered wrongly, or there is nothing to sample or to observe. The
-        message names the site and says what to write instead.
-    """
+    """Look at the sites of a program, and refuse what cannot be tempered correctly."""
     answers = []
 
     def look() -> None:

@@ -25,20 +25,7 @@ _FACTORS = 64
 
 
 def constrain(support: Any, position: Any) -> tuple[Any, Any]:
-    """Map an unconstrained array into a support.
-
-    Parameters
-    ----------
-    support : numpyro.distributions.constraints.Constraint
-    position : array
-        Unconstrained.
-
-    Returns
-    -------
-    value : array
-    log_jacobian : array, shape ()
-        Sum of the logarithms of the Jacobian's determinants.
-    """
+    """Map an unconstrained array into a support."""
     value, log_jacobian = position, 0.0
     for part in _parts(biject_to(support)):
         before = value

@@ -65,15 +65,6 @@ def _log_evidence(b: Any, t: Any) -> tuple[Any, _Factors, Any, Any]:
 def log_evidence(b: Any, t: Any) -> Any:
     """Evaluate log ∫ N(α; 0, I) exp(-½|t - B α|²) dα = -½ log det(I + B Bᵀ) - ½ tᵀ(I + B Bᵀ)⁻¹t.
 
-    Parameters
-    ----------
-    b : array, shape (n, h)
-    t : array, shape (n,)
-
-    Returns
-    -------
-    array, shape ()
-
     References
     ----------
     .. [1] Å. Björck, "Numerical Methods for Least Squares Problems" (SIAM, 1996), section 2.7
@@ -94,15 +85,6 @@ def _log_evidence_derivative(primals: Any, tangents: Any) -> Any:
 
 def expected_misfit(b: Any, t: Any) -> Any:
     """Evaluate E|t - B α|² = |t - B m|² + tr B (I + BᵀB)⁻¹ Bᵀ under the posterior.
-
-    Parameters
-    ----------
-    b : array, shape (n, h)
-    t : array, shape (n,)
-
-    Returns
-    -------
-    array, shape ()
 
     References
     ----------
@@ -126,16 +108,6 @@ def expected_misfit(b: Any, t: Any) -> Any:
 def colour(b: Any, t: Any, z: Any) -> Any:
     """Map standard normal coordinates to the posterior: α = m + A z.
 
-    Parameters
-    ----------
-    b : array, shape (n, h)
-    t : array, shape (n,)
-    z : array, shape (h,)
-
-    Returns
-    -------
-    array, shape (h,)
-
     References
     ----------
     .. [1] A. Andrews, "A square root formulation of the Kalman covariance equations", AIAA
@@ -153,18 +125,7 @@ def colour(b: Any, t: Any, z: Any) -> Any:
 
 
 def whiten(b: Any, t: Any, alpha: Any) -> Any:
-    """Map the posterior to standard normal coordinates: the inverse of `colour`.
-
-    Parameters
-    ----------
-    b : array, shape (n, h)
-    t : array, shape (n,)
-    alpha : array, shape (h,)
-
-    Returns
-    -------
-    array, shape (h,)
-    """
+    """Map the posterior to standard normal coordinates: the inverse of `colour`."""
     factors = _factorise(b)
     mean, _ = _fit(b, t, factors)
     moved = alpha - mean

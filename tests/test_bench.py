@@ -11,12 +11,12 @@ import pytest
 
 import sltprob
 from sltprob.cli import main
-from sltprob.report.league_groups import grouped, league_sentences
-from sltprob.report.league_overview import overview
-from sltprob.report.league_text import league_csv, league_markdown
-from sltprob.study.league import league
-from sltprob.study.measure import measure
-from sltprob.study.standing import STANDING_FIELDS, Standing, draws_to_accuracy, score
+from sltprob.comparison import measure
+from sltprob.league.groups import grouped, league_sentences
+from sltprob.league.league import league
+from sltprob.league.overview import overview
+from sltprob.league.standing import STANDING_FIELDS, Standing, draws_to_accuracy, score
+from sltprob.league.text import league_csv, league_markdown
 
 MODEL = "regular[dimension=2]"
 GOOD = "mala[steps_per_draw=5]"

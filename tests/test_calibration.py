@@ -12,8 +12,12 @@ import pytest
 from scipy.stats import beta as beta_law
 
 import sltprob
-from sltprob.study._altered import Altered, AlteredPosterior, NeverRejects
-from sltprob.study._calibration_grid import (
+from sltprob.calibration.altered import Altered, AlteredPosterior, NeverRejects
+from sltprob.calibration.calibrate import calibrate
+from sltprob.calibration.page import page
+from sltprob.calibration.run import make_run
+from sltprob.calibration.score import Rate, score
+from sltprob.calibration.settings import (
     SETTINGS,
     TEST_MODELS,
     TRAINING_MODELS,
@@ -21,10 +25,6 @@ from sltprob.study._calibration_grid import (
     is_training,
     plans,
 )
-from sltprob.study._calibration_run import make_run
-from sltprob.study.calibration import calibrate
-from sltprob.study.calibration_page import page
-from sltprob.study.calibration_score import Rate, score
 
 
 def row(**changes):

@@ -8,10 +8,10 @@ import pytest
 
 from sltprob import models
 from sltprob.cli import main
+from sltprob.finding.effective import truncations
+from sltprob.finding.free_energy import free_energies
+from sltprob.finding.scale import exact_values, geometric, scale_rows
 from sltprob.models.tanh_zero import TanhZero
-from sltprob.study.effective import truncations
-from sltprob.study.free_energy import free_energies
-from sltprob.study.scale import exact_values, geometric, scale_rows
 from sltprob.theory.ansatz import FORMS, fit_forms
 from sltprob.theory.free_energy import polynomial_fits, thermodynamic_integral
 from sltprob.theory.kernel import nngp_kernel
@@ -199,7 +199,7 @@ def test_plateau_is_that_of_the_theorem(width, prior, beta):
 
 @pytest.mark.slow
 def test_comparison_of_forms():
-    from sltprob.study.ansatz import compare_forms
+    from sltprob.finding.ansatz import compare_forms
 
     logs = np.log(BETAS)
     generator = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 
 import sltprob
 from sltprob import draws as schema
-from sltprob.study.cell import summarise
+from sltprob.cell import summarise
 
 DIMENSION = 8
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from sltprob.study.modes import random_modes
+from sltprob.finding.modes import random_modes
 from sltprob.theory import bounds, hermite, kernel
 
 

@@ -12,9 +12,9 @@ import sltprob
 from sltprob import draws as schema
 from sltprob.cli import main
 from sltprob.estimate import LambdaHat
-from sltprob.study import coordinate_gradients, step_halving
-from sltprob.study.rerun import StoredRun
-from sltprob.study.significance import normal_limit, standard_errors
+from sltprob.probes import coordinate_gradients, step_halving
+from sltprob.probes.rerun import StoredRun
+from sltprob.probes.significance import normal_limit, standard_errors
 
 MODEL, BETA = "regular[dimension=2]", 30.0
 CURVATURE = BETA + 1  # of the potential: that of the loss, and of the prior

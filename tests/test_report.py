@@ -23,6 +23,7 @@ import xarray as xr
 
 from sltprob import Exact
 from sltprob import draws as schema
+from sltprob.cell import CELL_FIELDS, summarise
 from sltprob.report import csv_text, latex_table, markdown_table, write_report
 from sltprob.report import page as page_module
 from sltprob.report.answer import answers, headline
@@ -31,7 +32,6 @@ from sltprob.report.judged import judge
 from sltprob.report.mixing import ranks
 from sltprob.report.numbers import inverse_temperature, measured, number, signed
 from sltprob.report.payload import plotly_payload
-from sltprob.study.cell import CELL_FIELDS, summarise
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>%{x}"
 

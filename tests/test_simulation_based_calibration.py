@@ -13,8 +13,8 @@ import pytest
 
 import sltprob
 from sltprob.cli import main
+from sltprob.probes.simulation_based_calibration import rank_checks
 from sltprob.samplers.base import Sampler, Warmup, evaluate_position
-from sltprob.study.simulation_based_calibration import rank_checks
 
 
 @dataclass(frozen=True, kw_only=True)

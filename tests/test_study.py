@@ -20,12 +20,12 @@ import pytest
 from studies import DEFINITION, SMALL, TOML, command, contents
 
 import sltprob
+from sltprob.cell import CELL_FIELDS
+from sltprob.grids.checkpoint import CellCheckpoint
+from sltprob.grids.lock import FolderLock, LockedError
+from sltprob.grids.store import Store
+from sltprob.grids.study import Study
 from sltprob.packed import fingerprint, pack, unpack
-from sltprob.study.cell import CELL_FIELDS
-from sltprob.study.checkpoint import CellCheckpoint
-from sltprob.study.lock import FolderLock, LockedError
-from sltprob.study.store import Store
-from sltprob.study.study import Study
 
 
 @pytest.fixture(scope="module")

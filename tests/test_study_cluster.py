@@ -14,10 +14,10 @@ from collections import Counter, defaultdict
 import pytest
 from studies import DEFINITION, SMALL, TOML, command, contents
 
-from sltprob.study.plan import make_plan
-from sltprob.study.reading import define
-from sltprob.study.study import Study
-from sltprob.study.tasks import Tasks
+from sltprob.grids.plan import make_plan
+from sltprob.grids.reading import define
+from sltprob.grids.study import Study
+from sltprob.grids.tasks import Tasks
 
 LONG = {"draws": 300, "warmup": 20, "chains": 2}
 
@@ -74,7 +74,7 @@ def test_workers_help_where_the_fewest_others_are():
 
 
 def test_an_address_that_is_none_or_does_not_answer_is_refused():
-    from sltprob.study.cluster import DaskWorkers
+    from sltprob.grids.cluster import DaskWorkers
 
     with pytest.raises(ValueError, match="local, or the address"):
         DaskWorkers("slurm")
@@ -110,7 +110,7 @@ def test_a_worker_killed_in_mid_cell_loses_nothing(tmp_path):
     """Two worker processes on loopback; the one that runs a cell is killed by its number."""
     from distributed import Client
 
-    from sltprob.study.cluster import DaskWorkers
+    from sltprob.grids.cluster import DaskWorkers
 
     study = Study(
         {
@@ -148,7 +148,7 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(tmp_path):
     """Its draws take 480 MB; a worker may have 800 MB, of which JAX and the rest take half."""
     import dask
 
-    from sltprob.study.cluster import DaskWorkers
+    from sltprob.grids.cluster import DaskWorkers
 
     hog = {"draws": 30000, "warmup": 20, "chains": 2, "keep": "all"}
     grid = {**DEFINITION["grid"], "seeds": 1}

@@ -8,9 +8,9 @@ import sys
 import pytest
 from studies import BUDGET, GRID, TOML, command
 
-from sltprob.study.definition import StudyError
-from sltprob.study.study import Study
-from sltprob.study.toml_lines import toml_lines
+from sltprob.grids.definition import StudyError
+from sltprob.grids.study import Study
+from sltprob.grids.toml_lines import toml_lines
 
 TEXT = "it must be a text"
 NUMBER = "it must be a number, such as 1e4"
@@ -187,7 +187,7 @@ def test_a_wrong_command_is_refused_in_one_line(refusal, arguments, said):
 
 
 def test_a_cluster_without_dask_is_refused_with_what_to_install(refusal, monkeypatch):
-    for name in ("sltprob.study.cluster", "sltprob.study.dispatch"):
+    for name in ("sltprob.grids.cluster", "sltprob.grids.dispatch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "dask", None)
     said = refusal("run", "study.toml", "--cluster", "local")

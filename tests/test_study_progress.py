@@ -19,7 +19,7 @@ from rich.console import Console
 from studies import TOML
 
 from sltprob.cli import _study_progress as progress
-from sltprob.study.events import Event
+from sltprob.grids.events import Event
 
 WHERE = {"model": "tanh_zero[width=64]", "sampler": "mala[steps_per_draw=4]", "beta": 1e4}
 

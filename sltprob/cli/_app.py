@@ -21,13 +21,7 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; every error of usage is one line and exit code 2.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        By default those of the process.
-    """
+    """Run the command line; every error of usage is one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)

@@ -13,14 +13,7 @@ _LEAST_SECONDS = 0.3
 
 
 def compilation_cache_folder() -> Path:
-    """Name the folder of compiled code that belongs to this user and this machine.
-
-    Returns
-    -------
-    pathlib.Path
-        In ``$XDG_CACHE_HOME``, by default ``~/.cache``. Machines that share a home have one each,
-        as code compiled for the processor of one need not run on another.
-    """
+    """Name the folder of compiled code that belongs to this user and this machine."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "sltprob" / (platform.node() or "machine")
 

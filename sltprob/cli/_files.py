@@ -10,7 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from sltprob.study.cell import CELL_FIELDS
+from sltprob.cell import CELL_FIELDS
 
 __all__ = [
     "check_new_file",
@@ -23,21 +23,7 @@ __all__ = [
 
 
 def new_folder(path: Path) -> Path:
-    """Make a folder that is new or empty and can be written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If it is a file, not empty, or cannot be written.
-    """
+    """Make a folder that is new or empty and can be written."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"--out {path}: a file of that name exists; choose another folder")
     try:
@@ -53,28 +39,13 @@ def new_folder(path: Path) -> Path:
 
 
 def open_in_browser(path: Path) -> None:
-    """Open a page in the browser of the person at the machine, if there is one.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    """
+    """Open a page in the browser of the person at the machine, if there is one."""
     if not webbrowser.open(path.absolute().as_uri()):
         sys.stderr.write(f"sltprob: no browser here; open {path} yourself\n")
 
 
 def check_new_file(path: Path) -> None:
-    """Refuse a file that exists or cannot be written, before anything is computed.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If it exists, or its folder cannot be written.
-    """
+    """Refuse a file that exists or cannot be written, before anything is computed."""
     if path.exists():
         raise ValueError(f"--out {path}: the file exists; choose another name")
     parent = path.absolute().parent
@@ -84,29 +55,13 @@ def check_new_file(path: Path) -> None:
 
 
 def file_name(cell: dict[str, Any]) -> str:
-    """Name a run so that a person recognises it, and any file system takes it.
-
-    Parameters
-    ----------
-    cell : dict
-        Of `sltprob.study.cell.summarise`.
-
-    Returns
-    -------
-    str
-    """
+    """Name a run so that a person recognises it, and any file system takes it."""
     safe = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in cell["sampler"])
     return f"{safe.strip('-')}-beta{cell['beta']:g}-seed{cell['seed']}"
 
 
 def write_csv(cells: list[dict[str, Any]], path: Path) -> None:
-    """Write cells as CSV, whole or not at all.
-
-    Parameters
-    ----------
-    cells : list of dict
-    path : pathlib.Path
-    """
+    """Write cells as CSV, whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, CELL_FIELDS)
@@ -117,13 +72,7 @@ def write_csv(cells: list[dict[str, Any]], path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file, whole or not at all.
-
-    Parameters
-    ----------
-    text : str
-    path : pathlib.Path
-    """
+    """Write a text file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

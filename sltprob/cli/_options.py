@@ -52,17 +52,7 @@ Tolerance = Annotated[float, typer.Option(help="relative error wanted of the exa
 
 
 def configure(dtype: str) -> None:
-    """Set the precision of everything that computes, and keep what is compiled.
-
-    Parameters
-    ----------
-    dtype : str
-
-    Raises
-    ------
-    ValueError
-        If it is neither float64 nor float32.
-    """
+    """Set the precision of everything that computes, and keep what is compiled."""
     if dtype not in ("float64", "float32"):
         raise ValueError(f"--dtype {dtype}: it must be float64 or float32")
     import jax
@@ -72,22 +62,7 @@ def configure(dtype: str) -> None:
 
 
 def read_betas(text: str) -> list[float]:
-    """Read inverse temperatures, without repetitions.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``"1,1e2,1e4"``.
-
-    Returns
-    -------
-    list of float
-
-    Raises
-    ------
-    ValueError
-        If one is not positive and finite.
-    """
+    """Read inverse temperatures, without repetitions."""
     values = []
     for part in text.split(","):
         try:
@@ -103,12 +78,6 @@ def read_betas(text: str) -> list[float]:
 
 
 def exit_unless_trusted(cells: list[dict[str, Any]], strict: bool) -> None:
-    """Leave with 1 under --strict, if a verdict is not trusted.
-
-    Parameters
-    ----------
-    cells : list of dict
-    strict : bool
-    """
+    """Leave with 1 under --strict, if a verdict is not trusted."""
     if strict and any(cell["verdict"] != "trusted" for cell in cells):
         raise typer.Exit(1)

@@ -34,17 +34,7 @@ COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number, a dash for one that does not exist.
-
-    Parameters
-    ----------
-    value : float or None
-    digits : int
-
-    Returns
-    -------
-    str
-    """
+    """Write a number, a dash for one that does not exist."""
     return "–" if value is None else f"{value:.{digits}g}"
 
 
@@ -57,16 +47,7 @@ def _short(count: float) -> str:
 
 
 def plain(value: Any) -> str:
-    """Write the value of an option as it is typed.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    str
-    """
+    """Write the value of an option as it is typed."""
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
@@ -78,13 +59,7 @@ def _time(cell: dict[str, Any]) -> str:
 
 
 def print_table(cells: list[dict[str, Any]], title: str) -> None:
-    """Print one row for each cell.
-
-    Parameters
-    ----------
-    cells : list of dict
-    title : str
-    """
+    """Print one row for each cell."""
     # As narrow as it can be: nine columns and a sampler with options on 80 characters.
     table = Table(
         title=title,
@@ -121,12 +96,7 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
 
 
 def print_trace(draws: xr.DataTree) -> None:
-    """Print the loss of every chain in one line.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    """
+    """Print the loss of every chain in one line."""
     # Here, as it brings Plotly along, which other commands do not need.
     from sltprob.report import sparkline
 
@@ -141,12 +111,7 @@ def print_trace(draws: xr.DataTree) -> None:
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """Print a verdict, and what to do about each failed check.
-
-    Parameters
-    ----------
-    verdict : Verdict
-    """
+    """Print a verdict, and what to do about each failed check."""
     console = Console()
     console.print(
         f"{verdict.status}: {verdict.reason}", style=COLOURS[verdict.status], markup=False
@@ -157,13 +122,7 @@ def print_verdict(verdict: Verdict) -> None:
 
 
 def print_checks(checks: Sequence[Check], title: str) -> None:
-    """Print every check with its value and limit, and what to do about those that failed.
-
-    Parameters
-    ----------
-    checks : sequence of Check
-    title : str
-    """
+    """Print every check with its value and limit, and what to do about those that failed."""
     # Not the table's own title, which is no wider than the table.
     console = Console()
     console.print(title, markup=False, highlight=False, soft_wrap=True)
@@ -188,28 +147,12 @@ def print_checks(checks: Sequence[Check], title: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document.
-
-    Parameters
-    ----------
-    document : object
-        What is not finite becomes null.
-    """
+    """Print one JSON document."""
     sys.stdout.write(json_text(document))
 
 
 def json_text(document: Any) -> str:
-    """Write one JSON document as text.
-
-    Parameters
-    ----------
-    document : object
-        What is not finite becomes null.
-
-    Returns
-    -------
-    str
-    """
+    """Write one JSON document as text."""
     return json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n"
 
 

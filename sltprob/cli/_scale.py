@@ -52,23 +52,8 @@ SOURCES = (
 
 
 def read_range(text: str) -> list[float]:
-    """Read ``1:1e12``, ``1:1e12:4`` or a list of inverse temperatures.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    list of float
-        By increasing value.
-
-    Raises
-    ------
-    ValueError
-        If the text is neither.
-    """
-    from sltprob.study.scale import geometric
+    """Read ``1:1e12``, ``1:1e12:4`` or a list of inverse temperatures."""
+    from sltprob.finding.scale import geometric
 
     if ":" not in text:
         return sorted(read_betas(text))
@@ -83,16 +68,7 @@ def read_range(text: str) -> list[float]:
 
 
 def columns(values: Sequence[Exact]) -> tuple[list[float], list[float], list[float]]:
-    """Give betas, values and errors.
-
-    Parameters
-    ----------
-    values : sequence of Exact
-
-    Returns
-    -------
-    tuple of three lists of float
-    """
+    """Give betas, values and errors."""
     return (
         [value.beta for value in values],
         [value.lambda_hat for value in values],
@@ -101,24 +77,8 @@ def columns(values: Sequence[Exact]) -> tuple[list[float], list[float], list[flo
 
 
 def exact_values(model: Model, betas: Sequence[float], tolerance: float) -> list[Exact]:
-    """Compute exact values, and tell of each on standard error.
-
-    Parameters
-    ----------
-    model : Model
-    betas : sequence of float, dimensionless
-    tolerance : float, dimensionless
-
-    Returns
-    -------
-    list of Exact
-
-    Raises
-    ------
-    ValueError
-        If no exact answer is known for the model.
-    """
-    from sltprob.study import scale
+    """Compute exact values, and tell of each on standard error."""
+    from sltprob.finding import scale
 
     console = Console(stderr=True)
 
@@ -130,14 +90,7 @@ def exact_values(model: Model, betas: Sequence[float], tolerance: float) -> list
 
 
 def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of text.
-
-    Parameters
-    ----------
-    title : str
-    headings : sequence of str
-    rows : sequence of sequence of str
-    """
+    """Print a table of text."""
     import rich.box
 
     # As text: the brackets of a model's options are no markup.
@@ -155,26 +108,13 @@ def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def print_sentences(sentences: Sequence[str]) -> None:
-    """Print sentences, one a line.
-
-    Parameters
-    ----------
-    sentences : sequence of str
-    """
+    """Print sentences, one a line."""
     for sentence in sentences:
         Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a CSV.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        All with the same keys.
-    path : pathlib.Path
-        Replaced if it exists.
-    """
+    """Write a CSV."""
     with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
@@ -182,23 +122,7 @@ def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def stored(path: Path, model: str) -> list[Any]:
-    """Load stored runs of a model.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A file, or a folder of them.
-    model : str
-
-    Returns
-    -------
-    list of xarray.DataTree
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
+    """Load stored runs of a model."""
     from sltprob import draws as schema
 
     files = sorted(path.rglob("*.nc")) if path.is_dir() else [path]
@@ -211,24 +135,8 @@ def stored(path: Path, model: str) -> list[Any]:
 
 
 def trusted_columns(path: Path, model: str) -> tuple[list[float], list[float], list[float]]:
-    """Give the measurements of stored runs whose verdict trusts them.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    model : str
-
-    Returns
-    -------
-    tuple of three lists of float
-        Betas, values and errors, by increasing beta.
-
-    Raises
-    ------
-    ValueError
-        If fewer than five are trusted.
-    """
-    from sltprob.study.cell import summarise
+    """Give the measurements of stored runs whose verdict trusts them."""
+    from sltprob.cell import summarise
 
     cells = [summarise(run) for run in stored(path, model)]
     kept = [
@@ -248,17 +156,7 @@ def trusted_columns(path: Path, model: str) -> tuple[list[float], list[float], l
 def averaged(
     betas: Sequence[float], values: Sequence[float], errors: Sequence[float]
 ) -> list[tuple[float, float, float]]:
-    """Average measurements of one beta, by the inverse squares of their errors.
-
-    Parameters
-    ----------
-    betas, values, errors : sequence of float, dimensionless
-
-    Returns
-    -------
-    list of (float, float, float)
-        Beta, mean and its error, by increasing beta.
-    """
+    """Average measurements of one beta, by the inverse squares of their errors."""
     found = []
     for beta in sorted(set(betas)):
         own = [

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, Task, TextColumn
 from rich.table import Column, Table
 
-from sltprob.study.events import Event
+from sltprob.grids.events import Event
 
 __all__ = ["JsonWatch", "LineWatch", "QuietWatch", "StudyBars"]
 
@@ -99,24 +99,14 @@ class QuietWatch:
         pass
 
     def __call__(self, event: Event) -> None:
-        """Hear of an event.
-
-        Parameters
-        ----------
-        event : Event
-        """
+        """Hear of an event."""
 
 
 class JsonWatch(QuietWatch):
     """Writes each event as a line of JSON on standard output."""
 
     def __call__(self, event: Event) -> None:
-        """Write an event.
-
-        Parameters
-        ----------
-        event : Event
-        """
+        """Write an event."""
         document = {"event": event.kind, "time": round(time.time(), 3), **event.detail}
         finite = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -134,12 +124,7 @@ class LineWatch(QuietWatch):
         self._last = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Write what an event is about, if it is time.
-
-        Parameters
-        ----------
-        event : Event
-        """
+        """Write what an event is about, if it is time."""
         pace = self._pace
         pace.hear(event)
         if (line := _said(event)) is not None:
@@ -199,12 +184,7 @@ class StudyBars(QuietWatch):
         self._bars.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show an event.
-
-        Parameters
-        ----------
-        event : Event
-        """
+        """Show an event."""
         detail = event.detail
         self._pace.hear(event)
         if (line := _said(event)) is not None:

@@ -38,7 +38,7 @@ def ansatz(
     """Compare forms of lambda-hat against log beta by PSIS-LOO, and extrapolate them."""
     configure("float64")
     from sltprob import models
-    from sltprob.study.ansatz import compare_forms
+    from sltprob.finding.ansatz import compare_forms
 
     chosen = models.get(model)
     if runs is not None:
@@ -68,8 +68,8 @@ def free_energy(
     """Integrate lambda-hat to the free energy, beside the exact one and that of tempering."""
     configure("float64")
     from sltprob import models
+    from sltprob.finding.free_energy import free_energies
     from sltprob.models.tanh_zero import TanhZero
-    from sltprob.study.free_energy import free_energies
 
     chosen = models.get(model)
     measured = None

@@ -21,10 +21,10 @@ from sltprob.cli._app import app
 from sltprob.cli._files import new_folder, write_text
 from sltprob.cli._options import AsJson, Chains, Draws, Dtype, WarmupOption, configure, read_betas
 from sltprob.cli._output import COLOURS, number, print_json
-from sltprob.study.standing import Standing
+from sltprob.league.standing import Standing
 
 if TYPE_CHECKING:
-    from sltprob.study.league import LeagueProgress
+    from sltprob.league.league import LeagueProgress
 
 __all__ = ["bench"]
 
@@ -50,8 +50,8 @@ def bench(
     configure(dtype)
     import jax
 
+    from sltprob.league.league import league
     from sltprob.spec import split_outside_brackets
-    from sltprob.study.league import league
 
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: there must be at least 1, such as --seeds 4")
@@ -131,8 +131,8 @@ def _progress(folder: Path | None) -> Iterator[Any]:
 
 
 def _write(rows: Sequence[Standing], folder: Path) -> None:
-    from sltprob.report.league import write_league
-    from sltprob.report.league_text import league_csv, league_markdown
+    from sltprob.league.page import write_league
+    from sltprob.league.text import league_csv, league_markdown
 
     write_text(league_markdown(rows), folder / "league.md")
     write_text(league_csv(rows), folder / "league.csv")
@@ -144,8 +144,8 @@ def _print(rows: Sequence[Standing]) -> None:
 
     A narrower terminal breaks the lines; Rich would leave out the last digits.
     """
-    from sltprob.report.league_columns import LEAGUE_COLUMNS
-    from sltprob.report.league_groups import grouped, league_sentences
+    from sltprob.league.columns import LEAGUE_COLUMNS
+    from sltprob.league.groups import grouped, league_sentences
 
     console = Console(width=max(Console().width, _FEWEST_COLUMNS))
     for group in grouped(rows):

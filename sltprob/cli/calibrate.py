@@ -14,7 +14,7 @@ from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import print_json
 
 if TYPE_CHECKING:
-    from sltprob.study.calibration_score import Calibration
+    from sltprob.calibration.score import Calibration
 
 __all__ = ["calibrate"]
 
@@ -32,8 +32,8 @@ def calibrate(
 ) -> None:
     """Count how often the verdict is wrong, over runs good and bad on purpose."""
     configure("float64")
-    from sltprob.study import calibration
-    from sltprob.study.calibration_page import page
+    from sltprob.calibration import calibrate as calibration
+    from sltprob.calibration.page import page
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: a file of that name exists; choose a folder")

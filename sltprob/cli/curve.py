@@ -58,7 +58,7 @@ def curve(
         raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
     configure("float64")
     from sltprob import models
-    from sltprob.study.scale import scale_rows
+    from sltprob.finding.scale import scale_rows
     from sltprob.theory.ansatz import fit_forms
     from sltprob.theory.free_energy import polynomial_fits
 
@@ -179,9 +179,9 @@ def _write_curve_page(
     powers: Sequence[PolynomialFit],
 ) -> None:
     from sltprob import models
+    from sltprob.finding.figures import curve_page_figures
+    from sltprob.finding.paper import write_curve_svg
     from sltprob.report.judged import judge
-    from sltprob.report.question import curve_page_figures
-    from sltprob.report.question_paper import write_curve_svg
     from sltprob.report.sheet import SheetTable, write_sheet
 
     name = models.specification(model)

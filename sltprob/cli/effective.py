@@ -30,8 +30,8 @@ def effective(
 ) -> None:
     """Cut the loss of the tanh network to its first modes, or temper it by hard walls."""
     configure("float64")
+    from sltprob.finding.effective import truncations, walls
     from sltprob.models.tanh_zero import TanhZero
-    from sltprob.study.effective import truncations, walls
 
     try:
         cuts = sorted({int(part) for part in modes.split(",")})

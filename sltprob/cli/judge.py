@@ -15,13 +15,13 @@ import xarray as xr
 from rich.console import Console
 
 from sltprob import draws as schema
+from sltprob.cell import summarise
 from sltprob.cli._app import app
 from sltprob.cli._files import open_in_browser
 from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
 from sltprob.cli._output import print_json, print_table, print_trace, print_verdict
 from sltprob.diagnostics import diagnose
 from sltprob.foreign import from_arviz, is_foreign
-from sltprob.study.cell import summarise
 
 __all__ = ["diagnose_", "report"]
 

@@ -104,9 +104,9 @@ def _sample(
     """Sample, and put the exact values of every rung into the run."""
     from sltprob import models
     from sltprob import samplers as registry
+    from sltprob.comparison import check_applicable, measure
     from sltprob.progress import ProgressBar
     from sltprob.samplers._ladder import LadderSampler
-    from sltprob.study.measure import check_applicable, measure
     from sltprob.tempering import temper
 
     chosen, kernel = models.get(model), registry.get(sampler)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from sltprob import draws as schema
+from sltprob.cell import summarise
 from sltprob.cli._app import app
 from sltprob.cli._files import (
     check_new_file,
@@ -51,7 +52,6 @@ from sltprob.cli._output import (
 )
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.estimate import estimate
-from sltprob.study.cell import summarise
 
 if TYPE_CHECKING:
     from sltprob.exact import Exact
@@ -82,9 +82,9 @@ def compare(
     configure(dtype)
     from sltprob import models
     from sltprob import samplers as registry
+    from sltprob.comparison import check_applicable
     from sltprob.report import write_report
     from sltprob.spec import split_outside_brackets
-    from sltprob.study.measure import check_applicable
     from sltprob.tempering import temper
 
     chosen = models.get(model)
@@ -243,7 +243,7 @@ def _progress() -> Iterator[Any]:
 def _measure_one(
     posterior: Any, sampler: Any, exact: Exact | None, options: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Verdict]:
-    from sltprob.study.measure import measure
+    from sltprob.comparison import measure
 
     with _progress() as bar:
         result = measure(posterior, sampler, exact=exact, progress=bar, **options)

@@ -44,7 +44,7 @@ def modes(
 ) -> None:
     """Show the mode coefficients of random networks against the predicted decay."""
     configure("float64")
-    from sltprob.study.modes import random_modes
+    from sltprob.finding.modes import random_modes
 
     found = random_modes(
         width=width,
@@ -94,7 +94,7 @@ type _TextTable = tuple[Sequence[str], Sequence[Sequence[str]]]
 def _write_modes(
     folder: Path, title: str, found: Any, modes_table: _TextTable, inputs_table: _TextTable
 ) -> None:
-    from sltprob.report.question import inputs_figure, modes_figure
+    from sltprob.finding.figures import inputs_figure, modes_figure
     from sltprob.report.sheet import SheetTable, write_sheet
 
     figures = [

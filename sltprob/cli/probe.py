@@ -16,7 +16,7 @@ from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import json_text, print_checks, print_json
 
 if TYPE_CHECKING:
-    from sltprob.study.probe import Probe
+    from sltprob.probes.probe import Probe
 
 __all__ = ["probe"]
 
@@ -44,8 +44,8 @@ def probe(
     configure(str(stored.attrs.get("dtype", "float64")))
     if out is not None:
         check_new_file(out)
+    from sltprob.probes.probe import probe as probe_run
     from sltprob.progress import ProgressBar
-    from sltprob.study.probe import probe as probe_run
 
     with ProgressBar() as bar:
         result = probe_run(

@@ -17,7 +17,7 @@ from sltprob.cli._options import AsJson, Chains, Draws, Seed, WarmupOption, conf
 from sltprob.cli._output import json_text, print_checks, print_json
 
 if TYPE_CHECKING:
-    from sltprob.study.simulation_based_calibration import Calibration
+    from sltprob.probes.simulation_based_calibration import Calibration
 
 __all__ = ["sbc"]
 
@@ -47,8 +47,8 @@ def sbc(
     configure("float64")
     if out is not None:
         check_new_file(out)
+    from sltprob.probes.simulation_based_calibration import simulation_based_calibration
     from sltprob.program import load_data, load_program
-    from sltprob.study.simulation_based_calibration import simulation_based_calibration
 
     own = ".py:" in model
     if own and data is None:

@@ -15,13 +15,13 @@ from rich.table import Table
 from sltprob.cli._app import app
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import number, print_json
-from sltprob.study.definition import StudyError
-from sltprob.study.reading import read_definition
+from sltprob.grids.definition import StudyError
+from sltprob.grids.reading import read_definition
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sltprob.study.study import Study
+    from sltprob.grids.study import Study
 
 __all__ = ["plan", "retry", "run", "status", "table"]
 
@@ -178,7 +178,7 @@ def _run(
     chosen: Any = None
     if cluster is not None:
         try:
-            from sltprob.study.cluster import DaskWorkers
+            from sltprob.grids.cluster import DaskWorkers
         except ModuleNotFoundError as error:
             raise ValueError(
                 f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
@@ -217,7 +217,7 @@ def _read(path: Path) -> Study:
     try:
         definition = read_definition(path)
         configure(definition.dtype)
-        from sltprob.study.study import Study
+        from sltprob.grids.study import Study
 
         return Study(definition)
     except StudyError as error:

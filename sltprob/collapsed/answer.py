@@ -21,30 +21,6 @@ def exact(beta: float, problem: Problem, *, tolerance: float = 0.01, seed: int =
     Importance sampling is used if a pilot run says that it reaches the tolerance with enough
     effective draws, tempered sequential Monte Carlo otherwise.
 
-    Parameters
-    ----------
-    beta : float, dimensionless
-        Inverse temperature, the factor of the mean loss ``L = a^T G(w) a``.
-    problem : Problem
-    tolerance : float, dimensionless
-        Relative error wanted on lambda-hat: its standard error is brought below a third of it.
-    seed : int
-        Seed of the random numbers.
-
-    Returns
-    -------
-    Exact
-        Values with their standard errors, and the method that was used.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, if the features give something else than (n, h, Q) finite
-        numbers, or if beta is larger than double precision resolves.
-    PrecisionError
-        If the standard error is still above five times `tolerance` when the budget is spent, or if
-        the replicates disagree.
-
     Notes
     -----
     If the budget is spent with a relative standard error between ``tolerance / 3`` and
@@ -70,27 +46,6 @@ def exact_ladder(
     progress: Callable[[Exact], None] | None = None,
 ) -> tuple[Exact, ...]:
     """Compute the exact answer at many betas, with one descent for all that importance leaves.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        Increasing.
-    problem, tolerance, seed
-        As of `exact`.
-    progress : callable, optional
-        Called with each answer.
-
-    Returns
-    -------
-    tuple of Exact
-        One for each beta; those of one descent have errors that are correlated.
-
-    Raises
-    ------
-    ValueError
-        As of `exact`, or if betas do not increase.
-    PrecisionError
-        As of `exact`.
 
     References
     ----------

@@ -26,18 +26,11 @@ class Basis:
     log det_kept <= 2 beta sigma^2 |R|^2``; ``|R|^2`` is measured for every draw, its part outside
     of the largest rank by a few random directions (columns at the end of `projection`), which
     estimate it to within a small factor.
-
-    Parameters
-    ----------
-    projection : array, shape (Q, columns)
-    ranks : tuple of int
-    factor : float, dimensionless
-        ``2 beta sigma^2`` at the largest beta.
     """
 
-    projection: Array
+    projection: Array  # shape (Q, columns)
     ranks: tuple[int, ...]
-    factor: float
+    factor: float  # ``2 beta sigma^2`` at the largest beta
 
     @property
     def size(self) -> int:
@@ -45,17 +38,7 @@ class Basis:
         return int(self.projection.shape[1])
 
     def tiers(self, coordinates: Array) -> NDArray[np.int64]:
-        """Give the first rank that holds each draw.
-
-        Parameters
-        ----------
-        coordinates : array, shape (n, h, columns)
-
-        Returns
-        -------
-        array of int, shape (n,)
-            Index into `ranks`; one too many if none does.
-        """
+        """Give the first rank that holds each draw."""
         energies = np.sum(coordinates**2, axis=1)
         left_out = np.stack([energies[:, rank:].sum(axis=1) for rank in self.ranks])
         return np.sum(~(self.factor * left_out <= LARGEST_RESIDUAL), axis=0)
@@ -63,17 +46,6 @@ class Basis:
 
 def find_basis(pilot: Array, factor: float) -> Basis | None:
     """Find the basis of the features of some draws.
-
-    Parameters
-    ----------
-    pilot : array, shape (n, h, Q)
-    factor : float, dimensionless
-        ``2 beta sigma^2`` at the largest beta.
-
-    Returns
-    -------
-    Basis or None
-        None if it would save too little.
 
     References
     ----------

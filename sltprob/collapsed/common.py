@@ -17,33 +17,13 @@ class PrecisionError(RuntimeError):
 
 
 def check_beta(beta: float) -> None:
-    """Refuse an inverse temperature that is not a positive number.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Raises
-    ------
-    ValueError
-        If it is not finite and above 0.
-    """
+    """Refuse an inverse temperature that is not a positive number."""
     if not (math.isfinite(beta) and beta > 0):
         raise ValueError(f"beta={beta!r}, but it must be a finite number above 0; write beta=1e4.")
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Refuse a tolerance that is not a reasonable relative error.
-
-    Parameters
-    ----------
-    tolerance : float, dimensionless
-
-    Raises
-    ------
-    ValueError
-        If it is out of range.
-    """
+    """Refuse a tolerance that is not a reasonable relative error."""
     if not 1e-4 <= tolerance <= 0.5:
         raise ValueError(
             f"tolerance={tolerance!r}, but it must be from 0.0001 to 0.5; write tolerance=0.01."
@@ -51,15 +31,6 @@ def check_tolerance(tolerance: float) -> None:
 
 
 def log_mean_exp(values: Array) -> float:
-    """Evaluate log mean exp without overflow.
-
-    Parameters
-    ----------
-    values : array
-
-    Returns
-    -------
-    float
-    """
+    """Evaluate log mean exp without overflow."""
     top = float(np.max(values))
     return top + math.log(float(np.mean(np.exp(values - top))))

@@ -55,33 +55,22 @@ class GradedFeatures(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What defines a collapsed density.
+    """What defines a collapsed density."""
 
-    Parameters
-    ----------
-    draw_prior : callable
-        ``draw_prior(generator, n)`` gives n draws of w from its prior, shape (n, ...).
-    log_prior : callable
-        Maps w, shape (n, ...), to its log prior density, shape (n,), up to a constant; ``-inf``
-        outside of the support.
-    features : callable
-        Maps w, shape (n, ...), to T, shape (n, h, Q): ``T[i, q] = sqrt(weight_q) phi_i(x_q)``.
-    readout_scale : float, dimensionless
-        Prior standard deviation sigma of each readout weight.
-    target : array, shape (Q,), optional
-        ``sqrt(weight_q) y(x_q)`` of a target that is not zero; the loss is then
-        ``|a^T T - target|^2``.
-    graded : callable, optional
-        ``graded(factor, largest)`` gives the same features as `GradedFeatures` for weights up to
-        `largest` and squares of features multiplied by `factor`, or None where it cannot. With it
-        beta has no upper limit in double precision. Not used with a target.
-    """
-
+    # ``draw_prior(generator, n)`` gives n draws of w from its prior, shape (n, ...)
     draw_prior: Callable[[np.random.Generator, int], Array]
+    # Maps w, shape (n, ...), to its log prior density, shape (n,), up to a constant; ``-inf``
+    # outside of the support
     log_prior: Callable[[Array], Array]
+    # Maps w, shape (n, ...), to T, shape (n, h, Q): ``T[i, q] = sqrt(weight_q) phi_i(x_q)``
     features: Callable[[Array], Array]
-    readout_scale: float = 1.0
+    readout_scale: float = 1.0  # Prior standard deviation sigma of each readout weight
+    # Shape (Q,), optional: ``sqrt(weight_q) y(x_q)`` of a target that is not zero; the loss is then
+    # ``|a^T T - target|^2``
     target: Array | None = None
+    # ``graded(factor, largest)`` gives the same features as `GradedFeatures` for weights up to
+    # `largest` and squares of features multiplied by `factor`, or None where it cannot. With it
+    # beta has no upper limit in double precision. Not used with a target.
     graded: Callable[[float, float], GradedFeatures | None] | None = None
 
 
@@ -98,15 +87,6 @@ class _Batch:
 
 class CollapsedDensity:
     """Evaluate the collapsed density at flat parameters, shape (n, d), in batches.
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range or the features have a wrong shape.
 
     References
     ----------
@@ -137,43 +117,11 @@ class CollapsedDensity:
         self._rank = min(self.width, self.num_nodes)
 
     def draw(self, generator: np.random.Generator, count: int) -> Array:
-        """Draw from the prior of w.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        count : int
-
-        Returns
-        -------
-        array, shape (count, d)
-
-        Raises
-        ------
-        ValueError
-            If the prior gives another shape.
-        """
+        """Draw from the prior of w."""
         return self.flat(self._problem.draw_prior(generator, count), count, "draw_prior")
 
     def flat(self, values: Array, count: int, name: str) -> Array:
-        """Bring draws of w into the shape (count, d).
-
-        Parameters
-        ----------
-        values : array, shape (count, ...)
-        count : int
-        name : str
-            Of the function that gave them.
-
-        Returns
-        -------
-        array, shape (count, d)
-
-        Raises
-        ------
-        ValueError
-            If they have another shape.
-        """
+        """Bring draws of w into the shape (count, d)."""
         w = np.asarray(values, dtype=float)
         if w.shape != (count, *self.shape):
             raise ValueError(
@@ -183,21 +131,7 @@ class CollapsedDensity:
         return w.reshape(count, self.dimension)
 
     def log_prior(self, w: Array) -> Array:
-        """Evaluate the log prior density.
-
-        Parameters
-        ----------
-        w : array, shape (n, d)
-
-        Returns
-        -------
-        array, shape (n,)
-
-        Raises
-        ------
-        ValueError
-            If the prior gives another shape.
-        """
+        """Evaluate the log prior density."""
         values = np.asarray(self._problem.log_prior(w.reshape(len(w), *self.shape)), dtype=float)
         if values.shape != (len(w),):
             raise ValueError(
@@ -207,19 +141,7 @@ class CollapsedDensity:
         return values
 
     def compress(self, w: Array, beta: float) -> bool:
-        """Choose a representation of the features that holds such draws up to `beta`.
-
-        Parameters
-        ----------
-        w : array, shape (n, d)
-        beta : float, dimensionless
-
-        Returns
-        -------
-        bool
-            Whether the features are others than before: those of a quadrature rule and the graded
-            ones differ by the error of the rule.
-        """
+        """Choose a representation of the features that holds such draws up to `beta`."""
         before = self._graded is not None
         self._basis = None
         count = min(len(w), max(2, PILOT_ROWS // self.width))
@@ -249,31 +171,11 @@ class CollapsedDensity:
         )
 
     def factor(self, beta: float) -> float:
-        """Give 2 beta sigma^2, by which the eigenvalues of G are multiplied.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-
-        Returns
-        -------
-        float
-        """
+        """Give 2 beta sigma^2, by which the eigenvalues of G are multiplied."""
         return 2.0 * beta * self.readout_scale**2
 
     def spectra(self, w: Array) -> Array:
-        """Compute the eigenvalues of G, exact up to the beta of `compress`.
-
-        Parameters
-        ----------
-        w : array, shape (n, d)
-
-        Returns
-        -------
-        array, shape (n, k)
-            With a target, shape (n, 2 k + 1): then come the squares of its components along the
-            directions of the features, and the square of what lies outside of them.
-        """
+        """Compute the eigenvalues of G, exact up to the beta of `compress`."""
         if self._problem.target is not None:
             return self._spectra_with_target(w, self._problem.target)
         rank = self._rank
@@ -308,19 +210,7 @@ class CollapsedDensity:
         return spectra[..., :rank], spectra[..., rank:-1], spectra[..., -1]
 
     def energies(self, spectra: Array, beta: float) -> Array:
-        """Evaluate minus the log of what integrating a out leaves: -log E_a[exp(-beta L)].
-
-        Parameters
-        ----------
-        spectra : array, shape (n, k)
-        beta : float, dimensionless
-
-        Returns
-        -------
-        array, shape (n,), nats
-            ``1/2 log det(I + 2 beta sigma^2 G)``, and with a target
-            ``beta target^T (I + 2 beta sigma^2 T^T T)^-1 target`` more.
-        """
+        """Evaluate minus the log of what integrating a out leaves: -log E_a[exp(-beta L)]."""
         resolved = self.factor(beta) * self._parts(spectra)[0]
         values: Array = 0.5 * np.log1p(resolved).sum(axis=-1)
         if self._problem.target is not None:
@@ -329,17 +219,7 @@ class CollapsedDensity:
         return values
 
     def lambdas(self, spectra: Array, beta: float) -> Array:
-        """Evaluate beta E[L | w]: the derivative of `energies` by log beta.
-
-        Parameters
-        ----------
-        spectra : array, shape (n, k)
-        beta : float, dimensionless
-
-        Returns
-        -------
-        array, shape (n,)
-        """
+        """Evaluate beta E[L | w]: the derivative of `energies` by log beta."""
         resolved = self.factor(beta) * self._parts(spectra)[0]
         values: Array = 0.5 * (resolved / (1.0 + resolved)).sum(axis=-1)
         if self._problem.target is not None:
@@ -348,19 +228,7 @@ class CollapsedDensity:
         return values
 
     def energies_at(self, w: Array, beta: float, *, limit: Array) -> Array:
-        """Evaluate `energies` of draws.
-
-        Parameters
-        ----------
-        w : array, shape (n, d)
-        beta : float, dimensionless
-        limit : array, shape (n,)
-            Values above it need not be right: they may stand for any larger one.
-
-        Returns
-        -------
-        array, shape (n,), nats
-        """
+        """Evaluate `energies` of draws."""
         if self._problem.target is not None:
             return self.energies(self.spectra(w), beta)
         scale = math.sqrt(self.factor(beta))
@@ -401,18 +269,7 @@ class CollapsedDensity:
                     yield _Batch(block[rows], coordinates[rows, :, :rank], held)
 
     def check_resolution(self, beta: float, spectra: Array) -> None:
-        """Refuse a beta at which rounding of the features is visible.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        spectra : array, shape (n, k)
-
-        Raises
-        ------
-        ResolutionError
-            If it is, and there are no graded features.
-        """
+        """Refuse a beta at which rounding of the features is visible."""
         largest = float(np.max(self._parts(spectra)[0]))
         if self._graded is not None or largest <= 0:
             return
@@ -429,16 +286,6 @@ class CollapsedDensity:
 
         While weights are wide and many, columns are nearly collinear, and the rounding of one
         shows in singular values that another hides.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        w : array, shape (n, d)
-
-        Raises
-        ------
-        ResolutionError
-            If the two differ.
         """
         if self._graded is None or self._problem.graded is None:
             return

@@ -42,25 +42,6 @@ def importance_sampling(
     The values at different betas share their draws, so their errors are correlated: a curve is
     smoother than its standard errors suggest.
 
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        Inverse temperatures.
-    problem : Problem
-    num_draws : int
-        Number of draws of w.
-    seed : int
-
-    Returns
-    -------
-    tuple of Exact
-        One for each beta; `method` has the effective sample size of the weights.
-
-    Raises
-    ------
-    ValueError
-        As in `exact`, or if `num_draws` is below 2.
-
     Notes
     -----
     The estimate is self-normalised, its standard errors are those of the delta method. Both are
@@ -86,42 +67,17 @@ def importance_sampling(
 
 @dataclass(frozen=True)
 class WeightedDraws:
-    """Hold the answer at one beta with what its weights are like.
-
-    Parameters
-    ----------
-    answer : Exact
-    ess : float
-        Effective sample size of the weights.
-    tail : float
-        Their tail exponent.
-    """
+    """Hold the answer at one beta with what its weights are like."""
 
     answer: Exact
-    ess: float
-    tail: float
+    ess: float  # Effective sample size of the weights
+    tail: float  # Their tail exponent
 
 
 def weighted_draws(
     model: CollapsedDensity, betas: Sequence[float], num_draws: int, seed: int
 ) -> list[WeightedDraws]:
     """Give the answer at each beta, from the same draws.
-
-    Parameters
-    ----------
-    model : CollapsedDensity
-    betas : sequence of float, dimensionless
-    num_draws : int
-    seed : int
-
-    Returns
-    -------
-    list of WeightedDraws
-
-    Raises
-    ------
-    ResolutionError
-        If a beta is larger than double precision resolves.
 
     References
     ----------
@@ -156,18 +112,6 @@ def weighted_draws(
 def enough_draws(model: CollapsedDensity, beta: float, tolerance: float, seed: int) -> int | None:
     """Predict from a pilot how many draws importance sampling needs.
 
-    Parameters
-    ----------
-    model : CollapsedDensity
-    beta : float, dimensionless
-    tolerance : float, dimensionless
-    seed : int
-
-    Returns
-    -------
-    int or None
-        None if it will not do.
-
     References
     ----------
     Vehtari, A. et al. (2024). Pareto smoothed importance sampling. JMLR 25 (72).
@@ -190,15 +134,6 @@ def enough_draws(model: CollapsedDensity, beta: float, tolerance: float, seed: i
 
 def tail_exponent(weights: Array) -> float:
     """Fit a generalised Pareto law to the largest weights: its shape, k-hat.
-
-    Parameters
-    ----------
-    weights : array, shape (n,)
-
-    Returns
-    -------
-    float
-        Minus infinity for equal weights.
 
     References
     ----------

@@ -20,47 +20,22 @@ LARGEST_LOG_FACTOR = 30.0
 
 @dataclass(frozen=True)
 class Particles:
-    """All populations, one after the other.
+    """All populations, one after the other."""
 
-    Parameters
-    ----------
-    w : array, shape (n, d)
-    log_prior : array, shape (n,)
-    spectra : array, shape (n, k)
-        Of `CollapsedDensity.spectra`.
-    """
-
-    w: Array
-    log_prior: Array
-    spectra: Array
+    w: Array  # shape (n, d)
+    log_prior: Array  # shape (n,)
+    spectra: Array  # shape (n, k): Of `CollapsedDensity.spectra`
 
     def take(self, index: NDArray[np.int64]) -> Particles:
-        """Choose particles.
-
-        Parameters
-        ----------
-        index : array of int, shape (m,)
-
-        Returns
-        -------
-        Particles
-        """
+        """Choose particles."""
         return Particles(self.w[index], self.log_prior[index], self.spectra[index])
 
 
 @dataclass(frozen=True)
 class Move:
-    """Name a family of proposals and the number of coordinates that it changes.
+    """Name a family of proposals and the number of coordinates that it changes."""
 
-    Parameters
-    ----------
-    kind : str
-        As in `Mover`.
-    size : int
-    log_step : float
-    """
-
-    kind: str
+    kind: str  # As in `Mover`
     size: int
     log_step: float = 0.0
 
@@ -72,11 +47,6 @@ class Mover:
     of its own; ``common`` multiplies them by the same factor, which is how a whole network shrinks;
     ``pair`` stretches the sum or the difference of two coordinates, because G is nearly singular,
     and its density large, where two units agree up to sign.
-
-    Parameters
-    ----------
-    model : CollapsedDensity
-    generator : numpy.random.Generator
 
     References
     ----------
@@ -96,29 +66,12 @@ class Mover:
         self.moves = [Move(kind, size) for kind, size in kinds]
 
     def rescale(self, w: Array) -> None:
-        """Set the unit of length of ``walk`` to the spread of each coordinate.
-
-        Parameters
-        ----------
-        w : array, shape (n, d)
-        """
+        """Set the unit of length of ``walk`` to the spread of each coordinate."""
         spread = w.std(axis=0)
         self._scales = np.where(spread > 0, spread, 1.0)
 
     def cycle(self, particles: Particles, beta: float, *, adapt: bool) -> Particles:
-        """Make every kind of move once.
-
-        Parameters
-        ----------
-        particles : Particles
-        beta : float, dimensionless
-        adapt : bool
-            Whether to adapt the steps to the acceptance that is seen.
-
-        Returns
-        -------
-        Particles
-        """
+        """Make every kind of move once."""
         w, log_prior = particles.w.copy(), particles.log_prior.copy()
         energies = self._model.energies(particles.spectra, beta)
         for number, move in enumerate(self.moves):
@@ -128,15 +81,7 @@ class Mover:
         return Particles(w, log_prior, self._model.spectra(w))
 
     def adapt(self, number: int, rate: float) -> None:
-        """Adapt the step of one move.
-
-        Parameters
-        ----------
-        number : int
-            Index into `moves`.
-        rate : float
-            Its fraction of accepted proposals.
-        """
+        """Adapt the step of one move."""
         move = self.moves[number]
         log_step = move.log_step + 2.0 * (rate - TARGET_ACCEPTANCE)
         self.moves[number] = replace(move, log_step=float(np.clip(log_step, -20.0, 3.0)))
@@ -160,19 +105,7 @@ class Mover:
         return len(chosen) / len(w)
 
     def propose(self, move: Move, w: Array) -> tuple[Array, Array]:
-        """Propose new draws.
-
-        Parameters
-        ----------
-        move : Move
-        w : array, shape (n, d)
-
-        Returns
-        -------
-        proposal : array, shape (n, d)
-        log_jacobian : array, shape (n,)
-            Of the map that made it; minus infinity where it is to be refused.
-        """
+        """Propose new draws."""
         count, dimension = w.shape
         # Each particle has a step of its own, over an order of magnitude: the density has structure
         # at many scales, and no single step serves all particles.

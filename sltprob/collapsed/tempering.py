@@ -35,18 +35,11 @@ ADAPTING_RUNGS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What sequential Monte Carlo found at one inverse temperature.
-
-    Parameters
-    ----------
-    answer : Exact
-    spread, spread_mcse : float, dimensionless
-        Root mean square of all weights w, with its standard error.
-    """
+    """What sequential Monte Carlo found at one inverse temperature."""
 
     answer: Exact
-    spread: float
-    spread_mcse: float
+    spread: float  # Root mean square of all weights w, with its standard error
+    spread_mcse: float  # Root mean square of all weights w, with its standard error
 
 
 def tempered_sampling(
@@ -62,29 +55,6 @@ def tempered_sampling(
     Sixteen independent populations go from the prior to each beta in turn, over rungs chosen by
     their effective sample size, with Metropolis moves of w at each rung, and go on moving there
     until the standard error, taken from the scatter of the sixteen, is small enough.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        Increasing.
-    problem : Problem
-    tolerance : float, dimensionless
-        Relative error wanted on lambda-hat: its standard error is brought below a third of it.
-    seed : int
-    progress : callable, optional
-        Called with each stage.
-
-    Returns
-    -------
-    tuple of Stage
-        One for each beta, from the same descent.
-
-    Raises
-    ------
-    ValueError
-        As in `exact`, or if betas do not increase.
-    PrecisionError
-        As in `exact`.
 
     Notes
     -----
@@ -128,28 +98,6 @@ def started_sampling(
 
     The same populations and moves as in `tempered_sampling`, without the way down: whether both
     agree says whether the moves find their way between the two starts.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    problem : Problem
-    start : callable
-        ``start(generator, n)`` gives n draws of w, shape (n, ...), inside of the prior.
-    tolerance : float, dimensionless
-        As in `tempered_sampling`.
-    seed : int
-
-    Returns
-    -------
-    Stage
-        Without a free energy: that is NaN.
-
-    Raises
-    ------
-    ValueError
-        As in `exact`, or if a start lies outside of the prior.
-    PrecisionError
-        As in `exact`.
 
     References
     ----------

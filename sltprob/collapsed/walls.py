@@ -31,22 +31,13 @@ SWEEPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SublevelSet:
-    """The prior volume V of {L < level}, and how it shrinks.
-
-    Parameters
-    ----------
-    level : float, in units of the loss
-    log_volume, log_volume_mcse : float
-        log V with its standard error.
-    exponent, exponent_mcse : float
-        ``d log V / d log level`` over a factor of ten to both sides.
-    """
+    """The prior volume V of {L < level}, and how it shrinks."""
 
     level: float
-    log_volume: float
-    log_volume_mcse: float
-    exponent: float
-    exponent_mcse: float
+    log_volume: float  # log V with its standard error
+    log_volume_mcse: float  # log V with its standard error
+    exponent: float  # ``d log V / d log level`` over a factor of ten to both sides
+    exponent_mcse: float  # ``d log V / d log level`` over a factor of ten to both sides
 
 
 def sublevel_sets(
@@ -57,26 +48,6 @@ def sublevel_sets(
     Sixteen populations start from the prior; each wall in turn leaves 30 % of all particles inside,
     the volume shrinks by the part that it leaves of each population, and the survivors multiply and
     move inside of it.
-
-    Parameters
-    ----------
-    levels : sequence of float, in units of the loss
-        Values of L, above 0.
-    problem : Problem
-        With target zero.
-    population : int
-        Particles in each of the sixteen populations.
-    seed : int
-
-    Returns
-    -------
-    tuple of SublevelSet
-        One for each level, in the order given.
-
-    Raises
-    ------
-    ValueError
-        If a level is not above 0, or the problem has a target.
 
     Notes
     -----

@@ -82,40 +82,18 @@ class Check:
 
 @dataclass(frozen=True)
 class Run:
-    """What the checks read of a run.
+    """What the checks read of a run."""
 
-    Parameters
-    ----------
-    loss : array, shape (chain, draw)
-        β (L - L*), or β L where L* is not known.
-    stats : mapping of str to array
-        Every variable of ``sample_stats``.
-    sites : mapping of str to int
-        Dimension of every site.
-    attributes : mapping
-        Of the run.
-    betas : array, shape (rung,)
-        Inverse temperatures of its ladder; empty where it has none.
-    """
-
-    loss: np.ndarray
-    stats: dict[str, np.ndarray]
-    sites: dict[str, int]
-    attributes: dict[str, object]
+    loss: np.ndarray  # shape (chain, draw): β (L - L*), or β L where L* is not known
+    stats: dict[str, np.ndarray]  # Every variable of ``sample_stats``
+    sites: dict[str, int]  # Dimension of every site
+    attributes: dict[str, object]  # of the run
+    # Shape (rung,): Inverse temperatures of its ladder; empty where it has none
     betas: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def of(cls, draws: xr.DataTree) -> Run:
-        """Read a run.
-
-        Parameters
-        ----------
-        draws : xarray.DataTree
-
-        Returns
-        -------
-        Run
-        """
+        """Read a run."""
         node = draws["sample_stats"]
         stats = {
             str(name): np.asarray(node.variables[name].values, dtype=float)
@@ -139,16 +117,7 @@ class Run:
         return cls(loss, stats, sites, attributes, betas)
 
     def number(self, name: str) -> float:
-        """Give an attribute as a number.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        float
-        """
+        """Give an attribute as a number."""
         return float(self.attributes[name])  # type: ignore[arg-type]
 
     @property
@@ -197,21 +166,7 @@ def below(
     evidence: bool = False,
     false_alarm_rate: float | None = None,
 ) -> Check:
-    """Pass if a value lies below a limit; NaN does not.
-
-    Parameters
-    ----------
-    name : str
-    value, limit : float
-    meaning, advice, reference : str
-    evidence : bool
-    false_alarm_rate : float or None
-        As of `Check`.
-
-    Returns
-    -------
-    Check
-    """
+    """Pass if a value lies below a limit; NaN does not."""
     passed = bool(value < limit)
     return Check(
         name, value, limit, "<", passed, evidence, meaning, advice, reference, false_alarm_rate
@@ -228,20 +183,7 @@ def above(
     *,
     evidence: bool = False,
 ) -> Check:
-    """Pass if a value lies above a limit; NaN does not.
-
-    Parameters
-    ----------
-    name : str
-    value, limit : float
-    meaning, advice, reference : str
-    evidence : bool
-        As of `Check`.
-
-    Returns
-    -------
-    Check
-    """
+    """Pass if a value lies above a limit; NaN does not."""
     return Check(name, value, limit, ">", bool(value > limit), evidence, meaning, advice, reference)
 
 
@@ -249,18 +191,6 @@ def statistic(kind: str, values: np.ndarray, **options: Any) -> float:
     """Compute an ArviZ statistic, NaN where it does not exist.
 
     ArviZ calls a frozen trace perfect and lets an infinity pass, so both are settled first.
-
-    Parameters
-    ----------
-    kind : str
-        A method of ``arviz_stats.base.array_stats``.
-    values : array, shape (chain, draw)
-    **options
-        Of the method.
-
-    Returns
-    -------
-    float
 
     References
     ----------
@@ -273,31 +203,12 @@ def statistic(kind: str, values: np.ndarray, **options: Any) -> float:
 
 
 def is_sampled(values: np.ndarray) -> bool:
-    """Say whether a trace has what it takes to speak of its mean.
-
-    Parameters
-    ----------
-    values : array, shape (chain, draw)
-
-    Returns
-    -------
-    bool
-        Whether there are four draws, all finite, and every chain moves.
-    """
+    """Say whether a trace has what it takes to speak of its mean."""
     chains, draws = values.shape
     enough = chains >= 1 and draws >= 4
     return bool(enough and np.all(np.isfinite(values)) and np.all(np.ptp(values, axis=1) > 0))
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """Divide, NaN where there is nothing to divide by.
-
-    Parameters
-    ----------
-    numerator, denominator : float
-
-    Returns
-    -------
-    float
-    """
+    """Divide, NaN where there is nothing to divide by."""
     return float(numerator) / float(denominator) if denominator != 0 else math.nan

@@ -121,14 +121,6 @@ def virials(run: Run) -> dict[str, np.ndarray]:
     E[∇U] = 0, so the part along the center is a control variate: any multiple of it may be
     taken off without a change of the mean.
 
-    Parameters
-    ----------
-    run : Run
-
-    Returns
-    -------
-    dict of str to array, shape (chain, draw)
-
     References
     ----------
     .. [1] C. Stein, "A bound for the error in the normal approximation", Sixth Berkeley Symposium

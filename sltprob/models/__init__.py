@@ -14,14 +14,5 @@ name_of = registry.name_of
 
 
 def specification(model: Any) -> str:
-    """Write the text from which `get` makes an equal model.
-
-    Parameters
-    ----------
-    model : Model
-
-    Returns
-    -------
-    str
-    """
+    """Write the text from which `get` makes an equal model."""
     return describe(model, name_of(model))

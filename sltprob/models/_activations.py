@@ -17,23 +17,13 @@ __all__ = ["ACTIVATIONS", "Activation"]
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation function.
+    """One activation function."""
 
-    Parameters
-    ----------
-    in_jax, in_numpy : callable
-        The same function.
-    odd : bool
-    smooth : bool
-        Whether it is analytic; if not it has its one kink at 0.
-    powers : tuple of int
-        Exponents of its Taylor series at 0, the first ones; empty where it has none.
-    """
-
-    in_jax: Callable[[Any], Any]
-    in_numpy: Callable[[Any], Any]
+    in_jax: Callable[[Any], Any]  # the same function
+    in_numpy: Callable[[Any], Any]  # the same function
     odd: bool
-    smooth: bool
+    smooth: bool  # whether it is analytic; if not it has its one kink at 0
+    # Exponents of its Taylor series at 0, the first ones; empty where it has none
     powers: tuple[int, ...]
 
 
@@ -60,17 +50,7 @@ ACTIVATIONS = {
 
 
 def hermite(order: int, x: np.ndarray) -> np.ndarray:
-    """Evaluate the normalised probabilists' Hermite polynomial He_k / sqrt(k!).
-
-    Parameters
-    ----------
-    order : int
-    x : array
-
-    Returns
-    -------
-    array of the same shape
-    """
+    """Evaluate the normalised probabilists' Hermite polynomial He_k / sqrt(k!)."""
     before, now = np.zeros_like(x), np.ones_like(x)
     for k in range(order):
         before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)

@@ -16,35 +16,14 @@ __all__ = ["EmbeddingPrior"]
 
 @dataclass(frozen=True)
 class EmbeddingPrior:
-    """An independent prior of every embedding weight.
+    """An independent prior of every embedding weight."""
 
-    Parameters
-    ----------
-    family : str
-        ``"uniform"`` on (-scale, scale), or ``"normal"`` with standard deviation scale.
-    scale : float, dimensionless
-    """
-
-    family: str
+    family: str  # ``"uniform"`` on (-scale, scale), or ``"normal"`` with standard deviation scale
     scale: float
 
     @classmethod
     def parse(cls, text: str) -> EmbeddingPrior:
-        """Read ``uniform[bound]`` or ``normal[sd]``.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        EmbeddingPrior
-
-        Raises
-        ------
-        ValueError
-            If the text is neither, or the number is not positive and finite.
-        """
+        """Read ``uniform[bound]`` or ``normal[sd]``."""
         family, _, rest = text.strip().partition("[")
         arguments = split_outside_brackets(rest[:-1]) if rest.endswith("]") else []
         try:
@@ -66,32 +45,13 @@ class EmbeddingPrior:
         return dist.Normal(0.0, self.scale)
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw weights.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        shape : tuple of int
-
-        Returns
-        -------
-        array of that shape
-        """
+        """Draw weights."""
         if self.family == "uniform":
             return generator.uniform(-self.scale, self.scale, shape)
         return generator.normal(0.0, self.scale, shape)
 
     def log_prob(self, weights: np.ndarray) -> np.ndarray:
-        """Evaluate the log density of each weight, -inf outside the support.
-
-        Parameters
-        ----------
-        weights : array
-
-        Returns
-        -------
-        array of the same shape
-        """
+        """Evaluate the log density of each weight, -inf outside the support."""
         if self.family == "uniform":
             inside = np.abs(weights) <= self.scale
             return np.where(inside, -math.log(2 * self.scale), -np.inf)
@@ -99,16 +59,7 @@ class EmbeddingPrior:
         return constant - 0.5 * (weights / self.scale) ** 2
 
     def largest(self, count: int) -> float:
-        """Bound the largest absolute value among `count` weights, but for one case in 1000.
-
-        Parameters
-        ----------
-        count : int
-
-        Returns
-        -------
-        float
-        """
+        """Bound the largest absolute value among `count` weights, but for one case in 1000."""
         if self.family == "uniform":
             return self.scale
         return self.scale * math.sqrt(2 * math.log(1000 * count))

@@ -18,21 +18,12 @@ __all__ = ["GibbsEstimate", "block_gibbs"]
 
 @dataclass(frozen=True)
 class GibbsEstimate:
-    """λ̂ with its Monte Carlo standard error.
-
-    Parameters
-    ----------
-    lambda_hat : float, dimensionless
-    mcse : float, dimensionless
-        From the spread between independent chains, or the drift within them if that is larger.
-    sweeps : int
-        Sweeps of each chain, half of them kept.
-    chains : int
-    """
+    """λ̂ with its Monte Carlo standard error."""
 
     lambda_hat: float
+    # From the spread between independent chains, or the drift within them if that is larger
     mcse: float
-    sweeps: int
+    sweeps: int  # Sweeps of each chain, half of them kept
     chains: int
 
 
@@ -50,20 +41,6 @@ def block_gibbs(
 
     The chains start from prior draws, where the flat directions are right already. The number of
     sweeps doubles until the standard error is small enough; the first half is left out.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    target : array, shape (output, input)
-    prior_means : tuple of array, shapes (widths[l + 1], widths[l])
-        Means of the normal priors of the layers, in the order W_1, W_2, …
-    tolerance : float, dimensionless
-        Relative standard error that is wanted on λ̂.
-    chains, most_sweeps, seed : int
-
-    Returns
-    -------
-    GibbsEstimate
 
     References
     ----------

@@ -24,57 +24,26 @@ _NUM_SCRAMBLES = 8
 
 @dataclass(frozen=True)
 class InputRule:
-    """Nodes and weights on the input space.
+    """Nodes and weights on the input space."""
 
-    Parameters
-    ----------
-    nodes : array, shape (n,) or (n, d)
-    weights : array, shape (n,)
-        They sum to one.
-    error : float
-        Relative error of the loss at prior draws.
-    name : str
-    """
-
-    nodes: np.ndarray
-    weights: np.ndarray
-    error: float
+    nodes: np.ndarray  # shape (n,) or (n, d)
+    weights: np.ndarray  # shape (n,): They sum to one
+    error: float  # Relative error of the loss at prior draws
     name: str
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """An input distribution.
+    """An input distribution."""
 
-    Parameters
-    ----------
-    family : str
-        ``"gaussian"`` N(0,1); ``"circle"``, uniform on the unit circle of the plane; ``"cube"``,
-        uniform on [-1, 1]^dimension.
-    dimension : int
-        0 stands for scalar inputs, which have no axis of their own.
-    """
-
+    # ``"gaussian"`` N(0,1); ``"circle"``, uniform on the unit circle of the plane; ``"cube"``,
+    # uniform on [-1, 1]^dimension
     family: str
-    dimension: int
+    dimension: int  # 0 stands for scalar inputs, which have no axis of their own
 
     @classmethod
     def parse(cls, text: str) -> Inputs:
-        """Read ``gaussian``, ``circle`` or ``cube[d]``.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        Inputs
-
-        Raises
-        ------
-        ValueError
-            If it is none of them.
-        """
+        """Read ``gaussian``, ``circle`` or ``cube[d]``."""
         family, _, rest = text.strip().partition("[")
         arguments = split_outside_brackets(rest[:-1]) if rest.endswith("]") else []
         if family == "gaussian" and not rest:
@@ -94,17 +63,7 @@ class Inputs:
         return (self.dimension,) if self.dimension else ()
 
     def draw(self, rng_key: Any, count: int) -> Any:
-        """Draw fresh inputs.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        count : int
-
-        Returns
-        -------
-        array, shape (count, ...)
-        """
+        """Draw fresh inputs."""
         if self.family == "gaussian":
             return jax.random.normal(rng_key, (count,))
         if self.family == "circle":
@@ -113,17 +72,7 @@ class Inputs:
         return jax.random.uniform(rng_key, (count, self.dimension), minval=-1.0)
 
     def draw_numpy(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        """Draw a data set's inputs.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        count : int
-
-        Returns
-        -------
-        array, shape (count, ...)
-        """
+        """Draw a data set's inputs."""
         if self.family == "gaussian":
             return generator.normal(size=count)
         if self.family == "circle":
@@ -139,28 +88,7 @@ class Inputs:
         even: bool,
         smooth: bool,
     ) -> InputRule:
-        """Choose the fewest nodes whose loss agrees with a finer rule at several networks.
-
-        Parameters
-        ----------
-        mean_losses : callable
-            ``(nodes, weights) -> losses``, shape (networks,).
-        accuracy : float
-            Largest relative error.
-        even : bool
-            Whether the integrand is even, so that half of the nodes serve.
-        smooth : bool
-            Whether it is analytic; if not it has a kink where a scalar input is 0.
-
-        Returns
-        -------
-        InputRule
-
-        Raises
-        ------
-        ValueError
-            If no rule reaches the accuracy; the message says what the best one reaches.
-        """
+        """Choose the fewest nodes whose loss agrees with a finer rule at several networks."""
         if self.family == "cube" and self.dimension > 3:
             return self._quasi_monte_carlo(mean_losses)
         best = math.inf

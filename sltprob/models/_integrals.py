@@ -34,38 +34,16 @@ _ROUNDING = 16 * float(np.finfo(float).eps)
 
 @dataclass(frozen=True)
 class Integral:
-    """log Z and λ̂ at one inverse temperature, with error estimates.
-
-    Parameters
-    ----------
-    log_partition : float, nats
-    lambda_hat : float, dimensionless
-    log_partition_error, lambda_hat_error : float
-        Absolute error estimates.
-    """
+    """log Z and λ̂ at one inverse temperature, with error estimates."""
 
     log_partition: float
     lambda_hat: float
-    log_partition_error: float
-    lambda_hat_error: float
+    log_partition_error: float  # Absolute error estimates
+    lambda_hat_error: float  # Absolute error estimates
 
 
 def as_exact(beta: float, integral: Integral, method: str, *, improper: bool = False) -> Exact:
-    """Turn an integral into an exact answer.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    integral : Integral
-    method : str
-        How it was computed.
-    improper : bool
-        Whether the prior is improper, so that the free energy is undefined.
-
-    Returns
-    -------
-    Exact
-    """
+    """Turn an integral into an exact answer."""
     if improper:
         method += "; the prior is improper, so the free energy is undefined"
     return Exact(
@@ -79,21 +57,7 @@ def as_exact(beta: float, integral: Integral, method: str, *, improper: bool = F
 
 
 def check_beta(beta: float) -> float:
-    """Refuse an inverse temperature that is not positive and finite.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Refuse an inverse temperature that is not positive and finite."""
     beta = float(beta)
     if not 0 < beta < math.inf:
         raise ValueError(f"beta={beta:g}: it must be positive and finite, such as 1e4")
@@ -136,18 +100,6 @@ def log_trapezoid(
     and vanishes at both ends; the error estimate is the difference to twice the spacing, which
     is the square root of the true error.
 
-    Parameters
-    ----------
-    log_density : callable
-        log of the integrand, with the Jacobian of the change of variable.
-    energy : callable
-        β (L - L*) at u, or its expectation given u.
-    lower, upper, step : float
-
-    Returns
-    -------
-    Integral
-
     References
     ----------
     .. [1] L. N. Trefethen, J. A. C. Weideman, "The exponentially convergent trapezoidal rule",
@@ -163,22 +115,12 @@ def log_trapezoid(
 
 @dataclass(frozen=True)
 class Well:
-    """A local minimum of a polynomial loss on a line, with its neighbourhood.
+    """A local minimum of a polynomial loss on a line, with its neighbourhood."""
 
-    Parameters
-    ----------
-    height : float
-        Loss of the minimum above the global one.
-    taylor : tuple of float
-        Coefficients of δ, δ², δ³, … in L(centre + δ) - L(centre).
-    left, right : float
-        How far the neighbourhood reaches on either side; may be infinite or zero.
-    """
-
-    height: float
-    taylor: tuple[float, ...]
-    left: float
-    right: float
+    height: float  # Loss of the minimum above the global one
+    taylor: tuple[float, ...]  # Coefficients of δ, δ², δ³, … in L(centre + δ) - L(centre)
+    left: float  # how far the neighbourhood reaches on either side; may be infinite or zero
+    right: float  # how far the neighbourhood reaches on either side; may be infinite or zero
 
 
 def wells(beta: float, minima: Sequence[Well]) -> Integral:
@@ -186,15 +128,6 @@ def wells(beta: float, minima: Sequence[Well]) -> Integral:
 
     Each neighbourhood is covered by panels that grow with the distance from its minimum, with
     Gauss-Legendre rules on them; the error estimate is the difference between two orders.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    minima : sequence of Well
-
-    Returns
-    -------
-    Integral
 
     References
     ----------
@@ -245,17 +178,6 @@ def _graded(
 def box_power(beta: float, power: float) -> tuple[float, float]:
     """Solve one coordinate with loss |w|^power and the uniform prior on [-1, 1].
 
-    Parameters
-    ----------
-    beta : float, dimensionless
-    power : float
-        Positive.
-
-    Returns
-    -------
-    log_partition : float, nats
-    lambda_hat : float, dimensionless
-
     References
     ----------
     .. [1] NIST Digital Library of Mathematical Functions, section 8.2: both are incomplete gamma
@@ -276,18 +198,6 @@ def mellin_barnes(
     Z = (1/2πi) ∫ Γ(s) β^(-s) E[L^(-s)] ds on a vertical line 0 < Re s < λ, and the same with
     Γ(s + 1) gives λ̂ Z. The line goes through the saddle point, so that there is no cancellation,
     and the trapezoidal rule on it converges exponentially.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    log_moment : callable
-        log E[L^(-s)] for an array of complex s with Re s < `ceiling`.
-    ceiling : float
-        The pole of the moment nearest to 0 on the positive axis: the learning coefficient.
-
-    Returns
-    -------
-    Integral
 
     References
     ----------

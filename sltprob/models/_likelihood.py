@@ -15,24 +15,11 @@ class SquaredError(dist.Normal):
 
     A constant does not change a tempered posterior, but it costs digits: at beta = 1e12 the loss
     is 1e-12, and beside a constant of order one it would keep four of them.
-
-    Parameters
-    ----------
-    loc : array
     """
 
     def __init__(self, loc: Any) -> None:
         super().__init__(loc, jnp.sqrt(0.5))
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate -(value - loc)².
-
-        Parameters
-        ----------
-        value : array
-
-        Returns
-        -------
-        array
-        """
+        """Evaluate -(value - loc)²."""
         return -jnp.square(value - self.loc)

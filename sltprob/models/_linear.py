@@ -40,82 +40,31 @@ LARGEST_GIBBS = 2000
 
 
 def true_map(inputs: int, outputs: int, rank: int) -> np.ndarray:
-    """Give C = diag(1, …, 1, 0, …), with `rank` ones.
-
-    Parameters
-    ----------
-    inputs, outputs, rank : int
-
-    Returns
-    -------
-    array, shape (outputs, inputs)
-    """
+    """Give C = diag(1, …, 1, 0, …), with `rank` ones."""
     c = np.zeros((outputs, inputs))
     c[range(rank), range(rank)] = 1.0
     return c
 
 
 def layer_optima(widths: Sequence[int], rank: int) -> tuple[np.ndarray, ...]:
-    """Give the deepest true point: every layer diag(1, …, 1, 0, …).
-
-    Parameters
-    ----------
-    widths : sequence of int
-        Input width first.
-    rank : int
-
-    Returns
-    -------
-    tuple of array, shapes (widths[l + 1], widths[l])
-    """
+    """Give the deepest true point: every layer diag(1, …, 1, 0, …)."""
     return tuple(true_map(below, above, rank) for below, above in pairwise(widths))
 
 
 def prior_means(widths: Sequence[int], rank: int, center: str) -> tuple[np.ndarray, ...]:
-    """Give the means of the priors of all layers: zero, or the deepest true point.
-
-    Parameters
-    ----------
-    widths : sequence of int
-    rank : int
-    center : str
-        ``"zero"`` or ``"optimum"``.
-
-    Returns
-    -------
-    tuple of array, shapes (widths[l + 1], widths[l])
-    """
+    """Give the means of the priors of all layers: zero, or the deepest true point."""
     return layer_optima(widths, rank if center == "optimum" else 0)
 
 
 def population(inputs: int, outputs: int, rank: int) -> Data:
-    """Give inputs √M e_i of weight 1/M, over which ½ E|(W - C) x|² is exactly ½ ‖W - C‖².
-
-    Parameters
-    ----------
-    inputs, outputs, rank : int
-
-    Returns
-    -------
-    Data
-    """
+    """Give inputs √M e_i of weight 1/M, over which ½ E|(W - C) x|² is exactly ½ ‖W - C‖²."""
     x = math.sqrt(inputs) * np.eye(inputs)
     y = x @ true_map(inputs, outputs, rank).T
     return Data({"x": x, "y": y}, np.full(inputs, 1 / inputs))
 
 
 def minibatch(rng_key: Any, size: int, inputs: int, outputs: int, rank: int) -> dict[str, Any]:
-    """Draw inputs x ~ N(0, I), with y = C x.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    size, inputs, outputs, rank : int
-
-    Returns
-    -------
-    dict of str to array
-    """
+    """Draw inputs x ~ N(0, I), with y = C x."""
     x = jax.random.normal(rng_key, (size, inputs))
     return {"x": x, "y": x @ jnp.asarray(true_map(inputs, outputs, rank)).T}
 
@@ -123,17 +72,7 @@ def minibatch(rng_key: Any, size: int, inputs: int, outputs: int, rank: int) -> 
 def draw_data(
     generator: np.random.Generator, n: int, inputs: int, outputs: int, rank: int
 ) -> dict[str, Any]:
-    """Draw x ~ N(0, I) and y = C x + noise of unit variance.
-
-    Parameters
-    ----------
-    generator : numpy.random.Generator
-    n, inputs, outputs, rank : int
-
-    Returns
-    -------
-    dict of str to array
-    """
+    """Draw x ~ N(0, I) and y = C x + noise of unit variance."""
     x = generator.standard_normal((n, inputs))
     noise = generator.standard_normal((n, outputs))
     return {"x": x, "y": x @ true_map(inputs, outputs, rank).T + noise}
@@ -152,24 +91,6 @@ def exact_linear(
 
     Closed forms and integrals where the prior is centred at zero and one width is one, or there
     are two layers and rank 0; block Gibbs else, up to 2,000 parameters.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    widths : tuple of int
-        Input width first.
-    rank : int
-    prior_center : str
-        ``"zero"`` or ``"optimum"``.
-    prior_scale : float
-        Prior standard deviation of every weight.
-    tolerance : float, dimensionless
-        Relative standard error of block Gibbs.
-
-    Returns
-    -------
-    Exact or None
-        None beyond the size where block Gibbs takes minutes.
 
     References
     ----------

@@ -22,62 +22,32 @@ __all__ = ["LossModel", "from_loss"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LossModel(Model):
-    """A loss function with trained parameters; made by `from_loss`.
+    """A loss function with trained parameters; made by `from_loss`."""
 
-    Parameters
-    ----------
-    losses : callable
-        ``(sites, arguments) -> array, shape (n,)``.
-    priors : dict of str to distribution
-    trained : dict of str to array
-        The trained parameters that are not frozen, by site.
-    rows : Data
-    restore : callable
-        ``sites -> params``: put sampled sites back into the pytree.
-    """
-
+    # ``(sites, arguments) -> array, shape (n,)``
     losses: Callable[[dict[str, Any], dict[str, Any]], Any]
     priors: dict[str, Any]
-    trained: dict[str, Any]
+    trained: dict[str, Any]  # the trained parameters that are not frozen, by site
     rows: Data
+    # ``sites -> params``: put sampled sites back into the pytree
     restore: Callable[[dict[str, Any]], Any]
 
     def program(self, **arguments: Any) -> None:
-        """Run the NumPyro program: one site for each array of parameters.
-
-        Parameters
-        ----------
-        **arguments : array
-        """
+        """Run the NumPyro program: one site for each array of parameters."""
         sites = {name: numpyro.sample(name, prior) for name, prior in self.priors.items()}
         losses = self.losses(sites, arguments)
         numpyro.sample("loss", Potential(losses), obs=jnp.zeros_like(losses))
 
     def population(self) -> Data:
-        """Give the data.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the data."""
         return self.rows
 
     def optimum(self) -> dict[str, Any]:
-        """Give the trained parameters.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the trained parameters."""
         return dict(self.trained)
 
     def truth(self) -> Truth:
-        """Say that nothing is known.
-
-        Returns
-        -------
-        Truth
-        """
+        """Say that nothing is known."""
         return Truth(None, None, "a loss of the user's", "none")
 
     @property

@@ -19,44 +19,18 @@ __all__ = ["LossOnly"]
 
 
 class _NoisyPotential(Potential):
-    """A likelihood with -log p(y) = loss - 2 y root: the squared error (y - root)², less y².
-
-    Parameters
-    ----------
-    loss : array, shape ()
-    root : array, shape ()
-        The square root of the loss above its least value.
-    """
+    """A likelihood with -log p(y) = loss - 2 y root: the squared error (y - root)², less y²."""
 
     def __init__(self, loss: Any, root: Any) -> None:
         self.root = jnp.reshape(root, (1,))
         super().__init__(loss)
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate 2 value root - loss.
-
-        Parameters
-        ----------
-        value : array, shape (n,)
-
-        Returns
-        -------
-        array, shape (n,)
-        """
+        """Evaluate 2 value root - loss."""
         return 2 * value * self.root - self.loss
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Draw y ~ N(root, 1/2), which the density is that of, up to y².
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (1,)
-        """
+        """Draw y ~ N(root, 1/2), which the density is that of, up to y²."""
         noise = jax.random.normal(key, (*sample_shape, *self.batch_shape))
         return jnp.broadcast_to(self.root, noise.shape) + math.sqrt(0.5) * noise
 
@@ -71,13 +45,7 @@ class LossOnly(Model):
     """
 
     def observe(self, loss: Any, y: Any) -> None:
-        """Observe the data, or the one datum y = 0 of the population.
-
-        Parameters
-        ----------
-        loss : array, shape ()
-        y : array, shape (n,)
-        """
+        """Observe the data, or the one datum y = 0 of the population."""
         excess = loss - self.minimum_loss
         # The root has no derivative at 0, where the population's factor y = 0 must give 0.
         positive = excess > 0
@@ -85,24 +53,9 @@ class LossOnly(Model):
         numpyro.sample("y", _NoisyPotential(loss, root), obs=y)
 
     def population(self) -> Data:
-        """Give the datum y = 0, on which the mean loss is L.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the datum y = 0, on which the mean loss is L."""
         return no_data()
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1/2).
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw y ~ N(0, 1/2)."""
         return {"y": generator.normal(0.0, math.sqrt(0.5), n)}

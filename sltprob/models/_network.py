@@ -17,16 +17,6 @@ def tanh_network(readout: Any, embedding: Any, inputs: Any) -> Any:
     The gradient uses tanh' = 1 - tanh² on the activations of the forward pass: one tanh for each
     weight and node, and no array of derivatives. Plain automatic differentiation costs twice
     as much. Forward-mode differentiation (``jax.jvp``) is not defined.
-
-    Parameters
-    ----------
-    readout : array, shape (h,)
-    embedding : array, shape (h,)
-    inputs : array, shape (n,)
-
-    Returns
-    -------
-    array, shape (n,)
     """
     return jnp.tanh(inputs[:, None] * embedding[None, :]) @ readout
 

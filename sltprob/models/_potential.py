@@ -16,13 +16,7 @@ __all__ = ["Flat", "FlatHalfLine", "HalfSquaredError", "Potential", "PowerLaw", 
 
 
 def no_data() -> Data:
-    """Give the population of a model whose loss is a function of the parameters alone.
-
-    Returns
-    -------
-    Data
-        One datum, ``y = 0``, of weight one.
-    """
+    """Give the population of a model whose loss is a function of the parameters alone."""
     return Data({"y": np.zeros(1)}, np.ones(1))
 
 
@@ -78,26 +72,13 @@ class HalfSquaredError(dist.Normal):
     """Normal(loc, 1) without its normalising constant, so that -log p = ½ (y - loc)².
 
     See `sltprob.models._likelihood.SquaredError` for why the constant is left out.
-
-    Parameters
-    ----------
-    loc : array
     """
 
     def __init__(self, loc: Any) -> None:
         super().__init__(loc, 1.0)
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate -½ (value - loc)².
-
-        Parameters
-        ----------
-        value : array
-
-        Returns
-        -------
-        array
-        """
+        """Evaluate -½ (value - loc)²."""
         return -0.5 * jnp.square(value - self.loc)
 
 
@@ -106,12 +87,6 @@ class Flat(dist.Distribution):
 
     No draw from it exists. A sampler still has to start somewhere, and a program has to be
     traced, so `sample` gives a wide normal start; its width does not enter the density.
-
-    Parameters
-    ----------
-    dimension : int
-    start_scale : float
-        Standard deviation of the starting points.
     """
 
     support = constraints.independent(constraints.real, 1)
@@ -122,70 +97,26 @@ class Flat(dist.Distribution):
         super().__init__(batch_shape=(), event_shape=(dimension,), validate_args=False)
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate 0: the density is constant.
-
-        Parameters
-        ----------
-        value : array, shape (..., d)
-
-        Returns
-        -------
-        array, shape (...)
-        """
+        """Evaluate 0: the density is constant."""
         return jnp.zeros(jnp.shape(value)[:-1])
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Give starting points from N(0, start_scale²).
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (d,)
-        """
+        """Give starting points from N(0, start_scale²)."""
         return self.start_scale * jax.random.normal(key, (*sample_shape, *self.event_shape))
 
 
 class FlatHalfLine(Flat):
-    """The improper flat prior on w > 0, in each of d coordinates; see `Flat`.
-
-    Parameters
-    ----------
-    dimension : int
-    start_scale : float
-        Scale of the half-normal starting points.
-    """
+    """The improper flat prior on w > 0, in each of d coordinates; see `Flat`."""
 
     support = constraints.independent(constraints.positive, 1)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Give half-normal starting points.
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (d,)
-        """
+        """Give half-normal starting points."""
         return jnp.abs(super().sample(key, sample_shape))
 
 
 class PowerLaw(dist.Distribution):
-    """Independent coordinates with density proportional to |w|^h on [-1, 1], or |w|^h N(w; 0, 1).
-
-    Parameters
-    ----------
-    powers : tuple of int
-        h >= 0, one for each coordinate.
-    family : str
-        ``"uniform"`` or ``"normal"``: what it is at h = 0.
-    """
+    """Independent coordinates with density ∝ |w|^h on [-1, 1], or ∝ |w|^h N(w; 0, 1)."""
 
     pytree_aux_fields = ("powers", "family")
 
@@ -202,16 +133,7 @@ class PowerLaw(dist.Distribution):
         return constraints.independent(constraints.real, 1)
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate the log density.
-
-        Parameters
-        ----------
-        value : array, shape (..., d)
-
-        Returns
-        -------
-        array, shape (...)
-        """
+        """Evaluate the log density."""
         total = jnp.zeros(jnp.shape(value)[:-1])
         for index, power in enumerate(self.powers):
             w = value[..., index]
@@ -226,17 +148,7 @@ class PowerLaw(dist.Distribution):
         return total
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Draw.
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (d,)
-        """
+        """Draw."""
         key_sign, key_size = jax.random.split(key)
         shape = (*sample_shape, *self.event_shape)
         signs = jax.random.rademacher(key_sign, shape, dtype=float)

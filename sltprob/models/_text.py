@@ -16,25 +16,7 @@ __all__ = [
 
 
 def read_numbers(name: str, text: str | Sequence[float], example: str) -> tuple[float, ...]:
-    """Read a list of numbers: ``2:4:6``, ``[2,4,6]``, or a sequence.
-
-    Parameters
-    ----------
-    name : str
-        The option, for the message.
-    text : str or sequence of float
-    example : str
-        What would do.
-
-    Returns
-    -------
-    tuple of float
-
-    Raises
-    ------
-    ValueError
-        If it is not a list of at least one finite number.
-    """
+    """Read a list of numbers: ``2:4:6``, ``[2,4,6]``, or a sequence."""
     try:
         if isinstance(text, str):
             parts = text.strip().removeprefix("[").removesuffix("]").replace(",", ":").split(":")
@@ -49,16 +31,7 @@ def read_numbers(name: str, text: str | Sequence[float], example: str) -> tuple[
 
 
 def write_numbers(numbers: Sequence[float]) -> str:
-    """Write a list of numbers so that it reads back equal, whole numbers without a point.
-
-    Parameters
-    ----------
-    numbers : sequence of float
-
-    Returns
-    -------
-    str
-    """
+    """Write a list of numbers so that it reads back equal, whole numbers without a point."""
     return ":".join(
         str(int(number)) if float(number).is_integer() and abs(number) < 1e15 else repr(number)
         for number in numbers
@@ -68,24 +41,7 @@ def write_numbers(numbers: Sequence[float]) -> str:
 def read_whole_numbers(
     name: str, text: str | Sequence[float], least: int, example: str
 ) -> tuple[int, ...]:
-    """Read a list of whole numbers that are not below a least one.
-
-    Parameters
-    ----------
-    name : str
-    text : str or sequence of int
-    least : int
-    example : str
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    ValueError
-        If it is no such list.
-    """
+    """Read a list of whole numbers that are not below a least one."""
     numbers = read_numbers(name, text, example)
     if not all(number.is_integer() and number >= least for number in numbers):
         raise ValueError(
@@ -96,52 +52,18 @@ def read_whole_numbers(
 
 
 def check_whole(name: str, value: int, least: int, example: int) -> None:
-    """Refuse what is not a whole number >= least.
-
-    Parameters
-    ----------
-    name : str
-    value : int
-    least, example : int
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Refuse what is not a whole number >= least."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}={value}: it must be a whole number >= {least}, such as {example}")
 
 
 def check_positive(name: str, value: float, example: float) -> None:
-    """Refuse what is not positive and finite.
-
-    Parameters
-    ----------
-    name : str
-    value, example : float
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Refuse what is not positive and finite."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name}={value}: it must be positive and finite, such as {example}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse what is not one of the choices.
-
-    Parameters
-    ----------
-    name, value : str
-    choices : sequence of str
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Refuse what is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}={value}: it must be {' or '.join(choices)}")

@@ -22,17 +22,6 @@ __all__ = ["product_of_two"]
 def product_of_two(beta: float, sizes: tuple[int, int, int]) -> Integral:
     """Compute log Z and λ̂ of L = ½ ‖B A‖², A and B standard normal.
 
-    Parameters
-    ----------
-    beta : float, dimensionless
-    sizes : (int, int, int)
-        Input M, hidden H and output N: A is H × M and B is N × H.
-
-    Returns
-    -------
-    Integral
-        With the difference between two quadrature orders as error.
-
     References
     ----------
     .. [1] N. G. de Bruijn, "On some multiple integrals involving determinants", Journal of the

@@ -60,56 +60,23 @@ class Airy(LossOnly):
         return -2 / 3 * self._minimum**3
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", FlatHalfLine(1))[0]
         self.observe(w * (w * w / 3 + self.slope), y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give the minimum, or a point as close to the wall as has a finite logarithm.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the minimum, or a point as close to the wall as has a finite logarithm."""
         return {"w": np.array([max(self._minimum, 1e-100)])}
 
     def truth(self) -> Truth:
-        """State λ = 1, ⅓ or ½ for a positive, zero or negative slope; m = 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = 1, ⅓ or ½ for a positive, zero or negative slope; m = 1."""
         value = Fraction(1) if self.slope > 0 else Fraction(1, 2)
         if self.slope == 0:
             value = Fraction(1, 3)
         return Truth(value, 1, "order of vanishing at the minimum, or at the wall")
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards the minimum.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards the minimum."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

@@ -55,79 +55,31 @@ class Cusp(Model):
         check_whole("power", self.power, 2, 3)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Targets of w1² - w2^power; zero for the population.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((2,)).to_event(1))
         numpyro.sample("y", SquaredError((w[0] ** 2 - w[1] ** self.power).reshape(1)), obs=y)
 
     def population(self) -> Data:
-        """Give the one datum y = 0.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the one datum y = 0."""
         return no_data()
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1/2), the noise that the squared error stands for.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw y ~ N(0, 1/2), the noise that the squared error stands for."""
         return {"y": generator.normal(0, math.sqrt(0.5), n)}
 
     def optimum(self) -> dict[str, Any]:
-        """Give the origin.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the origin."""
         return {"w": np.zeros(2)}
 
     def truth(self) -> Truth:
-        """State λ = 1/4 + 1/(2q), 5/12 for the cusp; m = 2 for q = 2, else 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = 1/4 + 1/(2q), 5/12 for the cusp; m = 2 for q = 2, else 1."""
         q = self.power
         return Truth(
             Fraction(q + 2, 4 * q), 2 if q == 2 else 1, "weighted homogeneous; Arnold et al. 1988"
         )
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F by two nested trapezoidal rules in resolved coordinates.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F by two nested trapezoidal rules in resolved coordinates."""
         beta = check_beta(beta)
         if self.n is not None:
             return None

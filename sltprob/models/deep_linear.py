@@ -68,13 +68,7 @@ class DeepLinear(Model):
         return read_whole_numbers("widths", self.widths, 1, "10:5:10")
 
     def program(self, x: Any, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        x : array, shape (n, input)
-        y : array, shape (n, output)
-        """
+        """Run the NumPyro program."""
         means = _linear.prior_means(self._widths, self.rank, self.prior_center)
         output = x
         for index, mean in enumerate(means, start=1):
@@ -83,82 +77,30 @@ class DeepLinear(Model):
         numpyro.sample("y", HalfSquaredError(output), obs=y)
 
     def population(self) -> Data:
-        """Give inputs √M e_i, over which the mean loss is exactly ½ ‖W_L … W_1 - C‖².
-
-        Returns
-        -------
-        Data
-        """
+        """Give inputs √M e_i, over which the mean loss is exactly ½ ‖W_L … W_1 - C‖²."""
         return _linear.population(self._widths[0], self._widths[-1], self.rank)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
-        """Draw fresh inputs x ~ N(0, I).
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        size : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw fresh inputs x ~ N(0, I)."""
         return _linear.minibatch(rng_key, size, self._widths[0], self._widths[-1], self.rank)
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw x ~ N(0, I) and y = C x + noise of unit variance.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw x ~ N(0, I) and y = C x + noise of unit variance."""
         widths = self._widths
         return _linear.draw_data(generator, n, widths[0], widths[-1], self.rank)
 
     def optimum(self) -> dict[str, Any]:
-        """Give the deepest true point, every layer diag(1, …, 1, 0, …).
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the deepest true point, every layer diag(1, …, 1, 0, …)."""
         layers = _linear.layer_optima(self._widths, self.rank)
         return {f"w{index}": layer for index, layer in enumerate(layers, start=1)}
 
     def truth(self) -> Truth:
-        """State the theorem of Aoyagi.
-
-        Returns
-        -------
-        Truth
-        """
+        """State the theorem of Aoyagi."""
         found = learning_coefficients.deep_linear(widths=self._widths, rank=self.rank)
         return Truth(found.value, found.multiplicity, found.source)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂: an integral where one serves, block Gibbs else.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Relative standard error of block Gibbs.
-
-        Returns
-        -------
-        Exact or None
-            None beyond 2,000 parameters, where block Gibbs takes minutes, and on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂: an integral where one serves, block Gibbs else."""
         if self.n is not None:
             return None
         return _linear.exact_linear(

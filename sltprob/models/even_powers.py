@@ -73,13 +73,7 @@ class EvenPowers(LossOnly):
         return bound
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         dimension = len(self._powers)
         prior: Any = Flat(dimension)
         if math.isfinite(self._bound):
@@ -92,43 +86,16 @@ class EvenPowers(LossOnly):
         self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give w = 0.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give w = 0."""
         return {"w": np.zeros(len(self._powers))}
 
     def truth(self) -> Truth:
-        """State λ = Σ 1/p_j, m = 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = Σ 1/p_j, m = 1."""
         found = learning_coefficients.even_powers(powers=self._powers)
         return Truth(found.value, found.multiplicity, found.source)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F from incomplete gamma functions; under the flat prior λ̂ = Σ 1/p_j.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the answer is a closed form.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F from incomplete gamma functions; under the flat prior λ̂ = Σ 1/p_j."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

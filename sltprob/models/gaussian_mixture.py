@@ -30,30 +30,14 @@ _GAP = 2.0
 
 
 class _Mixture(Potential):
-    """A likelihood by its loss against the truth, that can draw data as well.
-
-    Parameters
-    ----------
-    loss : array, shape (n,)
-    weights, means : array, shape (K,)
-    """
+    """A likelihood by its loss against the truth, that can draw data as well."""
 
     def __init__(self, loss: Any, weights: Any, means: Any) -> None:
         self.weights, self.means = weights, means
         super().__init__(loss)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Draw from the mixture.
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (n,)
-        """
+        """Draw from the mixture."""
         key_component, key_noise = jax.random.split(key)
         shape = (*sample_shape, *self.batch_shape)
         chosen = jax.random.categorical(key_component, jnp.log(self.weights), shape=shape)
@@ -126,13 +110,6 @@ class GaussianMixture(Model):
         The loss of a datum is log q(x) - log p(x) + balance (p(x)/q(x) - 1). The second term
         has mean zero; with it, every datum of the population has a loss >= 0, and nothing
         cancels where p is close to q. A finite data set leaves it out.
-
-        Parameters
-        ----------
-        x : array, shape (n,)
-            Data.
-        balance : array, shape (n,), optional
-            1 for the population, 0 for a data set, which is the default.
         """
         size = self.components
         if size == 1:
@@ -155,12 +132,7 @@ class GaussianMixture(Model):
         numpyro.sample("x", _Mixture(loss, a, b), obs=x)
 
     def population(self) -> Data:
-        """Give equally spaced x with weights q(x), far enough for every mean of the prior.
-
-        Returns
-        -------
-        Data
-        """
+        """Give equally spaced x with weights q(x), far enough for every mean of the prior."""
         # Beyond it lies one draw of all the means in 1000.
         largest = self.mean_scale * math.sqrt(2 * math.log(1000 * self.components))
         reach = max(largest, float(np.abs(self._true_means).max())) + 8.5
@@ -189,27 +161,12 @@ class GaussianMixture(Model):
         return float(weights @ (np.expm1(log_p - log_q) - (log_p - log_q)))
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw x from the truth q.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw x from the truth q."""
         means = generator.choice(self._true_means, n)
         return {"x": means + generator.standard_normal(n)}
 
     def optimum(self) -> dict[str, Any]:
-        """Give a true point: the surplus components share the last true mean.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give a true point: the surplus components share the last true mean."""
         size, r = self.components, self.true_components
         surplus = size - r + 1
         b = np.concatenate([self._true_means[:-1], np.full(surplus, self._true_means[-1])])
@@ -222,12 +179,7 @@ class GaussianMixture(Model):
         return values
 
     def truth(self) -> Truth:
-        """State λ = (K + 3r - 2)/4, m = 1; ½ with m = 2 for the contaminated Gaussian.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = (K + 3r - 2)/4, m = 1; ½ with m = 2 for the contaminated Gaussian."""
         if self.anchored:
             return Truth(Fraction(1, 2), 2, "L ≍ a² b², a normal crossing; Watanabe 2009")
         found = learning_coefficients.gaussian_mixture(
@@ -239,24 +191,7 @@ class GaussianMixture(Model):
         return Truth(found.value, found.multiplicity, found.source, status)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F by quadrature over all parameters, for at most three of them.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used; the error is reported.
-
-        Returns
-        -------
-        Exact or None
-            None for more than two components, for two true ones, and on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F by quadrature over all parameters, for at most three of them."""
         beta = check_beta(beta)
         if self.n is not None or self.components > 2 or self.true_components > 1:
             return None

@@ -128,15 +128,7 @@ class Network(Model):
         return EmbeddingPrior(prior.family, prior.scale / math.sqrt(self.width))
 
     def program(self, x: Any, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        x : array, shape (n,) or (n, d)
-            Inputs.
-        y : array, shape (n,)
-            Targets.
-        """
+        """Run the NumPyro program."""
         weights = {
             site: numpyro.sample(
                 site, self._prior(site).distribution.expand(shape).to_event(len(shape))
@@ -161,12 +153,7 @@ class Network(Model):
         return hidden
 
     def readout(self) -> Readout:
-        """Name the site a, with the last hidden layer as its features.
-
-        Returns
-        -------
-        Readout
-        """
+        """Name the site a, with the last hidden layer as its features."""
         return Readout("a", lambda values, arguments: self._hidden(values, arguments["x"]).T)
 
     def _units(self, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -212,34 +199,13 @@ class Network(Model):
         )
 
     def population(self) -> Data:
-        """Give the quadrature rule, with the fewest nodes that reach `accuracy` at prior draws.
-
-        Returns
-        -------
-        Data
-
-        Raises
-        ------
-        ValueError
-            If no rule reaches it: a kink that the rule cannot follow, or weights so wide that
-            poles come near the real axis.
-        """
+        """Give the quadrature rule, with the fewest nodes that reach `accuracy` at prior draws."""
         rule = self._rule
         arguments = {"x": rule.nodes, "y": self._targets(rule.nodes)}
         return Data(arguments, rule.weights, rule.error)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any] | None:
-        """Draw fresh inputs with their targets.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        size : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw fresh inputs with their targets."""
         x = Inputs.parse(self.inputs).draw(rng_key, size)
         first = x if x.ndim == 1 else x[:, 0]
         order = self._hermite_order
@@ -254,17 +220,7 @@ class Network(Model):
         return {"x": x, "y": y}
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw inputs, and targets with the noise N(0, 1/2) that the squared error stands for.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw inputs, and targets with the noise N(0, 1/2) that the squared error stands for."""
         x = Inputs.parse(self.inputs).draw_numpy(generator, n)
         return {"x": x, "y": self._targets(x) + generator.normal(0, math.sqrt(0.5), n)}
 
@@ -273,10 +229,6 @@ class Network(Model):
 
         For a Hermite target there is none: the infimum is approached as w → 0 and |a| → ∞, and
         this gives the point a = 0.
-
-        Returns
-        -------
-        dict of str to array
         """
         generator = np.random.default_rng(0)
         values = {site: draws[0] for site, draws in self._draw_weights(generator, 1).items()}
@@ -293,12 +245,7 @@ class Network(Model):
         return values
 
     def truth(self) -> Truth:
-        """State what is proved or known numerically of this combination.
-
-        Returns
-        -------
-        Truth
-        """
+        """State what is proved or known numerically of this combination."""
         unknown = Truth(None, None, "not known for this combination", "none")
         if self._hermite_order is not None:
             return Truth(
@@ -343,24 +290,7 @@ class Network(Model):
         return Truth(None, None, "not known for this combination", "none")
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute lambda-hat and F from the density of the hidden weights.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Relative error that is wanted on lambda-hat.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set, for which no independent route is known.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive, or too large for float64.
-        """
+        """Compute lambda-hat and F from the density of the hidden weights."""
         if self.n is not None:
             return None
         rule = self._rule

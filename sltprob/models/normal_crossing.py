@@ -83,13 +83,7 @@ class NormalCrossing(LossOnly):
         return read_whole_numbers("prior_powers", self.prior_powers, 0, "0:1")
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", PowerLaw(self._prior_powers, self.prior))
         loss = jnp.asarray(self.coefficient)
         for index, power in enumerate(self._powers):
@@ -97,44 +91,17 @@ class NormalCrossing(LossOnly):
         self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give w = 0, or a point beside it where the prior vanishes at 0.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give w = 0, or a point beside it where the prior vanishes at 0."""
         # A loss of 1e-200 is a zero of the loss for every beta; log |0| would be no density.
         return {"w": np.where(np.asarray(self._prior_powers) > 0, 1e-100, 0.0)}
 
     def truth(self) -> Truth:
-        """State λ = min (h_j + 1) / (2 k_j), m the number of minimisers.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = min (h_j + 1) / (2 k_j), m the number of minimisers."""
         found = learning_coefficients.monomial(powers=self._powers, prior_powers=self._prior_powers)
         return Truth(found.value, found.multiplicity, found.source)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

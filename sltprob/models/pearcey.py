@@ -85,54 +85,21 @@ class Pearcey(LossOnly):
         return min(float(self._loss(w)) for w in self._extrema[0])
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", Flat(1))
         self.observe(self._loss(w[0]), y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give a minimum of least loss.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give a minimum of least loss."""
         return {"w": np.array([min(self._extrema[0], key=self._loss)])}
 
     def truth(self) -> Truth:
-        """State λ = ¼ for the pure quartic and ½ else, m = 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = ¼ for the pure quartic and ½ else, m = 1."""
         value = Fraction(1, 4) if self.quadratic == 0 == self.linear else Fraction(1, 2)
         return Truth(value, 1, "order of vanishing at the global minimum")
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards each minimum.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards each minimum."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

@@ -52,53 +52,20 @@ class Radial(LossOnly):
         check_whole("power", self.power, 1, 2)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((self.dimension,)).to_event(1))
         self.observe(jnp.sum(w * w) ** self.power, y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give w = 0.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give w = 0."""
         return {"w": np.zeros(self.dimension)}
 
     def truth(self) -> Truth:
-        """State λ = d/(2q), m = 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = d/(2q), m = 1."""
         return Truth(Fraction(self.dimension, 2 * self.power), 1, "homogeneous; Arnold et al. 1988")
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F by the Mellin-Barnes integral: L is the q-th power of a χ².
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F by the Mellin-Barnes integral: L is the q-th power of a χ²."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

@@ -67,96 +67,38 @@ class ReducedRank(Model):
         return (self.input, self.hidden, self.output)
 
     def program(self, x: Any, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        x : array, shape (n, input)
-        y : array, shape (n, output)
-        """
+        """Run the NumPyro program."""
         mean_a, mean_b = _linear.prior_means(self._widths, self.rank, self.prior_center)
         a = numpyro.sample("a", dist.Normal(mean_a, self.prior_scale).to_event(2))
         b = numpyro.sample("b", dist.Normal(mean_b, self.prior_scale).to_event(2))
         numpyro.sample("y", HalfSquaredError((x @ a.T) @ b.T), obs=y)
 
     def population(self) -> Data:
-        """Give inputs √M e_i, over which the mean loss is exactly ½ ‖B A - C‖².
-
-        Returns
-        -------
-        Data
-        """
+        """Give inputs √M e_i, over which the mean loss is exactly ½ ‖B A - C‖²."""
         return _linear.population(self.input, self.output, self.rank)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
-        """Draw fresh inputs x ~ N(0, I).
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        size : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw fresh inputs x ~ N(0, I)."""
         return _linear.minibatch(rng_key, size, self.input, self.output, self.rank)
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw x ~ N(0, I) and y = C x + noise of unit variance.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw x ~ N(0, I) and y = C x + noise of unit variance."""
         return _linear.draw_data(generator, n, self.input, self.output, self.rank)
 
     def optimum(self) -> dict[str, Any]:
-        """Give the deepest true point, A and B = diag(1, …, 1, 0, …).
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the deepest true point, A and B = diag(1, …, 1, 0, …)."""
         a, b = _linear.layer_optima(self._widths, self.rank)
         return {"a": a, "b": b}
 
     def truth(self) -> Truth:
-        """State the four cases of Aoyagi and Watanabe.
-
-        Returns
-        -------
-        Truth
-        """
+        """State the four cases of Aoyagi and Watanabe."""
         found = learning_coefficients.reduced_rank(
             input=self.input, hidden=self.hidden, output=self.output, rank=self.rank
         )
         return Truth(found.value, found.multiplicity, found.source)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂: an integral for rank 0 or a scalar side, block Gibbs else.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Relative standard error of block Gibbs.
-
-        Returns
-        -------
-        Exact or None
-            None beyond 2,000 parameters, where block Gibbs takes minutes, and on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂: an integral for rank 0 or a scalar side, block Gibbs else."""
         if self.n is not None:
             return None
         return _linear.exact_linear(

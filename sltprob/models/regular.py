@@ -91,13 +91,7 @@ class Regular(Model):
         return np.asarray(read_numbers("spectrum", self.spectrum, "1:0.1:10"))
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n, d)
-            Targets of √h_j w_j; zeros for the population.
-        """
+        """Run the NumPyro program."""
         prior = dist.Normal(0.0, self.prior_scale).expand((self.dimension,)).to_event(1)
         w = numpyro.sample("w", prior)
         scaled = (jnp.asarray(np.sqrt(self._curvatures)) * w).reshape(1, -1)
@@ -105,44 +99,19 @@ class Regular(Model):
         numpyro.sample("y", HalfSquaredError(jnp.broadcast_to(scaled, (rows, w.size))), obs=y)
 
     def population(self) -> Data:
-        """Give the one datum y = 0.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the one datum y = 0."""
         return Data({"y": np.zeros((1, self.dimension))}, np.ones(1))
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1) in every coordinate, the noise that the loss stands for.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw y ~ N(0, 1) in every coordinate, the noise that the loss stands for."""
         return {"y": generator.standard_normal((n, self.dimension))}
 
     def optimum(self) -> dict[str, Any]:
-        """Give w = 0.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give w = 0."""
         return {"w": np.zeros(self.dimension)}
 
     def truth(self) -> Truth:
-        """State λ = d/2, m = 1.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = d/2, m = 1."""
         return Truth(Fraction(self.dimension, 2), 1, "Laplace's method; Schwarz 1978")
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
@@ -151,21 +120,6 @@ class Regular(Model):
         On a data set with mean ȳ the posterior is a Gaussian around a shifted mean, and λ̂,
         which takes the loss at w = 0 as L*, gets the term -½ β Σ ȳ_j² s_j (2 - s_j) with
         s_j = t_j/(1 + t_j).
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the answer is a closed form.
-
-        Returns
-        -------
-        Exact
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
         """
         beta = check_beta(beta)
         t = beta * self._curvatures * self.prior_scale**2

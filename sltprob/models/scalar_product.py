@@ -53,57 +53,26 @@ class ScalarProduct(Model):
         check_whole("size", self.size, 1, 5)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Targets of the product; zero for the population.
-        """
+        """Run the NumPyro program."""
         prior = dist.Normal(0.0, 1.0).expand((self.size,)).to_event(1)
         a = numpyro.sample("a", prior)
         w = numpyro.sample("w", prior)
         numpyro.sample("y", SquaredError(jnp.sum(a * w).reshape(1)), obs=y)
 
     def population(self) -> Data:
-        """Give the one datum y = 0.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the one datum y = 0."""
         return no_data()
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1/2), the noise that the squared error stands for.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw y ~ N(0, 1/2), the noise that the squared error stands for."""
         return {"y": generator.normal(0, math.sqrt(0.5), n)}
 
     def optimum(self) -> dict[str, Any]:
-        """Give the tip of the cone.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the tip of the cone."""
         return {"a": np.zeros(self.size), "w": np.zeros(self.size)}
 
     def truth(self) -> Truth:
-        """State λ = ½, m = 2 for p = 1 and m = 1 else.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = ½, m = 2 for p = 1 and m = 1 else."""
         return Truth(
             Fraction(1, 2),
             2 if self.size == 1 else 1,
@@ -111,24 +80,7 @@ class ScalarProduct(Model):
         )
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F: given w, L is |w|² z² with z ~ N(0, 1), a product of two χ².
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the integral is done to rounding.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F: given w, L is |w|² z² with z ~ N(0, 1), a product of two χ²."""
         beta = check_beta(beta)
         if self.n is not None:
             return None

@@ -85,15 +85,7 @@ class TanhZero(Model):
         return EmbeddingPrior.parse(self.embedding_prior)
 
     def program(self, x: Any, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        x : array, shape (n,)
-            Inputs.
-        y : array, shape (n,)
-            Targets.
-        """
+        """Run the NumPyro program."""
         shape = (self.width,)
         w = numpyro.sample("w", self._prior.distribution.expand(shape).to_event(1))
         a = numpyro.sample("a", dist.Normal(0.0, self.readout_scale).expand(shape).to_event(1))
@@ -116,12 +108,7 @@ class TanhZero(Model):
         return [jnp.asarray(array, precision) for array in self._projection]
 
     def population(self) -> Data:
-        """Give the quadrature rule on N(0,1): positive nodes only, since f² is even.
-
-        Returns
-        -------
-        Data
-        """
+        """Give the quadrature rule on N(0,1): positive nodes only, since f² is even."""
         largest = self._prior.largest(self.width)
         if self.modes is None:
             rule = _rule(largest)
@@ -134,40 +121,15 @@ class TanhZero(Model):
         return Data({"x": rule.nodes, "y": np.zeros_like(rule.nodes)}, rule.weights, error)
 
     def minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
-        """Draw fresh inputs x ~ N(0,1).
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        size : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw fresh inputs x ~ N(0,1)."""
         return {"x": jax.random.normal(rng_key, (size,)), "y": jnp.zeros(size)}
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw x ~ N(0,1) and y ~ N(0, 1/2), the noise that the squared error stands for.
-
-        Parameters
-        ----------
-        generator : numpy.random.Generator
-        n : int
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Draw x ~ N(0,1) and y ~ N(0, 1/2), the noise that the squared error stands for."""
         return {"x": generator.normal(size=n), "y": generator.normal(0, math.sqrt(0.5), n)}
 
     def optimum(self) -> dict[str, Any]:
-        """Give the point a = 0 with embeddings spread over their prior.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the point a = 0 with embeddings spread over their prior."""
         middles = (np.arange(self.width) + 0.5) / self.width
         spread = self._prior.distribution.icdf(middles)
         return {"a": np.zeros(self.width), "w": np.asarray(spread)}
@@ -176,10 +138,6 @@ class TanhZero(Model):
         """State λ = (h + k² + k)/(4k + 2), k = floor(√h), and m = 2 iff h is a square.
 
         With M odd modes: min(M/2, min_{k < M} (h + k² + k)/(4k + 2)), a bound from all w ~ t.
-
-        Returns
-        -------
-        Truth
         """
         h = self.width
         if self.modes is not None:
@@ -195,12 +153,7 @@ class TanhZero(Model):
         )
 
     def readout(self) -> Readout:
-        """Name the site a, with the features tanh(w_i x).
-
-        Returns
-        -------
-        Readout
-        """
+        """Name the site a, with the features tanh(w_i x)."""
         if self.modes is None:
             return Readout("a", lambda values, data: jnp.tanh(jnp.outer(data["x"], values["w"])))
         modes = self.modes
@@ -213,35 +166,13 @@ class TanhZero(Model):
         return Readout("a", features)
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute lambda-hat and F from the density of w with the readout integrated out.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Relative error that is wanted on lambda-hat.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set, for which no independent route is known.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive, or too large for float64.
-        """
+        """Compute lambda-hat and F from the density of w with the readout integrated out."""
         if self.n is not None:
             return None
         return collapsed.exact(beta, self.problem(), tolerance=tolerance)
 
     def problem(self) -> collapsed.Problem:
-        """Give what is left when the readout is integrated out, a density of w alone.
-
-        Returns
-        -------
-        Problem
-        """
+        """Give what is left when the readout is integrated out, a density of w alone."""
         prior = self._prior
         if self.modes is None:
             rule = _rule(prior.largest(self.width))

@@ -75,13 +75,7 @@ class TwoPhase(LossOnly):
         check_whole("dimension", self.dimension, 1, 1)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
-        """Run the NumPyro program.
-
-        Parameters
-        ----------
-        y : array, shape (n,)
-            Zero for the population, noise for a data set.
-        """
+        """Run the NumPyro program."""
         w = numpyro.sample("w", dist.Uniform(-1.0, 1.0).expand((self.dimension,)).to_event(1))
         share, position = self.narrow_weight, (w[0] + 1) / 2
         losses = []
@@ -96,46 +90,19 @@ class TwoPhase(LossOnly):
         self.observe(loss, y)
 
     def optimum(self) -> dict[str, Any]:
-        """Give the bottom of the narrow basin.
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the bottom of the narrow basin."""
         w = np.zeros(self.dimension)
         w[0] = self.narrow_weight - 1
         return {"w": w}
 
     def truth(self) -> Truth:
-        """State λ = d / narrow_power, m = 1: the narrow phase has the least loss.
-
-        Returns
-        -------
-        Truth
-        """
+        """State λ = d / narrow_power, m = 1: the narrow phase has the least loss."""
         return Truth(
             Fraction(self.dimension, self.narrow_power), 1, "scaling in the phase of least loss"
         )
 
     def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
-        """Compute λ̂ and F as a mixture of incomplete gamma functions.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-        tolerance : float, dimensionless
-            Not used: the answer is a closed form.
-
-        Returns
-        -------
-        Exact or None
-            None on a data set.
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive and finite.
-        """
+        """Compute λ̂ and F as a mixture of incomplete gamma functions."""
         if self.n is not None:
             return None
         beta = check_beta(beta)

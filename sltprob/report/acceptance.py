@@ -24,18 +24,7 @@ _MAX_LEGEND = 8
 
 
 def acceptance(judged: Judged, points: int) -> Figure:
-    """Draw the acceptance of every chain, averaged over stretches.
-
-    Parameters
-    ----------
-    judged : Judged
-    points : int
-        How many to draw at most, over all chains.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw the acceptance of every chain, averaged over stretches."""
     heading = "Acceptance over time"
     rates = judged.run.stats.get("acceptance_rate")
     if rates is None or rates.ndim != 2 or not rates.size:

@@ -15,25 +15,13 @@ __all__ = ["Answer", "answers", "headline"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known about λ̂ of one model at one inverse temperature.
-
-    Parameters
-    ----------
-    model : str
-    beta : float, dimensionless
-    best : Judged or None
-        The believable run of least error; None if there is none.
-    nearest : Judged or None
-        Without a believable run: the one that failed least.
-    runs : tuple of Judged
-        All of this model and beta.
-    """
+    """What is known about λ̂ of one model at one inverse temperature."""
 
     model: str
     beta: float
-    best: Judged | None
-    nearest: Judged | None
-    runs: tuple[Judged, ...]
+    best: Judged | None  # the believable run of least error; None if there is none
+    nearest: Judged | None  # Without a believable run: the one that failed least
+    runs: tuple[Judged, ...]  # all of this model and beta
 
     @property
     def beta_text(self) -> str:
@@ -77,17 +65,7 @@ class Answer:
 
 
 def answers(judged: Sequence[Judged]) -> list[Answer]:
-    """Find the answer at each temperature.
-
-    Parameters
-    ----------
-    judged : sequence of Judged
-        As `judge` sorts them.
-
-    Returns
-    -------
-    list of Answer
-    """
+    """Find the answer at each temperature."""
     result = []
     for (model, beta), group in groupby(
         judged, key=lambda run: (run.cell["model"], run.cell["beta"])
@@ -101,17 +79,7 @@ def answers(judged: Sequence[Judged]) -> list[Answer]:
 
 
 def headline(found: Sequence[Answer]) -> str:
-    """Say in one sentence at which temperatures λ̂ is known.
-
-    Parameters
-    ----------
-    found : sequence of Answer
-        Of one model.
-
-    Returns
-    -------
-    str
-    """
+    """Say in one sentence at which temperatures λ̂ is known."""
     known = [answer for answer in found if answer.best]
     unknown = [answer for answer in found if not answer.best]
     if len(found) == 1:

@@ -33,31 +33,11 @@ class Sources:
         self.entries: dict[str, int] = {}
 
     def cite(self, text: str) -> int:
-        """Give the number of a source.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        int
-            From 1.
-        """
+        """Give the number of a source."""
         return self.entries.setdefault(" ".join(text.split()).rstrip("."), len(self.entries) + 1)
 
     def of(self, judged: Judged) -> dict[str, list[int]]:
-        """Cite what a run rests on.
-
-        Parameters
-        ----------
-        judged : Judged
-
-        Returns
-        -------
-        dict of str to list of int
-            Sources of the model, the sampler, the checks and the figures; without empty ones.
-        """
+        """Cite what a run rests on."""
         attributes = judged.draws.attrs
         texts = {
             "model": references("model", judged.cell["model"], attributes),
@@ -73,18 +53,7 @@ class Sources:
 
 
 def figures_of(judged: Judged, points: int) -> list[Figure]:
-    """Draw all figures of a run.
-
-    Parameters
-    ----------
-    judged : Judged
-    points : int
-        How many points a trace may have, over all chains.
-
-    Returns
-    -------
-    list of Figure
-    """
+    """Draw all figures of a run."""
     return [
         loss_trace(judged, points),
         ranks(judged),
@@ -97,17 +66,7 @@ def figures_of(judged: Judged, points: int) -> list[Figure]:
 
 
 def reproduce(judged: Judged) -> str:
-    """Write the command that makes the run again.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    str
-        One line for a POSIX shell.
-    """
+    """Write the command that makes the run again."""
     attributes, cell = judged.draws.attrs, judged.cell
     if attributes.get("origin") == "ArviZ":
         # Another program made the draws; only the judgement is ours to repeat.
@@ -141,16 +100,7 @@ def _literal(value: float) -> str:
 
 
 def settings(judged: Judged) -> list[tuple[str, str]]:
-    """List how a run was made: its attributes, its sites and what warm-up tuned.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    list of (str, str)
-    """
+    """List how a run was made: its attributes, its sites and what warm-up tuned."""
     rows = [
         (str(name).replace("_", " "), _show(value))
         for name, value in judged.draws.attrs.items()
@@ -167,16 +117,7 @@ def settings(judged: Judged) -> list[tuple[str, str]]:
 
 
 def versions(judged: Judged) -> list[tuple[str, str]]:
-    """List the versions of the software that made a run.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    list of (str, str)
-    """
+    """List the versions of the software that made a run."""
     return [
         (str(name).removeprefix("version_"), _show(value))
         for name, value in judged.draws.attrs.items()

@@ -20,19 +20,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pent
 
 
 def curve_figure(judged: Sequence[Judged], exact: Sequence[Exact], key: str) -> Figure:
-    """Draw λ̂ against β for the runs of one model.
-
-    Parameters
-    ----------
-    judged : sequence of Judged
-    exact : sequence of Exact
-        The exact line; without it, the exact values that the runs hold.
-    key : str
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw λ̂ against β for the runs of one model."""
     heading = "λ̂ against inverse temperature"
     shown = [run for run in judged if _drawable(run.cell["beta"], run.cell["lambda_hat"])]
     line = exact_points(judged, exact)
@@ -88,18 +76,7 @@ def _drawable(beta: float, value: float | None) -> bool:
 
 
 def exact_points(judged: Sequence[Judged], exact: Sequence[Exact]) -> list[Exact]:
-    """Give the exact line: the points given, and those that the runs hold.
-
-    Parameters
-    ----------
-    judged : sequence of Judged
-    exact : sequence of Exact
-
-    Returns
-    -------
-    list of Exact
-        By increasing beta.
-    """
+    """Give the exact line: the points given, and those that the runs hold."""
     points = {point.beta: point for point in exact if _drawable(point.beta, point.lambda_hat)}
     for run in judged:
         value, beta = run.cell["exact"], run.cell["beta"]
@@ -207,19 +184,7 @@ def _hover(run: Judged) -> str:
 
 
 def limits(runs: Sequence[Judged], exact: Sequence[float]) -> tuple[float, float]:
-    """Frame what is known, and of the rest what is not far from it.
-
-    Parameters
-    ----------
-    runs : sequence of Judged
-        With a value of λ̂.
-    exact : sequence of float
-
-    Returns
-    -------
-    (float, float)
-        The lower and the upper end of the axis of λ̂.
-    """
+    """Frame what is known, and of the rest what is not far from it."""
     kept = list(exact)
     for run in runs:
         if run.believable:
@@ -252,18 +217,7 @@ def _ticks(betas: Sequence[float]) -> dict[str, Any]:
 
 
 def x_range(betas: Sequence[float]) -> list[float]:
-    """Frame inverse temperatures with a margin.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        Increasing.
-
-    Returns
-    -------
-    list of float
-        Decimal logarithms of the ends.
-    """
+    """Frame inverse temperatures with a margin."""
     low, high = math.log10(betas[0]), math.log10(betas[-1])
     margin = 0.06 * (high - low) or 0.5
     return [low - margin, high + margin]
@@ -306,17 +260,7 @@ def _arrows(outside: Sequence[Judged], high: float, frame: Sequence[float]) -> l
 
 
 def by_model(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
-    """Group runs by their model.
-
-    Parameters
-    ----------
-    judged : sequence of Judged
-        As `judge` sorts them.
-
-    Returns
-    -------
-    dict of str to list of Judged
-    """
+    """Group runs by their model."""
     return {
         model: list(group) for model, group in groupby(judged, key=lambda run: run.cell["model"])
     }

@@ -12,24 +12,7 @@ __all__ = ["bucket_means", "extremes", "shortened"]
 
 
 def extremes(values: np.ndarray, buckets: int) -> np.ndarray:
-    """Choose the least and the greatest value of each of `buckets` equal stretches.
-
-    Parameters
-    ----------
-    values : array, shape (draw,)
-        May hold values that are not finite; they are chosen only where nothing else is.
-    buckets : int
-
-    Returns
-    -------
-    array of int, shape (at most 2 * buckets,)
-        Positions, increasing; all of them if there are no more than that.
-
-    Raises
-    ------
-    ValueError
-        If `buckets` is not positive.
-    """
+    """Choose the least and the greatest value of each of `buckets` equal stretches."""
     if buckets < 1:
         raise ValueError(f"buckets={buckets}: it must be at least 1, such as 200")
     size = len(values)
@@ -46,25 +29,7 @@ def extremes(values: np.ndarray, buckets: int) -> np.ndarray:
 
 
 def bucket_means(values: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average stretches of a trace.
-
-    Parameters
-    ----------
-    values : array, shape (draw,)
-    buckets : int
-
-    Returns
-    -------
-    positions : array, shape (at most buckets,)
-        Middle of each stretch, in draws.
-    means : array, shape (at most buckets,)
-        NaN where a draw of the stretch is not finite.
-
-    Raises
-    ------
-    ValueError
-        If `buckets` is not positive.
-    """
+    """Average stretches of a trace."""
     if buckets < 1:
         raise ValueError(f"buckets={buckets}: it must be at least 1, such as 50")
     edges = np.linspace(0, len(values), min(buckets, len(values)) + 1).astype(int)
@@ -74,19 +39,7 @@ def bucket_means(values: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarr
 
 
 def shortened(values: Any, resolution: int = 1000) -> list[float | int | None]:
-    """Round to what a screen can show, for a short JSON text.
-
-    Parameters
-    ----------
-    values : array-like, shape (point,)
-    resolution : int
-        How many steps the bulk of the values spans, at least.
-
-    Returns
-    -------
-    list
-        Of int where the rounded value is whole, and None where it is not finite.
-    """
+    """Round to what a screen can show, for a short JSON text."""
     array = np.asarray(values, dtype=float)
     finite = array[np.isfinite(array)]
     if not finite.size:

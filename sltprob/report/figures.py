@@ -32,94 +32,37 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart with its words.
+    """One chart with its words."""
 
-    Parameters
-    ----------
-    key : str
-        Short name, unique in its run.
-    heading : str
-    caption : str
-        How to read it.
-    label : str
-        What it shows, for those who do not see it.
-    spec : dict or None
-        ``{"data": [...], "layout": {...}}`` by Plotly's schema; None if there is nothing to draw.
-    reason : str
-        Why there is nothing to draw.
-    wide : bool
-        Whether it takes the full width of the page.
-    """
-
-    key: str
+    key: str  # Short name, unique in its run
     heading: str
-    caption: str
-    label: str
+    caption: str  # how to read it
+    label: str  # what it shows, for those who do not see it
+    # ``{"data": [...], "layout": {...}}`` by Plotly's schema; None if there is nothing to draw
     spec: dict[str, Any] | None
-    reason: str = ""
-    wide: bool = False
+    reason: str = ""  # Why there is nothing to draw
+    wide: bool = False  # whether it takes the full width of the page
 
 
 def unavailable(key: str, heading: str, reason: str, *, wide: bool = False) -> Figure:
-    """Make a figure that says why it is not there.
-
-    Parameters
-    ----------
-    key, heading, reason : str
-    wide : bool
-
-    Returns
-    -------
-    Figure
-    """
+    """Make a figure that says why it is not there."""
     return Figure(key, heading, "", "", None, reason, wide)
 
 
 def shortened_name(text: str, length: int) -> str:
-    """Cut a long name, so that a legend or a label fits a small screen.
-
-    Parameters
-    ----------
-    text : str
-    length : int
-
-    Returns
-    -------
-    str
-    """
+    """Cut a long name, so that a legend or a label fits a small screen."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def escape(text: object) -> str:
-    """Make text harmless where Plotly reads markup and templates.
-
-    Parameters
-    ----------
-    text : object
-
-    Returns
-    -------
-    str
-    """
+    """Make text harmless where Plotly reads markup and templates."""
     escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # %{ starts a placeholder of a hover template, $ a formula.
     return escaped.replace("%{", "%&#8203;{").replace("$", "&#36;")
 
 
 def axis(title: str, **options: Any) -> dict[str, Any]:
-    """Describe an axis; the page adds its colours.
-
-    Parameters
-    ----------
-    title : str
-        With the unit.
-    **options
-        Of Plotly's axis.
-
-    Returns
-    -------
-    dict
-    """
+    """Describe an axis; the page adds its colours."""
     return {"title": {"text": title, "standoff": 8}, **options}
 
 
@@ -133,23 +76,7 @@ def line(
     width: float = 1.6,
     **options: Any,
 ) -> dict[str, Any]:
-    """Describe a line.
-
-    Parameters
-    ----------
-    x, y : sequence of float, shape (point,)
-    name : str
-        For the legend; escaped here.
-    color : str
-    dash : str
-    width : float, pixels
-    **options
-        Of Plotly's scatter trace.
-
-    Returns
-    -------
-    dict
-    """
+    """Describe a line."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -162,20 +89,7 @@ def line(
 
 
 def rule(value: float, text: str, *, dash: str = "dash", color: str = "@ink") -> dict[str, Any]:
-    """Describe a horizontal line across the figure, with its meaning at the right end.
-
-    Parameters
-    ----------
-    value : float
-    text : str
-    dash : str
-    color : str
-
-    Returns
-    -------
-    dict
-        A shape of Plotly's.
-    """
+    """Describe a horizontal line across the figure, with its meaning at the right end."""
     return {
         "type": "line",
         "xref": "paper",
@@ -194,16 +108,7 @@ def rule(value: float, text: str, *, dash: str = "dash", color: str = "@ink") ->
 
 
 def band(x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> dict[str, Any]:
-    """Describe a shaded band.
-
-    Parameters
-    ----------
-    x, low, high : sequence of float, shape (point,)
-
-    Returns
-    -------
-    dict
-    """
+    """Describe a shaded band."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -218,17 +123,7 @@ def band(x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> dic
 
 
 def shade(start: float, stop: float) -> dict[str, Any]:
-    """Describe a shaded stretch of the horizontal axis, over the whole height.
-
-    Parameters
-    ----------
-    start, stop : float
-
-    Returns
-    -------
-    dict
-        A shape of Plotly's.
-    """
+    """Describe a shaded stretch of the horizontal axis, over the whole height."""
     return {
         "type": "rect",
         "xref": "x",

@@ -32,14 +32,6 @@ _POINTS = 60
 def virial(judged: Judged) -> Figure:
     """Draw the running mean of every site's virial, divided by the site's dimension.
 
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    Figure
-
     References
     ----------
     .. [1] Stein's identity, E[(θ-c)·∇U] = d.
@@ -130,14 +122,6 @@ def _distance(ratio: np.ndarray) -> float:
 
 def energy(judged: Judged) -> Figure:
     """Draw the distribution of the energy and of its change from draw to draw.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    Figure
 
     References
     ----------

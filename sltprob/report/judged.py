@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sltprob.cell import summarise
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
 from sltprob.exact import Exact
 from sltprob.report.numbers import inverse_temperature, measured
-from sltprob.study.cell import summarise
 
 __all__ = ["CONTRADICTION", "Judged", "judge", "quiet"]
 
@@ -37,28 +37,15 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Judged:
-    """A run with what was found out about it.
+    """A run with what was found out about it."""
 
-    Parameters
-    ----------
-    number : int
-        Its place in the report, from 1.
-    draws : xarray.DataTree
-    run : Run
-        What the checks read of it.
-    verdict : Verdict
-    cell : mapping
-        Of `sltprob.study.cell.summarise`, with the exact value of the curve if the run has none.
-    name : str
-        Sampler, with the seed if the report has several.
-    """
-
-    number: int
+    number: int  # its place in the report, from 1
     draws: xr.DataTree
-    run: Run
+    run: Run  # what the checks read of it
     verdict: Verdict
+    # Of `sltprob.cell.summarise`, with the exact value of the curve if the run has none
     cell: Mapping[str, Any]
-    name: str
+    name: str  # Sampler, with the seed if the report has several
 
     @property
     def contradicted(self) -> bool:
@@ -111,17 +98,7 @@ class Judged:
         return self.verdict.failed[0].finding
 
     def warmup(self, name: str) -> np.ndarray | None:
-        """Give a variable of the warm-up.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        array, shape (chain, draw), or None
-            None if the run did not record it.
-        """
+        """Give a variable of the warm-up."""
         if "warmup_sample_stats" not in self.draws.children:
             return None
         group = self.draws["warmup_sample_stats"]
@@ -147,25 +124,7 @@ class Judged:
 def judge(
     runs: Sequence[xr.DataTree], curves: Mapping[str, Sequence[Exact]] | None = None
 ) -> list[Judged]:
-    """Judge runs, and sort them by model, beta, sampler and seed.
-
-    Parameters
-    ----------
-    runs : sequence of xarray.DataTree
-    curves : mapping of str to sequence of Exact, optional
-        Exact values by model, for runs that do not hold their own.
-
-    Returns
-    -------
-    list of Judged
-
-    Raises
-    ------
-    ValueError
-        If a run does not follow the schema.
-    TypeError
-        If it is no DataTree.
-    """
+    """Judge runs, and sort them by model, beta, sampler and seed."""
     judged = []
     for draws in runs:
         with quiet():

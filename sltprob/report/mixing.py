@@ -37,14 +37,6 @@ def _unusable(loss: np.ndarray, chains_needed: int = 1) -> str:
 def ranks(judged: Judged) -> Figure:
     """Draw how far the ranks of each chain are from uniform.
 
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    Figure
-
     References
     ----------
     .. [1] A. Vehtari et al., "Rank-normalization, folding, and localization: an improved R-hat",
@@ -104,14 +96,6 @@ def ranks(judged: Judged) -> Figure:
 
 def effective_sample_size(judged: Judged) -> Figure:
     """Draw the effective sample size of the loss against the number of draws.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    Figure
 
     References
     ----------
@@ -177,14 +161,6 @@ def effective_sample_size(judged: Judged) -> Figure:
 
 def autocorrelation(judged: Judged) -> Figure:
     """Draw the autocorrelation of each chain's loss.
-
-    Parameters
-    ----------
-    judged : Judged
-
-    Returns
-    -------
-    Figure
 
     References
     ----------

@@ -13,28 +13,14 @@ _MISSING = "–"
 
 @dataclass(frozen=True)
 class Measured:
-    """A value with its error, rounded, before it is written.
+    """A value with its error, rounded, before it is written."""
 
-    Parameters
-    ----------
-    value : str
-        Digits of the value, divided by 10**`exponent`.
-    error : str
-        Digits of the error, likewise; empty if there is none.
-    exponent : int
-    """
-
-    value: str
-    error: str
+    value: str  # Digits of the value, divided by 10**`exponent`
+    error: str  # Digits of the error, likewise; empty if there is none
     exponent: int
 
     def text(self) -> str:
-        """Write for people: ``1.603 ± 0.037``.
-
-        Returns
-        -------
-        str
-        """
+        """Write for people: ``1.603 ± 0.037``."""
         body = f"{_minus(self.value)} ± {self.error}" if self.error else _minus(self.value)
         if not self.exponent:
             return body
@@ -42,12 +28,7 @@ class Measured:
         return f"({body})×{power}" if self.error else f"{body}×{power}"
 
     def latex(self) -> str:
-        r"""Write for a paper: ``$1.603 \pm 0.037$``.
-
-        Returns
-        -------
-        str
-        """
+        r"""Write for a paper: ``$1.603 \pm 0.037$``."""
         if self.value == _MISSING:
             return "--"
         body = rf"{self.value} \pm {self.error}" if self.error else self.value
@@ -72,19 +53,7 @@ def _decimals(size: float, digits: int) -> int:
 
 
 def measured(value: float | None, error: float | None = None) -> Measured:
-    """Round a value to two significant digits of its error, or to four of its own.
-
-    Parameters
-    ----------
-    value : float or None
-        None or NaN for a value that does not exist.
-    error : float or None
-        Standard error, same unit; None, NaN or 0 for none.
-
-    Returns
-    -------
-    Measured
-    """
+    """Round a value to two significant digits of its error, or to four of its own."""
     if value is None or not math.isfinite(value):
         return Measured(_MISSING, "", 0)
     known = error is not None and math.isfinite(error) and error > 0
@@ -103,18 +72,7 @@ def measured(value: float | None, error: float | None = None) -> Measured:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with so many significant digits.
-
-    Parameters
-    ----------
-    value : float or None
-    digits : int
-
-    Returns
-    -------
-    str
-        A dash for what does not exist, ``∞`` for an infinity.
-    """
+    """Write a number with so many significant digits."""
     if value is None or math.isnan(value):
         return _MISSING
     if math.isinf(value):
@@ -132,32 +90,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """Write a count with its thousands set apart.
-
-    Parameters
-    ----------
-    value : float or None
-
-    Returns
-    -------
-    str
-    """
+    """Write a count with its thousands set apart."""
     if value is None or not math.isfinite(value):
         return _MISSING
     return f"{round(value):,}".replace(",", "\u202f") if abs(value) < 1e9 else number(value)
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time.
-
-    Parameters
-    ----------
-    seconds : float or None, seconds
-
-    Returns
-    -------
-    str
-    """
+    """Write a time."""
     if seconds is None or not math.isfinite(seconds):
         return _MISSING
     if seconds < 100:
@@ -168,16 +108,7 @@ def duration(seconds: float | None) -> str:
 
 
 def inverse_temperature(beta: float) -> str:
-    """Write an inverse temperature: a power of ten as one, else up to six digits.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Returns
-    -------
-    str
-    """
+    """Write an inverse temperature: a power of ten as one, else up to six digits."""
     exponent = math.log10(beta) if beta > 0 and math.isfinite(beta) else math.nan
     if abs(exponent) >= 4 and exponent.is_integer():
         return f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
@@ -185,16 +116,7 @@ def inverse_temperature(beta: float) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Write a z-score, with its sign and one decimal.
-
-    Parameters
-    ----------
-    value : float or None, standard errors
-
-    Returns
-    -------
-    str
-    """
+    """Write a z-score, with its sign and one decimal."""
     if value is None or not math.isfinite(value):
         return _MISSING
     if abs(value) >= 1000:

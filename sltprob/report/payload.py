@@ -15,72 +15,27 @@ __all__ = ["compressed", "compressed_json", "plotly_hash", "plotly_payload", "sc
 
 
 def compressed(text: str) -> str:
-    """Compress text for a page.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-        Base64 of gzip of UTF-8: letters, digits, ``+``, ``/`` and ``=`` only, so that nothing
-        in it can end a script element. The same text gives the same result.
-    """
+    """Compress text for a page."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def compressed_json(value: Any) -> str:
-    """Compress a value as JSON for a page.
-
-    Parameters
-    ----------
-    value : object
-        Of JSON's types, without NaN.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If there is a NaN or an infinity in it, which JSON does not have.
-    """
+    """Compress a value as JSON for a page."""
     return compressed(json.dumps(value, allow_nan=False, separators=(",", ":")))
 
 
 def script_hash(text: str) -> str:
-    """Give the source expression by which a content security policy allows a script.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-    """
+    """Give the source expression by which a content security policy allows a script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @cache
 def plotly_payload() -> str:
-    """Compress Plotly's script, as it came with the installed package.
-
-    Returns
-    -------
-    str
-    """
+    """Compress Plotly's script, as it came with the installed package."""
     return compressed(get_plotlyjs())
 
 
 @cache
 def plotly_hash() -> str:
-    """Give the source expression that allows Plotly's script.
-
-    Returns
-    -------
-    str
-    """
+    """Give the source expression that allows Plotly's script."""
     return script_hash(get_plotlyjs())

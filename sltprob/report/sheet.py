@@ -20,18 +20,10 @@ __all__ = ["SheetTable", "write_sheet"]
 
 @dataclass(frozen=True)
 class SheetTable:
-    """A table of text.
-
-    Parameters
-    ----------
-    caption : str
-    headings : sequence of str
-        With their units.
-    rows : sequence of sequence of str
-    """
+    """A table of text."""
 
     caption: str
-    headings: Sequence[str]
+    headings: Sequence[str]  # with their units
     rows: Sequence[Sequence[str]]
 
 
@@ -45,33 +37,7 @@ def write_sheet(
     sources: Sequence[str],
     command: str = "",
 ) -> Path:
-    """Write a page as one HTML file, whole or not at all.
-
-    Parameters
-    ----------
-    path : path
-        Replaced if it exists.
-    title : str
-    sentences : sequence of str
-        What was found; the first is set large.
-    figures : sequence of Figure
-        All with something to draw.
-    tables : sequence of SheetTable
-    sources : sequence of str
-    command : str
-        What to type to make the page again.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If a figure has nothing to draw, or a number in it is not finite.
-    OSError
-        If the folder cannot be written.
-    """
+    """Write a page as one HTML file, whole or not at all."""
     path = Path(path)
     empty = [figure.key for figure in figures if figure.spec is None]
     if empty:

@@ -17,23 +17,7 @@ __all__ = ["references"]
 
 
 def references(kind: str, specification: str, attributes: Any) -> list[str]:
-    """List the references of a model or a sampler.
-
-    Parameters
-    ----------
-    kind : str
-        ``"model"`` or ``"sampler"``.
-    specification : str
-        Such as ``"hmc[num_steps=64]"``.
-    attributes : mapping
-        Of the run; ``model_references`` and ``sampler_references``, one per line, come first:
-        that is how an entry of another package tells its sources.
-
-    Returns
-    -------
-    list of str
-        Empty if nothing is known.
-    """
+    """List the references of a model or a sampler."""
     own = attributes.get(f"{kind}_references", "")
     if own:
         return [line.strip() for line in str(own).splitlines() if line.strip()]

@@ -17,19 +17,7 @@ _MAX_CHAINS = 8
 
 
 def sparkline(trace: np.ndarray, width: int = 60) -> str:
-    """Draw a trace with block characters. Its extremes are kept.
-
-    Parameters
-    ----------
-    trace : array, shape (chain, draw)
-    width : int, characters
-
-    Returns
-    -------
-    str
-        One stretch for each chain, on one scale; of many chains one stretch, in the order of
-        the draws. Values that are not finite are crosses. Empty if there are no draws.
-    """
+    """Draw a trace with block characters. Its extremes are kept."""
     if not trace.size:
         return ""
     rows = trace if len(trace) <= _MAX_CHAINS else trace.T.reshape(1, -1)

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sltprob.cell import CELL_FIELDS
 from sltprob.report.numbers import count, inverse_temperature, measured, number, signed
-from sltprob.study.cell import CELL_FIELDS
 
 __all__ = ["csv_text", "latex_table", "markdown_table"]
 
@@ -16,24 +16,7 @@ type Cell = Mapping[str, Any]
 
 
 def csv_text(cells: Sequence[Cell]) -> str:
-    """Write cells as CSV, in full precision.
-
-    Parameters
-    ----------
-    cells : sequence of mapping
-        Of `sltprob.study.cell.summarise`.
-
-    Returns
-    -------
-    str
-        One header line of `CELL_FIELDS` and one line for each cell. Numbers read back equal,
-        what does not exist is empty, and failed checks are joined by semicolons.
-
-    Raises
-    ------
-    ValueError
-        If a cell lacks a field.
-    """
+    """Write cells as CSV, in full precision."""
     _check(cells)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -44,22 +27,7 @@ def csv_text(cells: Sequence[Cell]) -> str:
 
 
 def markdown_table(cells: Sequence[Cell]) -> str:
-    """Write cells as a Markdown table. Model and seed have a column only where they differ.
-
-    Parameters
-    ----------
-    cells : sequence of mapping
-        Of `sltprob.study.cell.summarise`.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If a cell lacks a field.
-    """
+    """Write cells as a Markdown table. Model and seed have a column only where they differ."""
     _check(cells)
     columns = _columns(cells)
     right = {"β", "seed", "λ̂", "exact", "z", "ESS"}
@@ -72,22 +40,7 @@ def markdown_table(cells: Sequence[Cell]) -> str:
 
 
 def latex_table(cells: Sequence[Cell]) -> str:
-    r"""Write cells as a LaTeX ``tabular``; it needs the package ``booktabs``.
-
-    Parameters
-    ----------
-    cells : sequence of mapping
-        Of `sltprob.study.cell.summarise`.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If a cell lacks a field.
-    """
+    r"""Write cells as a LaTeX ``tabular``; it needs the package ``booktabs``."""
     _check(cells)
     headings = {"β": r"$\beta$", "λ̂": r"$\hat\lambda$", "z": "$z$"}
     special: dict[str, Callable[[Cell], str]] = {
@@ -118,7 +71,7 @@ def _check(cells: Sequence[Cell]) -> None:
         if missing:
             raise ValueError(
                 f"cell {position} lacks {', '.join(missing)}; make it with "
-                "sltprob.study.cell.summarise(draws)"
+                "sltprob.cell.summarise(draws)"
             )
 
 

@@ -19,18 +19,7 @@ _GAP = 0.03
 
 
 def loss_trace(judged: Judged, points: int) -> Figure:
-    """Draw β (L - L*) of every chain, so that its mean is λ̂; warm-up shaded.
-
-    Parameters
-    ----------
-    judged : Judged
-    points : int
-        How many to draw at most, over all chains.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw β (L - L*) of every chain, so that its mean is λ̂; warm-up shaded."""
     loss = judged.run.loss
     chains, draws = loss.shape
     quantity = "β(L − L*)" if judged.run.knows_minimum else "βL"

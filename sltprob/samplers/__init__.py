@@ -14,14 +14,5 @@ name_of = registry.name_of
 
 
 def specification(sampler: Any) -> str:
-    """Write the text from which `get` makes an equal sampler.
-
-    Parameters
-    ----------
-    sampler : Sampler
-
-    Returns
-    -------
-    str
-    """
+    """Write the text from which `get` makes an equal sampler."""
     return describe(sampler, name_of(sampler))

@@ -21,12 +21,7 @@ _START_DRAWS = 20
 
 
 class Tuned:
-    """Tuned parameters that a static option can hold: hashable by what they contain.
-
-    Parameters
-    ----------
-    parameters : mapping of str to array
-    """
+    """Tuned parameters that a static option can hold: hashable by what they contain."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.parameters = {name: np.asarray(value) for name, value in parameters.items()}
@@ -48,34 +43,15 @@ class Frozen(Wrapped):
 
     Its warm-up starts the chains by a few warm-up draws of the sampler's own, throws away what
     those have tuned, and runs with the given parameters from there.
-
-    Parameters
-    ----------
-    base : Sampler
-    tuned : Tuned
-    repeats : int
-        Draws of `base` that make one draw.
     """
 
     tuned: Tuned
-    repeats: int = 1
+    repeats: int = 1  # Draws of `base` that make one draw
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Start the chains, and run with the given parameters.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Start the chains, and run with the given parameters."""
         key_start, key_run = jax.random.split(rng_key)
         started = self.base.warmup(key_start, posterior, positions, _START_DRAWS)
         parameters = {name: jnp.asarray(v) for name, v in self.tuned.parameters.items()}
@@ -98,21 +74,7 @@ class Frozen(Wrapped):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `repeats` draws of the sampler, and keep the last.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : pytree
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : pytree
-        info : dict of str to array
-            Of the last draw, with the gradients of all of them.
-        """
+        """Make `repeats` draws of the sampler, and keep the last."""
 
         def body(state: Any, key: Any) -> Any:
             return self.base.step(key, posterior, state, parameters)

@@ -19,18 +19,7 @@ __all__ = ["jittered_num_steps", "warm_up_by_hmc"]
 
 
 def jittered_num_steps(count: Any, mean: Any) -> Any:
-    """Give the number of steps of a draw from a Halton sequence, by a fixed mean.
-
-    Parameters
-    ----------
-    count : array, shape (), integer
-        Draws so far, the same in all chains.
-    mean : array, shape ()
-
-    Returns
-    -------
-    array, shape (), integer
-    """
+    """Give the number of steps of a draw from a Halton sequence, by a fixed mean."""
     # BlackJAX's sequence has no step at all once in 1024 draws.
     return jnp.maximum(halton_trajectory_length(same_in_all_chains(count), mean), 1)
 
@@ -48,28 +37,7 @@ def warm_up_by_hmc(
     step_size: float | None,
     target_acceptance_rate: float,
 ) -> Warmup:
-    """Let HMC learn the metric in three quarters of the steps, then adapt the sampler's own step.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    positions : pytree, leading axis chain
-    num_steps : int
-    init : callable
-        From an `Evaluation` to the state of one chain.
-    parameters_at : callable
-        ``(step_size, metric)`` to the parameters of ``sampler.step``.
-    metric : str
-    step_size : float or None
-        None to adapt it.
-    target_acceptance_rate : float
-
-    Returns
-    -------
-    Warmup
-    """
+    """Let HMC learn the metric in three quarters of the steps, then adapt the own step."""
     key_hmc, key_tune = jax.random.split(rng_key)
     teacher = HMC(metric=metric)
     steps = 3 * num_steps // 4

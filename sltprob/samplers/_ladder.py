@@ -36,18 +36,7 @@ _PILOT_PARTICLES = 64
 
 
 class Learned(NamedTuple):
-    """What a population learned on its way down the ladder.
-
-    Parameters
-    ----------
-    parameters : dict of str to array
-        ``beta``, ``ladder_step_size``, ``ladder_inverse_mass_matrix`` by rung, and ``num_steps``.
-    points : Point, leading axis particle
-        The population at the last rung.
-    losses : array, shape (rung, particle)
-    num_gradients : array, shape ()
-        Of the whole population.
-    """
+    """What a population learned on its way down the ladder."""
 
     parameters: dict[str, Any]
     points: Point
@@ -63,16 +52,6 @@ class LadderSampler(Sampler):
     the ladder from draws of the prior; on every rung it learns the standard deviations of all
     coordinates and a step size.
 
-    Parameters
-    ----------
-    num_rungs : int or None
-        Rungs, the prior and the target included; None to find out by a pilot run.
-    trajectory_length : float
-        Length of a trajectory, in units of the standard deviations of the rung.
-    max_num_steps : int
-        Upper bound on the leapfrog steps of a trajectory.
-    target_acceptance_rate : float
-
     References
     ----------
     .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
@@ -81,9 +60,11 @@ class LadderSampler(Sampler):
        chapter 17 (kernels tuned from the particles).
     """
 
+    # Rungs, the prior and the target included; None to find out by a pilot run
     num_rungs: int | None = None
+    # Length of a trajectory, in units of the standard deviations of the rung
     trajectory_length: float = 1.5
-    max_num_steps: int = 16
+    max_num_steps: int = 16  # Upper bound on the leapfrog steps of a trajectory
     target_acceptance_rate: float = 0.8
 
     def __post_init__(self) -> None:
@@ -101,16 +82,7 @@ class LadderSampler(Sampler):
         check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Refuse what does not start from the prior of the program.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        str or None
-        """
+        """Refuse what does not start from the prior of the program."""
         if float(posterior.localization) > 0:
             return (
                 "it is localised, and a ladder of temperatures starts from draws of the prior alone"
@@ -122,16 +94,6 @@ class LadderSampler(Sampler):
 
         Twice the barrier makes half of the swaps succeed, which is the best that a ladder can do
         for its cost.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        sampler : Sampler
-        num_gradients : float
         """
         if self.num_rungs is not None:
             return self, 0.0

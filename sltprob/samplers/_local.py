@@ -22,19 +22,10 @@ __all__ = ["LocalSampler", "check_step_options"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSampler(Sampler):
-    """A sampler of local proposals: warm-up adapts one step size over all chains.
+    """A sampler of local proposals: warm-up adapts one step size over all chains."""
 
-    Parameters
-    ----------
-    step_size : float or None
-        None to adapt it.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    target_acceptance_rate : float
-    """
-
-    step_size: float | None = None
-    steps_per_draw: int = 50
+    step_size: float | None = None  # None to adapt it
+    steps_per_draw: int = 50  # Kernel steps between two draws that are kept
     target_acceptance_rate: float = 0.5
 
     def __post_init__(self) -> None:
@@ -58,19 +49,7 @@ class LocalSampler(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Adapt the step size by dual averaging, `steps_per_draw` kernel steps a draw.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Adapt the step size by dual averaging, `steps_per_draw` kernel steps a draw."""
         key_curvature, key_tune = jax.random.split(rng_key)
         states = jax.vmap(lambda position: self._init(posterior, position))(positions)
         initial, target = self.step_size, None
@@ -93,20 +72,7 @@ class LocalSampler(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `steps_per_draw` kernel steps.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : pytree
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : pytree
-        info : dict of str to array
-        """
+        """Make `steps_per_draw` kernel steps."""
 
         def body(state: Any, key: Any) -> Any:
             return self._kernel_step(key, posterior, state, parameters["step_size"])
@@ -120,18 +86,7 @@ class LocalSampler(Sampler):
 
 
 def check_step_options(step_size: float | None, steps_per_draw: int) -> None:
-    """Refuse options that no sampler with a step size can use.
-
-    Parameters
-    ----------
-    step_size : float or None
-    steps_per_draw : int
-
-    Raises
-    ------
-    ValueError
-        If one is out of range.
-    """
+    """Refuse options that no sampler with a step size can use."""
     if step_size is not None and not 0 < step_size < float("inf"):
         raise ValueError(
             f"step_size={step_size}: it must be positive, such as 1e-3, or none to adapt it"

@@ -38,34 +38,13 @@ _AGREEMENT = 1.1
 
 
 def check_metric(metric: str) -> None:
-    """Refuse a metric that is not one of `METRICS`.
-
-    Parameters
-    ----------
-    metric : str
-
-    Raises
-    ------
-    ValueError
-        If it has another name.
-    """
+    """Refuse a metric that is not one of `METRICS`."""
     if metric not in METRICS:
         raise ValueError(f"metric={metric}: it must be one of {', '.join(METRICS)}")
 
 
 def identity_metric(metric: str, dimension: int) -> dict[str, Any]:
-    """Give the metric that knows nothing.
-
-    Parameters
-    ----------
-    metric : str
-    dimension : int
-
-    Returns
-    -------
-    dict of str to array
-        Parameters of a sampler, as `metric_of` reads them.
-    """
+    """Give the metric that knows nothing."""
     if metric == "diagonal":
         return {"inverse_mass_matrix": jnp.ones(dimension)}
     if metric == "dense":
@@ -79,16 +58,7 @@ def identity_metric(metric: str, dimension: int) -> dict[str, Any]:
 
 
 def metric_of(parameters: Mapping[str, Any]) -> Any:
-    """Read a metric from the parameters of a sampler, as BlackJAX's kernels take it.
-
-    Parameters
-    ----------
-    parameters : mapping of str to array
-
-    Returns
-    -------
-    array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
-    """
+    """Read a metric from the parameters of a sampler, as BlackJAX's kernels take it."""
     if "inverse_mass_matrix" in parameters:
         return parameters["inverse_mass_matrix"]
     return LowRankInverseMassMatrix(
@@ -97,31 +67,13 @@ def metric_of(parameters: Mapping[str, Any]) -> Any:
 
 
 def metric_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick those parameters of a sampler that are its metric.
-
-    Parameters
-    ----------
-    parameters : mapping of str to array
-
-    Returns
-    -------
-    dict of str to array
-    """
+    """Pick those parameters of a sampler that are its metric."""
     names = ("inverse_mass_matrix", "metric_scale", "metric_vectors", "metric_values")
     return {name: parameters[name] for name in names if name in parameters}
 
 
 def metric_scales(parameters: Mapping[str, Any]) -> Any:
-    """Give the variance of every coordinate that a metric stands for.
-
-    Parameters
-    ----------
-    parameters : mapping of str to array
-
-    Returns
-    -------
-    array, shape (dimension,)
-    """
+    """Give the variance of every coordinate that a metric stands for."""
     metric = metric_of(parameters)
     if isinstance(metric, LowRankInverseMassMatrix):
         inner = 1 + jnp.square(metric.U) @ (metric.lam - 1)
@@ -133,50 +85,19 @@ def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
     """Give the energy of the state that a Hamiltonian kernel kept.
 
     BlackJAX reports the energy of the proposal even when it was rejected.
-
-    Parameters
-    ----------
-    info : blackjax.mcmc.hmc.HMCInfo
-    logdensity_before : array, shape ()
-    metric : array, or blackjax.mcmc.metrics.LowRankInverseMassMatrix
-
-    Returns
-    -------
-    array, shape ()
     """
     stayed = default_metric(metric).kinetic_energy(info.momentum) - logdensity_before
     return jnp.where(info.is_accepted, info.energy, stayed)
 
 
 def empty_moments(metric: str, chains: int, dimension: int) -> Any:
-    """Give moments of no draw, for every chain.
-
-    Parameters
-    ----------
-    metric : str
-    chains, dimension : int
-
-    Returns
-    -------
-    blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
-    """
+    """Give moments of no draw, for every chain."""
     init, _, _ = welford_algorithm(metric == "diagonal")
     return jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * chains), init(dimension))
 
 
 def update_moments(metric: str, moments: Any, positions: Any) -> Any:
-    """Take one more draw of every chain into its moments.
-
-    Parameters
-    ----------
-    metric : str
-    moments : blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
-    positions : array, shape (chain, dimension)
-
-    Returns
-    -------
-    blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
-    """
+    """Take one more draw of every chain into its moments."""
     _, update, _ = welford_algorithm(metric == "diagonal")
     return jax.vmap(update)(moments, positions)
 
@@ -194,18 +115,6 @@ def learn_metric(
     Correlations are those within the chains. They shrink as in Stan, but towards the diagonal: a
     posterior at low temperature has no scale that could be known beforehand. A coordinate that
     has not moved keeps its scale.
-
-    Parameters
-    ----------
-    metric : str
-    moments : blackjax.adaptation.mass_matrix.WelfordAlgorithmState, leading axis chain
-    before : mapping of str to array
-    sites : array, shape (dimension,), integer
-        Number of the site of every coordinate.
-
-    Returns
-    -------
-    dict of str to array
 
     References
     ----------
@@ -249,19 +158,6 @@ def learn_metric(
 
 def _share_scales(variances: Any, chance: Any, freedom: int, sites: np.ndarray) -> Any:
     """Shrink the logarithms of variances towards their mean over a site.
-
-    Parameters
-    ----------
-    variances : array, shape (dimension,)
-    chance : array, shape (dimension,)
-        Share of each that is a variance with few degrees of freedom; the rest is certain.
-    freedom : int
-        Those degrees.
-    sites : array, shape (dimension,), integer
-
-    Returns
-    -------
-    array, shape (dimension,)
 
     References
     ----------

@@ -20,16 +20,7 @@ GRADIENTS_PER_STEP = 2
 
 
 def reason_against(posterior: TemperedPosterior) -> str | None:
-    """Say why microcanonical dynamics does not exist here, if it does not.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-
-    Returns
-    -------
-    str or None
-    """
+    """Say why microcanonical dynamics does not exist here, if it does not."""
     if posterior.dimension < 2:
         return "it has one dimension, and a velocity of fixed length can only turn in two"
     return None
@@ -47,29 +38,7 @@ def warm_up_by_tuner(
     step_size: float | None,
     target_acceptance_rate: float | None,
 ) -> Warmup:
-    """Tune every chain by BlackJAX's tuner in two thirds of the draws, pool, and run the rest.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    positions : pytree, leading axis chain
-    num_steps : int
-    tune : callable
-        ``(rng_key, position, guess, draws) -> (state, tuned, number of steps)`` of one chain.
-    parameters_at : callable
-        ``(step_size, pooled)`` to the parameters of ``sampler.step``.
-    step_size : float or None
-        None to take the tuned one.
-    target_acceptance_rate : float or None
-        What the last third adapts a tuned step size to; None to keep it.
-
-    Returns
-    -------
-    Warmup
-        The trace has the last third of the draws.
-    """
+    """Tune every chain by BlackJAX's tuner in two thirds of the draws, pool, and run the rest."""
     key_guess, key_tuner, key_run = jax.random.split(rng_key, 3)
     guess = _first_guess(key_guess, posterior, positions)
     draws = 2 * num_steps // 3

@@ -23,13 +23,6 @@ class Point(NamedTuple):
 
     Where the coordinates depend on beta (`reparameterise`) they cannot be told apart, and the
     gradient of the whole density stands for that of the prior.
-
-    Parameters
-    ----------
-    position : dict of str to array
-    log_prior : array, shape ()
-    loss : array, shape ()
-    prior_grad, loss_grad : dict of str to array
     """
 
     position: Any
@@ -40,18 +33,7 @@ class Point(NamedTuple):
 
     @classmethod
     def at(cls, posterior: TemperedPosterior, position: Any) -> Point:
-        """Evaluate a position.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-            At the beta of the rung.
-        position : dict of str to array
-
-        Returns
-        -------
-        Point
-        """
+        """Evaluate a position."""
         if _moves_with_beta(posterior):
             total, gradient = jax.value_and_grad(posterior.logdensity)(position)
             return cls._whole(posterior, position, total, gradient)
@@ -61,18 +43,7 @@ class Point(NamedTuple):
 
     @classmethod
     def known(cls, posterior: TemperedPosterior, evaluation: Evaluation) -> Point:
-        """Split an evaluation on a rung into prior and loss.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-            At the beta of the rung, which is positive.
-        evaluation : Evaluation
-
-        Returns
-        -------
-        Point
-        """
+        """Split an evaluation on a rung into prior and loss."""
         position, total, gradient = evaluation
         if _moves_with_beta(posterior):
             return cls._whole(posterior, position, total, gradient)
@@ -92,16 +63,7 @@ class Point(NamedTuple):
         return cls(position, total + posterior.beta * loss, loss, gradient, nothing)
 
     def evaluation(self, beta: Any) -> Evaluation:
-        """Give log density and gradient on the rung.
-
-        Parameters
-        ----------
-        beta : array, shape ()
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give log density and gradient on the rung."""
         gradient = jax.tree.map(
             lambda prior, loss: prior - beta * loss, self.prior_grad, self.loss_grad
         )
@@ -109,17 +71,7 @@ class Point(NamedTuple):
 
 
 def on_rung(posterior: TemperedPosterior, beta: Any) -> TemperedPosterior:
-    """Give the posterior on a rung, in traced code and at the prior too.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    beta : array, shape ()
-
-    Returns
-    -------
-    TemperedPosterior
-    """
+    """Give the posterior on a rung, in traced code and at the prior too."""
     return dataclasses.replace(posterior, beta=jnp.asarray(beta, posterior.beta.dtype))
 
 
@@ -129,16 +81,7 @@ def _moves_with_beta(posterior: TemperedPosterior) -> bool:
 
 
 def carry_gradients(posterior: TemperedPosterior) -> int:
-    """Count the gradients on all data that it costs to take a position to another rung.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-
-    Returns
-    -------
-    int
-    """
+    """Count the gradients on all data that it costs to take a position to another rung."""
     return int(_moves_with_beta(posterior))
 
 
@@ -148,21 +91,6 @@ def carry(posterior: TemperedPosterior, point: Point, beta: Any, other: Any) -> 
     The coordinates stay as they are. Where they depend on beta, what was whitened here is
     whitened there, so that only the density of the other coordinates changes: the ratio varies
     less, and costs a gradient.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    point : Point
-    beta, other : array, shape ()
-        Of this rung and the other.
-
-    Returns
-    -------
-    point : Point
-        On the other rung.
-    log_ratio : array, shape ()
-        Of the density on the other rung to that on this one, with their normalisations
-        Z(other) and Z(beta).
 
     References
     ----------
@@ -187,22 +115,6 @@ def move(
     """Make one HMC trajectory on a rung, with a step size within 20 % of the given one.
 
     A fixed step can be in resonance with a Gaussian mode.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    point : Point
-    beta : array, shape ()
-        Of the rung, positive.
-    step_size : array, shape ()
-    inverse_mass_matrix : array, shape (dim,)
-    num_steps : array, shape (), integer
-
-    Returns
-    -------
-    point : Point
-    acceptance_rate : array, shape ()
     """
     key_step, key_jitter = jax.random.split(rng_key)
     jitter = jax.random.uniform(key_jitter, minval=0.8, maxval=1.2)

@@ -21,17 +21,7 @@ _BATCH_COORDINATES = 2048
 
 
 def draw_prior(rng_key: Any, posterior: TemperedPosterior) -> Point:
-    """Draw a point on the hottest rung.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-
-    Returns
-    -------
-    Point
-    """
+    """Draw a point on the hottest rung."""
     prior = on_rung(posterior, 0.0)
     return Point.at(prior, prior.draw_prior(rng_key))
 
@@ -39,20 +29,7 @@ def draw_prior(rng_key: Any, posterior: TemperedPosterior) -> Point:
 def carry_all(
     posterior: TemperedPosterior, points: Point, beta: Any, colder: Any
 ) -> tuple[Point, Any]:
-    """Take a population to the next rung, with the log weights that it has there.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    points : Point, leading axis particle
-    beta, colder : array, shape ()
-
-    Returns
-    -------
-    points : Point, leading axis particle
-    log_weights : array, shape (particle,)
-        Minus infinity where the weight is not a number.
-    """
+    """Take a population to the next rung, with the log weights that it has there."""
 
     def one(point: Point) -> tuple[Point, Any]:
         return carry(posterior, point, beta, colder)
@@ -62,18 +39,7 @@ def carry_all(
 
 
 def resample(rng_key: Any, log_weights: Any, points: Point) -> Point:
-    """Resample a population by its weights; siblings stay side by side.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    log_weights : array, shape (particle,)
-    points : Point, leading axis particle
-
-    Returns
-    -------
-    Point, leading axis particle
-    """
+    """Resample a population by its weights; siblings stay side by side."""
     chosen = systematic(rng_key, jax.nn.softmax(log_weights), len(log_weights))
     return jax.tree.map(lambda leaf: leaf[chosen], points)
 
@@ -87,23 +53,7 @@ def move_all(
     inverse_mass_matrix: Any,
     num_steps: Any,
 ) -> tuple[Point, Any]:
-    """Make one trajectory of every particle of a population.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    points : Point, leading axis particle
-    beta : array, shape ()
-    step_size : array, shape ()
-    inverse_mass_matrix : array, shape (dim,)
-    num_steps : array, shape (), integer
-
-    Returns
-    -------
-    points : Point, leading axis particle
-    acceptance_rate : array, shape (particle,)
-    """
+    """Make one trajectory of every particle of a population."""
     count = len(points.loss)
 
     def one(key: Any, point: Point) -> tuple[Point, Any]:
@@ -116,20 +66,7 @@ def move_all(
 def together(
     function: Callable[..., Any], posterior: TemperedPosterior, count: int
 ) -> Callable[..., Any]:
-    """Apply a function to many points, as many in one vectorised call as stay in the cache.
-
-    Parameters
-    ----------
-    function : callable
-    posterior : TemperedPosterior
-    count : int
-        Number of points.
-
-    Returns
-    -------
-    callable
-        The same function of a leading axis more.
-    """
+    """Apply a function to many points, as many in one vectorised call as stay in the cache."""
     most = min(max(1, _BATCH_COORDINATES // posterior.dimension), count)
     # A batch that leaves no remainder, which would be compiled a second time.
     size = max(size for size in range(1, most + 1) if count % size == 0)
@@ -137,16 +74,6 @@ def together(
 
 
 def variances(points: Point) -> Any:
-    """Give the variance of every coordinate over a population.
-
-    Parameters
-    ----------
-    points : Point, leading axis particle
-
-    Returns
-    -------
-    array, shape (dim,)
-        Positive.
-    """
+    """Give the variance of every coordinate over a population."""
     flat = jax.vmap(lambda position: ravel_pytree(position)[0])(points.position)
     return jnp.maximum(jnp.var(flat, axis=0), jnp.finfo(flat.dtype).tiny)

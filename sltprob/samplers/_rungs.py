@@ -14,21 +14,7 @@ _LEAST_BARRIER = 0.25
 
 
 def first_rungs(beta: Any, losses: Any, num_rungs: int) -> Any:
-    """Place rungs before anything is known but the prior: zero, then evenly in the logarithm.
-
-    Parameters
-    ----------
-    beta : array, shape ()
-        Of the target.
-    losses : array, shape (particle,)
-        Of draws of the prior.
-    num_rungs : int
-
-    Returns
-    -------
-    array, shape (rung,)
-        Inverse temperatures.
-    """
+    """Place rungs before anything is known but the prior: zero, then evenly in the logarithm."""
     ordered = jnp.sort(losses)
     spread = jnp.maximum(ordered[len(losses) // 2] - ordered[0], jnp.finfo(losses.dtype).tiny)
     hottest = jnp.minimum(1 / spread, beta / 2)
@@ -39,18 +25,7 @@ def first_rungs(beta: Any, losses: Any, num_rungs: int) -> Any:
 
 
 def barriers(betas: Any, losses: Any) -> Any:
-    """Measure how far apart neighbouring rungs are, by the losses of independent draws there.
-
-    Parameters
-    ----------
-    betas : array, shape (rung,)
-    losses : array, shape (rung, particle)
-
-    Returns
-    -------
-    array, shape (rung - 1,)
-        As `barriers_of_swaps`.
-    """
+    """Measure how far apart neighbouring rungs are, by the losses of independent draws there."""
 
     def between(step: Any, hot: Any, cold: Any) -> Any:
         odds = step * (cold[:, None] - hot[None, :])
@@ -66,15 +41,6 @@ def barriers_of_swaps(betas: Any, acceptances: Any) -> Any:
     which is inverted here. Draws that have lost a phase see no barrier where there is one, so a
     least one is assumed.
 
-    Parameters
-    ----------
-    betas : array, shape (rung,)
-    acceptances : array, shape (rung - 1,)
-
-    Returns
-    -------
-    array, shape (rung - 1,)
-
     References
     ----------
     .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
@@ -87,19 +53,7 @@ def barriers_of_swaps(betas: Any, acceptances: Any) -> Any:
 
 
 def equalised(betas: Any, barriers: Any) -> Any:
-    """Place the rungs so that all neighbours are equally far apart.
-
-    Parameters
-    ----------
-    betas : array, shape (rung,)
-    barriers : array, shape (rung - 1,)
-        Between them.
-
-    Returns
-    -------
-    array, shape (rung,)
-        From the same first to the same last.
-    """
+    """Place the rungs so that all neighbours are equally far apart."""
     total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(barriers)])
     # Linear near the prior, logarithmic beyond.
     scale = jnp.log1p(betas / betas[1])

@@ -31,46 +31,19 @@ _ROUNDS = 4
 
 
 class StochasticChain(NamedTuple):
-    """State of a chain.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        The position with its density and gradient on all data.
-    memory : pytree
-        What else the kernel carries from step to step: momenta, moments of the gradient.
-    """
+    """State of a chain."""
 
     evaluation: Evaluation
     memory: Any
 
 
 def squared_norm(tree: Any) -> Any:
-    """Sum the squares of all leaves.
-
-    Parameters
-    ----------
-    tree : pytree
-
-    Returns
-    -------
-    array, shape ()
-    """
+    """Sum the squares of all leaves."""
     return jax.tree.reduce(jnp.add, jax.tree.map(lambda leaf: jnp.sum(leaf**2), tree))
 
 
 def trace_of_hessian(rng_key: Any, logdensity_fn: Any, position: Any) -> Any:
     """Estimate the trace of the Hessian of -log p by one random probe, without bias.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    logdensity_fn : callable
-    position : pytree
-
-    Returns
-    -------
-    array, shape ()
 
     References
     ----------
@@ -87,24 +60,15 @@ def trace_of_hessian(rng_key: Any, logdensity_fn: Any, position: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class StochasticGradientSampler(Sampler):
-    """A sampler that follows a gradient without a Metropolis step.
-
-    Parameters
-    ----------
-    step_size : float or None
-        None to set it by the rule of the subclass.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    """
+    """A sampler that follows a gradient without a Metropolis step."""
 
     unadjusted: ClassVar[bool] = True
     step_order: ClassVar[int | None] = 1
 
-    step_size: float | None = None
+    step_size: float | None = None  # None to set it by the rule of the subclass
+    # Data in a minibatch: fresh x for a population model, rows for data; None for all data
     batch_size: int | None = 32
-    steps_per_draw: int = 50
+    steps_per_draw: int = 50  # Kernel steps between two draws that are kept
 
     def __post_init__(self) -> None:
         check_step_options(self.step_size, self.steps_per_draw)
@@ -166,19 +130,7 @@ class StochasticGradientSampler(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Tune at the start of each of four rounds, and keep the last result.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Tune at the start of each of four rounds, and keep the last result."""
         num_chains = len(jax.tree.leaves(positions)[0])
         key_start, key_rounds = jax.random.split(rng_key)
 
@@ -212,20 +164,7 @@ class StochasticGradientSampler(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `steps_per_draw` kernel steps, and measure what the last point tells of the bias.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : StochasticChain
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : StochasticChain
-        info : dict of str to array
-        """
+        """Make `steps_per_draw` kernel steps, and measure what the last point tells of the bias."""
         key_run, key_minibatch, key_judge = jax.random.split(rng_key, 3)
         state = self._run(key_run, posterior, state, parameters)
         evaluation = state.evaluation
@@ -237,15 +176,5 @@ class StochasticGradientSampler(Sampler):
         }
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give the evaluation that the state carries.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : StochasticChain
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give the evaluation that the state carries."""
         return Evaluation(*state.evaluation)

@@ -35,16 +35,6 @@ def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], positio
 
     The Hessian is that of differences of the gradient: to differentiate once more would take as
     long to compile as a whole sampler.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    logdensity_fn : callable
-    position : pytree
-
-    Returns
-    -------
-    array, shape ()
     """
     flat, unravel = ravel_pytree(position)
 
@@ -68,18 +58,7 @@ def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], positio
 def largest_curvature_of_chains(
     rng_key: Any, logdensity_fn: Callable[[Any], Any], positions: Any
 ) -> Any:
-    """Estimate the largest curvature over all chains.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    logdensity_fn : callable
-    positions : pytree, leading axis chain
-
-    Returns
-    -------
-    array, shape ()
-    """
+    """Estimate the largest curvature over all chains."""
     keys = jax.random.split(rng_key, len(jax.tree.leaves(positions)[0]))
     return jnp.max(
         in_groups(
@@ -97,22 +76,6 @@ def adapt_step_size(
     target_acceptance_rate: float,
 ) -> tuple[Any, Any, Any]:
     """Adapt one step size for all chains by dual averaging of their mean acceptance.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    step : callable
-        ``(rng_key, states, step_size) -> (states, acceptance_rates, trace)`` over all chains.
-    states : pytree, leading axis chain
-    initial_step_size : array, shape ()
-    num_steps : int
-    target_acceptance_rate : float
-
-    Returns
-    -------
-    states : pytree
-    step_size : array, shape ()
-    trace : pytree, leading axis draw
 
     References
     ----------
@@ -143,25 +106,7 @@ def tune_step_size(
     num_steps: int,
     target_acceptance_rate: float | None,
 ) -> Warmup:
-    """Run a sampler's own step on all chains, and adapt its step size meanwhile.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    states : pytree, leading axis chain
-    parameters_at : callable
-        From a step size to the parameters of ``sampler.step``.
-    initial_step_size : array, shape ()
-    num_steps : int
-    target_acceptance_rate : float or None
-        None to keep the initial step size.
-
-    Returns
-    -------
-    Warmup
-    """
+    """Run a sampler's own step on all chains, and adapt its step size meanwhile."""
 
     def step(key: Any, states: Any, step_size: Any) -> Any:
         parameters = parameters_at(step_size)
@@ -193,19 +138,7 @@ def tune_step_size(
 
 
 def check_target_acceptance_rate(target_acceptance_rate: float, example: float) -> None:
-    """Refuse a target acceptance that is no probability.
-
-    Parameters
-    ----------
-    target_acceptance_rate : float
-    example : float
-        What would do.
-
-    Raises
-    ------
-    ValueError
-        If it is out of range.
-    """
+    """Refuse a target acceptance that is no probability."""
     if not 0 < target_acceptance_rate < 1:
         raise ValueError(
             f"target_acceptance_rate={target_acceptance_rate}: it must lie between 0 and 1, "
@@ -214,17 +147,7 @@ def check_target_acceptance_rate(target_acceptance_rate: float, example: float) 
 
 
 def check_step_size(step_size: float | None) -> None:
-    """Refuse a step size that is no length.
-
-    Parameters
-    ----------
-    step_size : float or None
-
-    Raises
-    ------
-    ValueError
-        If it is not positive and finite.
-    """
+    """Refuse a step size that is no length."""
     if step_size is not None and not 0 < step_size < float("inf"):
         raise ValueError(
             f"step_size={step_size}: it must be positive, such as 0.01, or none to adapt it"

@@ -37,18 +37,7 @@ _LARGEST_METRIC_CHANGE = 0.3
 
 
 class Settled(NamedTuple):
-    """What the windows leave behind.
-
-    Parameters
-    ----------
-    states : pytree, leading axis chain
-    parameters : dict of str to array
-        Of the sampler, with ``warmup_rhat`` of the loss in the last window and
-        ``warmup_draws_used``.
-    trace : dict of str to array, leading axes draw and chain
-        NaN after the draws that were used.
-    num_gradients : array, shape ()
-    """
+    """What the windows leave behind."""
 
     states: Any
     parameters: dict[str, Any]
@@ -94,34 +83,6 @@ def warm_up_in_windows(
     step size is adapted in every window. The warm-up ends with a window in which the loss has a
     split R-hat below 1.05 and the step size changed by less than 20 %, when the metric has changed
     by less than 30 % the last time that it was learned; and after `num_steps` draws in any case.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    positions : pytree, leading axis chain
-    num_steps : int
-    metric : str
-        One of `METRICS`.
-    init : callable
-        ``(posterior, position) -> state`` of one chain.
-    step : callable
-        ``(rng_key, posterior, state, parameters) -> (state, info)`` of one chain.
-    position_of : callable
-        From a state to ``(position, logdensity)``.
-    parameters_at : callable
-        ``(step_size, metric, stretch)`` to the parameters of `step` for the draws. `stretch` is
-        the ratio of the spread between chains to the metric, at least 1.
-    warming_parameters_at : callable
-        ``(step_size, metric, window)`` to those of the warm-up. `window` counts from the first
-        one at the target temperature; the hotter ones are negative.
-    step_size : float or None
-        None to adapt it.
-    target_acceptance_rate : float
-
-    Returns
-    -------
-    Settled
 
     References
     ----------

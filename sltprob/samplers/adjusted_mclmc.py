@@ -61,35 +61,13 @@ class AdjustedMCLMC(Sampler):
             raise ValueError(f"mean_num_steps={self.mean_num_steps}: it must be >= 1.2, such as 8")
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Ask for two dimensions.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        str or None
-        """
+        """Ask for two dimensions."""
         return reason_against(posterior)
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Tune every chain by BlackJAX's tuner, pool, and adapt one step size.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-            The trace has the last third of the draws.
-        """
+        """Tune every chain by BlackJAX's tuner, pool, and adapt one step size."""
 
         def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
             return adjusted_mclmc_find_L_and_step_size(
@@ -130,21 +108,7 @@ class AdjustedMCLMC(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make one trajectory.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-        info : dict of str to array
-            Without ``energy``, which BlackJAX leaves without its kinetic part.
-        """
+        """Make one trajectory."""
         state, info = self._kernel()(
             rng_key,
             state,
@@ -160,15 +124,5 @@ class AdjustedMCLMC(Sampler):
         }
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give what the kernel's state knows already."""
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)

@@ -77,19 +77,7 @@ class DynamicHMC(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Learn the metric by HMC, then adapt the step size.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Learn the metric by HMC, then adapt the step size."""
         return warm_up_by_hmc(
             self,
             rng_key,
@@ -106,20 +94,7 @@ class DynamicHMC(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make one trajectory.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-        info : dict of str to array
-        """
+        """Make one trajectory."""
         kernel = dynamic_hmc.build_kernel(
             next_random_arg_fn=lambda count: count + 1,
             integration_steps_fn=jittered_num_steps,
@@ -142,15 +117,5 @@ class DynamicHMC(Sampler):
         }
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.dynamic_hmc.DynamicHMCState
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give what the kernel's state knows already."""
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)

@@ -50,16 +50,7 @@ class EllipticalSlice(Sampler):
         check_step_options(None, self.steps_per_draw)
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Compare the prior with the Gaussian that has its derivatives at 0.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        str or None
-        """
+        """Compare the prior with the Gaussian that has its derivatives at 0."""
         reason = (
             "its prior is not a product of Gaussians in unconstrained coordinates, which "
             "elliptical slice sampling needs"
@@ -73,19 +64,7 @@ class EllipticalSlice(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Run; there is nothing to tune.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Run; there is nothing to tune."""
         mean, variance = _gaussian_prior(posterior)
         states = jax.vmap(
             lambda position: elliptical_slice.init(position, _log_likelihood(posterior))
@@ -98,20 +77,7 @@ class EllipticalSlice(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `steps_per_draw` kernel steps.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.elliptical_slice.EllipSliceState
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : blackjax.mcmc.elliptical_slice.EllipSliceState
-        info : dict of str to array
-        """
+        """Make `steps_per_draw` kernel steps."""
         kernel = elliptical_slice.build_kernel(
             parameters["prior_variance"], parameters["prior_mean"]
         )
@@ -129,17 +95,7 @@ class EllipticalSlice(Sampler):
         return state, {"num_gradients": jnp.sum(evaluations)}
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Compute the density and the gradient that the kernel does without.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.elliptical_slice.EllipSliceState
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Compute the density and the gradient that the kernel does without."""
         return evaluate_position(posterior, state.position)
 
 

@@ -33,14 +33,7 @@ _LONGEST_AT_FIRST = 1024
 
 
 class HMCChain(NamedTuple):
-    """State of a chain.
-
-    Parameters
-    ----------
-    state : blackjax.mcmc.hmc.HMCState
-    count : array, shape ()
-        Draws so far.
-    """
+    """State of a chain."""
 
     state: hmc.HMCState
     count: Any
@@ -157,19 +150,7 @@ class HMC(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Cool the chains, and learn a metric and a step size for all of them.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Cool the chains, and learn a metric and a step size for all of them."""
         settled = warm_up_in_windows(
             rng_key,
             posterior,
@@ -195,20 +176,7 @@ class HMC(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make one trajectory of the draw's level, and shorter ones after it.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : HMCChain
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : HMCChain
-        info : dict of str to array
-        """
+        """Make one trajectory of the draw's level, and shorter ones after it."""
         metric = metric_of(parameters)
         kernel = hmc.build_kernel()
         short = parameters["num_steps"]
@@ -246,15 +214,5 @@ class HMC(Sampler):
         return HMCChain(after, state.count + 1), info
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : HMCChain
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give what the kernel's state knows already."""
         return Evaluation(*state.state)

@@ -68,35 +68,13 @@ class MCLMC(Sampler):
             )
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Ask for two dimensions.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-
-        Returns
-        -------
-        str or None
-        """
+        """Ask for two dimensions."""
         return reason_against(posterior)
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Tune every chain by BlackJAX's tuner, pool, and run.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-            The trace has the last third of the draws.
-        """
+        """Tune every chain by BlackJAX's tuner, pool, and run."""
 
         def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
             key_start, key = jax.random.split(key)
@@ -134,22 +112,7 @@ class MCLMC(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `steps_per_draw` kernel steps.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.integrators.IntegratorState
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : blackjax.mcmc.integrators.IntegratorState
-        info : dict of str to array
-            ``energy_variance`` is the mean square of the energy error of a step, per dimension;
-            ``diverging`` says that the kernel fell back from a step that was not finite.
-        """
+        """Make `steps_per_draw` kernel steps."""
         kernel = mclmc.build_kernel()
 
         def body(state: Any, key: Any) -> Any:
@@ -172,15 +135,5 @@ class MCLMC(Sampler):
         }
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.integrators.IntegratorState
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give what the kernel's state knows already."""
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)

@@ -61,19 +61,7 @@ class NUTS(Sampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Learn the metric by HMC, then adapt the step size.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Learn the metric by HMC, then adapt the step size."""
         return warm_up_by_hmc(
             self,
             rng_key,
@@ -90,20 +78,7 @@ class NUTS(Sampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make one trajectory.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.hmc.HMCState
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : blackjax.mcmc.hmc.HMCState
-        info : dict of str to array
-        """
+        """Make one trajectory."""
         state, info = nuts.build_kernel()(
             rng_key,
             state,

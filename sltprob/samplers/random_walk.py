@@ -54,15 +54,5 @@ class RandomWalk(LocalSampler):
         return state, info.acceptance_rate
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Compute the gradient that the kernel does without.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : blackjax.mcmc.random_walk.RWState
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Compute the gradient that the kernel does without."""
         return evaluate_position(posterior, state.position)

@@ -27,14 +27,7 @@ _ROUNDS = 2
 
 
 class Replicas(NamedTuple):
-    """State of a chain: one replica on every rung, from the prior to the target.
-
-    Parameters
-    ----------
-    points : Point, leading axis rung
-    from_prior : array, shape (rung,)
-        Whether the replica has been at the prior since it was last at the target.
-    """
+    """State of a chain: one replica on every rung, from the prior to the target."""
 
     points: Point
     from_prior: Any
@@ -83,19 +76,7 @@ class ReplicaExchange(LadderSampler):
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
-        """Learn the ladder, run all rungs of all chains, and do so again on a better ladder.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
-        """
+        """Learn the ladder, run all rungs of all chains, and do so again on a better ladder."""
         num_chains = len(jax.tree.leaves(positions)[0])
         key_learn, key_run = jax.random.split(rng_key)
         particles = min(max(num_steps // 128 * 32, _FEWEST_PARTICLES), _MOST_PARTICLES)
@@ -197,20 +178,7 @@ class ReplicaExchange(LadderSampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Move every replica, then swap neighbours.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : Replicas
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : Replicas
-        info : dict of str to array
-        """
+        """Move every replica, then swap neighbours."""
         key_prior, key_moves, key_swap = jax.random.split(rng_key, 3)
         betas, num_steps = parameters["beta"], parameters["num_steps"]
         moving = len(betas) - 1
@@ -254,17 +222,7 @@ class ReplicaExchange(LadderSampler):
         return 1 if carry_gradients(posterior) else _SWAP_ROUNDS
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give the replica at the target.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : Replicas
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give the replica at the target."""
         target: Point = jax.tree.map(lambda leaf: leaf[-1], state.points)
         return target.evaluation(posterior.beta)
 

@@ -91,17 +91,7 @@ class SGHMC(StochasticGradientSampler):
 
 
 def check_friction(friction: float | None) -> None:
-    """Refuse a friction that is not positive.
-
-    Parameters
-    ----------
-    friction : float or None
-
-    Raises
-    ------
-    ValueError
-        If it is out of range.
-    """
+    """Refuse a friction that is not positive."""
     if friction is not None and not 0 < friction < float("inf"):
         raise ValueError(
             f"friction={friction}: it must be positive, such as 100, or none to set it by the "
@@ -116,20 +106,7 @@ def step_and_friction(
     step_size: float | None,
     friction: float | None,
 ) -> dict[str, Any]:
-    """Set step size and friction by the largest curvature over the chains.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    chains : StochasticChain, leading axis chain
-    step_size, friction : float or None
-        What the user set.
-
-    Returns
-    -------
-    dict of str to array
-    """
+    """Set step size and friction by the largest curvature over the chains."""
     curvature = largest_curvature_of_chains(
         rng_key, posterior.logdensity, chains.evaluation.position
     )
@@ -153,18 +130,6 @@ def friction_tilt(
 
     To first order in ε the density of θ is tilted by exp((ε/2α)(|∇U|² - 2ΔU)): exact on a
     Gaussian for every friction, and in general where friction is strong.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    evaluation : Evaluation
-    noise : pytree
-    parameters : dict of str to array
-
-    Returns
-    -------
-    dict of str to array
     """
     ratio = parameters["step_size"] / parameters["friction"]
     trace = trace_of_hessian(rng_key, posterior.logdensity, evaluation.position)

@@ -23,16 +23,7 @@ _COUPLING = 0.1
 
 
 class Thermostat(NamedTuple):
-    """What a chain carries beside its position.
-
-    Parameters
-    ----------
-    momentum : dict of str to array
-    excess_friction : array, shape ()
-        ξ - α.
-    squared_gradient : array, shape ()
-        Running mean of |ĝ|².
-    """
+    """What a chain carries beside its position."""
 
     momentum: Any
     excess_friction: Any

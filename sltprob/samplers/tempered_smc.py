@@ -21,20 +21,7 @@ _MOST_PARTICLES = 512
 
 
 class Population(NamedTuple):
-    """State of a chain: a population that has come down the ladder, read one particle a draw.
-
-    Parameters
-    ----------
-    points : Point, leading axis particle
-        At the target.
-    acceptance_rate : array, shape (particle,)
-        Of the last move.
-    losses : array, shape (rung, particle)
-    log_evidence : array, shape (rung,)
-        Estimate of log Z(β)/Z(0).
-    count : array, shape ()
-        Draws so far.
-    """
+    """State of a chain: a population that has come down the ladder, read one particle a draw."""
 
     points: Point
     acceptance_rate: Any
@@ -100,17 +87,6 @@ class TemperedSMC(LadderSampler):
         """Lead populations down the ladder, to place its rungs and to tune a kernel on each.
 
         Where the chains start does not matter: a population starts from draws of the prior.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        positions : pytree, leading axis chain
-        num_steps : int
-
-        Returns
-        -------
-        Warmup
         """
         num_chains = len(jax.tree.leaves(positions)[0])
         particles = min(max(num_steps // 32 * 32, _FEWEST_PARTICLES), _MOST_PARTICLES)
@@ -133,20 +109,7 @@ class TemperedSMC(LadderSampler):
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Read one particle, of a new population when the last one is used up.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        posterior : TemperedPosterior
-        state : Population
-        parameters : dict of str to array
-
-        Returns
-        -------
-        state : Population
-        info : dict of str to array
-        """
+        """Read one particle, of a new population when the last one is used up."""
         state = jax.lax.cond(
             state.count % self.num_particles == 0,
             lambda: self._populate(rng_key, posterior, state.count, parameters),
@@ -163,17 +126,7 @@ class TemperedSMC(LadderSampler):
         }
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give the particle that was read last.
-
-        Parameters
-        ----------
-        posterior : TemperedPosterior
-        state : Population
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Give the particle that was read last."""
         index = (state.count - 1) % self.num_particles
         point: Point = jax.tree.map(lambda leaf: leaf[index], state.points)
         return point.evaluation(posterior.beta)

@@ -37,29 +37,7 @@ def assemble(
     keep: str,
     cost: Mapping[str, float],
 ) -> xr.DataTree:
-    """Make a run of what was recorded, with the attributes that say how it was made.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    sampler : Sampler
-    record : mapping
-        Of `record_draw`, leading axes chain and draw.
-    warmed : Warmed
-    rounding : float
-        Of `probe_rounding`.
-    warmup : int
-    seed : int
-    init : str
-    keep : str
-    cost : mapping of str to float
-        ``devices`` and the seconds.
-
-    Returns
-    -------
-    xarray.DataTree
-        By the schema of `sltprob.draws`.
-    """
+    """Make a run of what was recorded, with the attributes that say how it was made."""
     tuned = {key: np.asarray(value) for key, value in warmed.parameters.items()}
     # The virial has a site axis; its coordinates are named in the schema.
     attributes = {
@@ -99,16 +77,7 @@ def assemble(
 
 
 def model_name(posterior: TemperedPosterior) -> str:
-    """Name the model or the program of a posterior.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-
-    Returns
-    -------
-    str
-    """
+    """Name the model or the program of a posterior."""
     model = posterior.structure.model
     if model is not None:
         return models.specification(model)

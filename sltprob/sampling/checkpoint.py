@@ -20,37 +20,16 @@ class Checkpoint(Protocol):
     """
 
     def restore(self) -> Iterable[list[np.ndarray]]:
-        """Give back the pieces saved so far, in order.
-
-        Returns
-        -------
-        iterable of list of array
-        """
+        """Give back the pieces saved so far, in order."""
         ...
 
     def save(self, piece: list[np.ndarray]) -> None:
-        """Keep one more piece.
-
-        Parameters
-        ----------
-        piece : list of array
-        """
+        """Keep one more piece."""
         ...
 
 
 def to_piece(seconds: float, tree: Any) -> list[np.ndarray]:
-    """Flatten what a run has done to arrays that a file can hold.
-
-    Parameters
-    ----------
-    seconds : float
-        Seconds that it took.
-    tree : pytree
-
-    Returns
-    -------
-    list of array
-    """
+    """Flatten what a run has done to arrays that a file can hold."""
     leaves = [
         jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)
     ]
@@ -58,19 +37,7 @@ def to_piece(seconds: float, tree: Any) -> list[np.ndarray]:
 
 
 def from_piece(piece: list[np.ndarray], form: Any) -> tuple[float, Any]:
-    """Undo `to_piece`.
-
-    Parameters
-    ----------
-    piece : list of array
-    form : pytree
-        Of the same structure as the one that was flattened; its leaves need only types.
-
-    Returns
-    -------
-    seconds : float
-    tree : pytree
-    """
+    """Undo `to_piece`."""
     forms, structure = jax.tree.flatten(form)
     leaves = [
         jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))

@@ -41,43 +41,21 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time of a block.
-
-        Returns
-        -------
-        context manager
-        """
+        """Count the time of a block."""
         start = time.perf_counter()
         yield
         self.seconds += time.perf_counter() - start
 
 
 class Program:
-    """A function that is being compiled in a thread of its own.
-
-    Parameters
-    ----------
-    lowered : jax.stages.Lowered
-    options : dict of str to value
-        Of XLA's compiler.
-    """
+    """A function that is being compiled in a thread of its own."""
 
     def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
         self.out_info = lowered.out_info
         self._compiled = _compilers().submit(lowered.compile, compiler_options=options)
 
     def ready(self, clock: Clock) -> Any:
-        """Wait for the compiler.
-
-        Parameters
-        ----------
-        clock : Clock
-            Counts the wait; there is none for what was compiled before.
-
-        Returns
-        -------
-        jax.stages.Compiled
-        """
+        """Wait for the compiler."""
         if self._compiled.done():
             return self._compiled.result()
         with clock.running():
@@ -98,27 +76,7 @@ def begin_compiling(
     run_once: bool = False,
     **static: Any,
 ) -> Program:
-    """Compile once for each function, static options, shapes and device, and do not wait for it.
-
-    Parameters
-    ----------
-    function : callable
-        ``(*arguments, **static)``.
-    *arguments : pytree
-        Arrays of the shapes, and on the device, of those that it will be called with; or their
-        `jax.ShapeDtypeStruct`.
-    clock : Clock
-        Counts the time that it takes to begin; none for what was begun before.
-    device : jax.Device, optional
-        Where the arguments are.
-    run_once : bool
-        Whether so little is computed that to compile well takes longer.
-    **static : hashable
-
-    Returns
-    -------
-    Program
-    """
+    """Compile once for each function, static options, shapes and device, and do not wait for it."""
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes, device)
@@ -138,19 +96,5 @@ def begin_compiling(
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, clock: Clock, **options: Any) -> Any:
-    """Compile once for each function, static options, shapes and device.
-
-    Parameters
-    ----------
-    function : callable
-    *arguments : pytree
-    clock : Clock
-    **options
-        As of `begin_compiling`.
-
-    Returns
-    -------
-    jax.stages.Compiled
-        To be called with `arguments`.
-    """
+    """Compile once for each function, static options, shapes and device."""
     return begin_compiling(function, *arguments, clock=clock, **options).ready(clock)

@@ -30,24 +30,6 @@ def loss_curvature(
     for the second derivative: it asks no more of a program than that it has a gradient, and sees
     the mean curvature of kinks such as those of relu.
 
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    position : dict of str to array
-    slopes : dict of str to array
-        ∇βL at the position.
-    gradient : dict of str to array
-        ∇log p at the position.
-    typical_squared_gradient : array, shape ()
-        Of |∇log p|², which is the trace of its curvature in the mean: it gives the step.
-
-    Returns
-    -------
-    dict of str to array, shape ()
-        ``squared_loss_gradient`` |∇βL|², ``loss_generator`` ∇²βL - ∇βL·∇U with U = -log p, whose
-        mean is zero, and ``loss_gradient_curvature`` g·(∇∇βL)g with g = ∇βL.
-
     References
     ----------
     .. [1] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix for

@@ -17,14 +17,6 @@ def chain_groups(chains: int) -> list[slice]:
     """Cut the chains into groups of nearly equal size, whatever the number of cores.
 
     Chains of one group share a vectorised call; two groups keep two cores busy.
-
-    Parameters
-    ----------
-    chains : int
-
-    Returns
-    -------
-    list of slice
     """
     count = max(min(chains, 2), -(-chains // LARGEST_GROUP))
     edges = [chains * index // count for index in range(count + 1)]
@@ -32,33 +24,14 @@ def chain_groups(chains: int) -> list[slice]:
 
 
 def drawing_devices(positions: Any) -> list[Any]:
-    """List the devices that draw: those of JAX, or the one that the caller has chosen.
-
-    Parameters
-    ----------
-    positions : pytree
-        Made by the caller's choice of a device.
-
-    Returns
-    -------
-    list of jax.Device
-    """
+    """List the devices that draw: those of JAX, or the one that the caller has chosen."""
     if jax.config.jax_default_device is not None:
         return list(devices_of(positions))
     return list(jax.local_devices())
 
 
 def devices_of(tree: Any) -> set[Any]:
-    """Say where the first array of a tree is.
-
-    Parameters
-    ----------
-    tree : pytree
-
-    Returns
-    -------
-    set of jax.Device
-    """
+    """Say where the first array of a tree is."""
     return jax.tree.leaves(tree)[0].devices()
 
 
@@ -66,10 +39,6 @@ def cores() -> int:
     """Count the cores that this process may use.
 
     A Dask worker shares the machine with others, and says so as OpenMP's programs expect it.
-
-    Returns
-    -------
-    int
     """
     try:
         return max(1, int(os.environ["OMP_NUM_THREADS"]))

@@ -13,47 +13,20 @@ __all__ = ["Progress", "running_estimate"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known while a run goes on.
+    """What is known while a run goes on."""
 
-    Parameters
-    ----------
-    stage : str
-        ``"compile"``, ``"warm-up"``, ``"sample"`` or ``"done"``.
-    draws : int
-        Draws per chain so far.
-    total : int
-        Draws per chain asked for.
-    seconds : float
-        Seconds of this stage so far.
-    lambda_hat, mcse : float
-        Running estimate; NaN before there are draws.
-    beta : float
-    sampler : str
-    """
-
-    stage: str
-    draws: int
-    total: int
-    seconds: float
-    lambda_hat: float
-    mcse: float
+    stage: str  # ``"compile"``, ``"warm-up"``, ``"sample"`` or ``"done"``
+    draws: int  # Draws per chain so far
+    total: int  # Draws per chain asked for
+    seconds: float  # Seconds of this stage so far
+    lambda_hat: float  # Running estimate; NaN before there are draws
+    mcse: float  # Running estimate; NaN before there are draws
     beta: float
     sampler: str
 
 
 def running_estimate(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[float, float]:
     """Estimate lambda-hat and its Monte Carlo standard error from the draws so far.
-
-    Parameters
-    ----------
-    losses : array, shape (chain, draw)
-    beta : float
-    minimum_loss : float
-
-    Returns
-    -------
-    lambda_hat, mcse : float
-        NaN while there are fewer than four draws, and when a loss is not finite.
 
     References
     ----------

@@ -15,15 +15,7 @@ __all__ = ["Typical", "record_draw"]
 
 
 class Typical(NamedTuple):
-    """Where the chains are when the warm-up ends.
-
-    Parameters
-    ----------
-    position : dict of str to array
-        Mean of their positions: the virial about it or about the origin may have less variance.
-    squared_gradient : array, shape ()
-        Mean of |∇log p|².
-    """
+    """Where the chains are when the warm-up ends."""
 
     position: Any
     squared_gradient: Any
@@ -37,25 +29,7 @@ def record_draw(
     typical: Typical,
     keep: str,
 ) -> dict[str, Any]:
-    """Evaluate what judging needs to know about one draw of one chain.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    posterior : TemperedPosterior
-    evaluation : Evaluation
-        Of the draw.
-    info : dict of str to array, shape ()
-        Of the sampler's step.
-    typical : Typical
-    keep : str
-        ``"all"``, or ``"loss"`` for scalars only.
-
-    Returns
-    -------
-    dict of str to dict of str to array
-        ``stats``, by the names of `sltprob.draws`, and ``values``, the sites.
-    """
+    """Evaluate what judging needs to know about one draw of one chain."""
     position, logdensity, gradient = evaluation
     sites = posterior.dimensions
     stats: dict[str, Any] = {}

@@ -18,17 +18,6 @@ _PROBES = 8
 def probe_groups(posterior: TemperedPosterior, groups: Any, key: Any, *, sampler: Sampler) -> Any:
     """Do what `probe_rounding` does, for chains in groups.
 
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    groups : list of pytree, leading axis chain
-    key : PRNG key
-    sampler : Sampler
-
-    Returns
-    -------
-    array, shape ()
-
     References
     ----------
     .. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms" (SIAM, 2002), section
@@ -43,17 +32,6 @@ def probe_rounding(posterior: TemperedPosterior, states: Any, key: Any, *, sampl
 
     Changing every coordinate by one unit in the last place changes the loss by as much as
     rounding does, for any backward stable evaluation; the loss itself is rounded as well.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    states : pytree, leading axis chain
-    key : PRNG key
-    sampler : Sampler
-
-    Returns
-    -------
-    array, shape ()
 
     References
     ----------

@@ -13,27 +13,7 @@ __all__ = ["initial_positions"]
 
 
 def initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key: Any) -> Any:
-    """Place the chains.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    init : str or mapping of str to array, shape (chain, ...)
-        As of `sltprob.sample`.
-    chains : int
-    key : PRNG key
-
-    Returns
-    -------
-    pytree, leading axis chain
-        Unconstrained coordinates.
-
-    Raises
-    ------
-    ValueError
-        If `init` is not known, does not fit the chains, or asks for an optimum that the model
-        does not know.
-    """
+    """Place the chains."""
     keys = jax.random.split(key, chains)
     if not isinstance(init, str):
         return _given_positions(posterior, init, chains)

@@ -21,42 +21,19 @@ _RECORD = 0x5EC0D
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Warmed:
-    """What a warm-up leaves behind.
-
-    Parameters
-    ----------
-    states : pytree, leading axis chain
-    parameters : dict of str to array
-    trace : dict of str to array
-    num_gradients : array, shape ()
-        As of `sltprob.samplers.base.Warmup`.
-    typical : Typical
-    """
+    """What a warm-up leaves behind."""
 
     states: Any
     parameters: dict[str, Any]
     trace: dict[str, Any]
-    num_gradients: Any
+    num_gradients: Any  # shape (): As of `sltprob.samplers.base.Warmup`
     typical: Typical
 
 
 def run_warmup(
     posterior: TemperedPosterior, positions: Any, key: Any, *, sampler: Sampler, num_steps: int
 ) -> Warmed:
-    """Warm all chains up together.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    positions : pytree, leading axis chain
-    key : PRNG key
-    sampler : Sampler
-    num_steps : int
-
-    Returns
-    -------
-    Warmed
-    """
+    """Warm all chains up together."""
     warmup = sampler.warmup(key, posterior, positions, num_steps)
     evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
     squares = jax.tree.map(lambda leaf: jnp.sum(leaf**2), evaluation.logdensity_grad)
@@ -79,28 +56,7 @@ def run_chunk(
     num_draws: int,
     keep: str,
 ) -> tuple[Any, Any]:
-    """Make draws of a group of chains and record them.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    parameters : dict of str to array
-    typical : Typical
-        Of `Warmed`.
-    states : pytree, leading axis chain
-    keys : PRNG key, shape (chain,)
-    first : array, shape (), integer
-        Number of the first draw: its key follows from that of the chain and its number.
-    sampler : Sampler
-    num_draws : int
-    keep : str
-
-    Returns
-    -------
-    states : pytree, leading axis chain
-    record : dict, leading axes chain and draw
-        Of `record_draw`.
-    """
+    """Make draws of a group of chains and record them."""
 
     def draw(key: Any, state: Any, index: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(key, index)

@@ -22,28 +22,15 @@ type Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Form:
-    """A family of curves lambda-hat(log beta).
+    """A family of curves lambda-hat(log beta)."""
 
-    Parameters
-    ----------
-    formula : str
-        With ``l`` for log beta.
-    parameters : tuple of str
-        Names; those of `positive` are above zero.
-    positive : tuple of str
-    evaluate : callable
-        ``evaluate(l, module, *parameters)``; `module` is numpy or jax.numpy.
-    start : callable
-        Maps (l, values) to a first guess.
-    reach : callable
-        Maps (level, *parameters) to the log beta at which the level is reached; infinite if never.
-    """
-
-    formula: str
-    parameters: tuple[str, ...]
+    formula: str  # with ``l`` for log beta
+    parameters: tuple[str, ...]  # Names; those of `positive` are above zero
     positive: tuple[str, ...]
+    # ``evaluate(l, module, *parameters)``; `module` is numpy or jax.numpy
     evaluate: Callable[..., object]
-    start: Callable[[Array, Array], tuple[float, ...]]
+    start: Callable[[Array, Array], tuple[float, ...]]  # Maps (l, values) to a first guess
+    # Maps (level, *parameters) to the log beta at which the level is reached; infinite if never
     reach: Callable[..., float]
 
 
@@ -104,42 +91,17 @@ FORMS: dict[str, Form] = {
 
 @dataclass(frozen=True)
 class AnsatzFit:
-    """A form fitted by weighted least squares.
+    """A form fitted by weighted least squares."""
 
-    Parameters
-    ----------
-    name : str
-        In `FORMS`.
-    parameters, errors : tuple of float
-    chi_squared : float
-        Sum of squared residuals in standard errors of the measurements.
-    degrees_of_freedom : int
-    largest_residual : float
-        Largest residual relative to the value.
-    """
-
-    name: str
+    name: str  # in `FORMS`
     parameters: tuple[float, ...]
     errors: tuple[float, ...]
-    chi_squared: float
+    chi_squared: float  # Sum of squared residuals in standard errors of the measurements
     degrees_of_freedom: int
-    largest_residual: float
+    largest_residual: float  # Largest residual relative to the value
 
     def predict(self, beta: float) -> float:
         """Evaluate the fitted curve.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive.
 
         References
         ----------
@@ -151,17 +113,7 @@ class AnsatzFit:
         return float(np.asarray(values)[0])
 
     def log_beta_at(self, level: float) -> float:
-        """Extrapolate to the log beta at which lambda-hat has a given value.
-
-        Parameters
-        ----------
-        level : float, dimensionless
-
-        Returns
-        -------
-        float
-            Infinite if the form never gets there.
-        """
+        """Extrapolate to the log beta at which lambda-hat has a given value."""
         return FORMS[self.name].reach(level, *self.parameters)
 
 
@@ -169,22 +121,6 @@ def fit_forms(
     betas: Sequence[float] | Array, lambda_hats: ArrayLike, mcse: ArrayLike
 ) -> tuple[AnsatzFit, ...]:
     """Fit every form to measurements of lambda-hat.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        At least five, of which three differ.
-    lambda_hats, mcse : array, shape (n,), dimensionless
-
-    Returns
-    -------
-    tuple of AnsatzFit
-        By increasing chi-squared for each degree of freedom.
-
-    Raises
-    ------
-    ValueError
-        If there are too few points, or an error is not positive.
 
     References
     ----------

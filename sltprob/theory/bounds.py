@@ -26,45 +26,19 @@ type Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ModeBound:
-    """Hold the mode bound at one inverse temperature.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    value : float, dimensionless
-        The bound, averaged over w given beta.
-    mcse : float, dimensionless
-        Standard error of `value`.
-    lambda_hat : float, dimensionless
-        Lambda-hat itself from the same draws, for comparison.
-    effective_draws : float
-        Effective number of draws of w; below some dozens w has left its prior, and the averages
-        are not to be used.
-    """
+    """Hold the mode bound at one inverse temperature."""
 
     beta: float
-    value: float
-    mcse: float
-    lambda_hat: float
+    value: float  # the bound, averaged over w given beta
+    mcse: float  # Standard error of `value`
+    lambda_hat: float  # Lambda-hat itself from the same draws, for comparison
+    # Effective number of draws of w; below some dozens w has left its prior, and the averages are
+    # not to be used
     effective_draws: float
 
 
 def crude_count(beta: float) -> float:
     """Count the odd modes above the resolution as the claim does: ``(log beta / pi)^2 / 4``.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Returns
-    -------
-    float
-        Half the number of odd k below ``(log beta / pi)^2``.
-
-    Raises
-    ------
-    ValueError
-        If beta is not positive.
 
     References
     ----------
@@ -78,22 +52,6 @@ def crude_count(beta: float) -> float:
 
 def highest_mode(beta: float, largest_slope: float = 1.0) -> int:
     """Choose a mode beyond which all modes together are not resolved at beta.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-    largest_slope : float, dimensionless
-        Largest ``|w|``.
-
-    Returns
-    -------
-    int
-        K with ``beta exp(-pi sqrt(K) / w)`` below about 1e-5.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not positive.
 
     References
     ----------
@@ -116,25 +74,6 @@ def mode_bound(
     """Compute the bound ``1/2 E_w sum_k 2 beta sigma^2 A_kk / (1 + 2 beta sigma^2 A_kk)``.
 
     The average is over the density of w at beta, by importance weights from draws of the prior.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-    slopes : array, shape (draws, h)
-        Draws of w from its prior, at least two.
-    readout_scale : float, dimensionless
-    activation : str
-        Of `sltprob.theory.hermite.ACTIVATIONS`.
-
-    Returns
-    -------
-    tuple of ModeBound
-        One for each beta.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or a beta needs more than 2000 modes.
 
     References
     ----------

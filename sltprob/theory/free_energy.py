@@ -21,46 +21,28 @@ type Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ThermodynamicIntegral:
-    """Hold F along a ladder of inverse temperatures.
+    """Hold F along a ladder of inverse temperatures."""
 
-    Parameters
-    ----------
-    betas : array, shape (n,), dimensionless
-    free_energies : array, shape (n,), nats
-    mcse : array, shape (n,), nats
-        Standard errors propagated from those of lambda-hat, as if these were independent.
-    interpolation : array, shape (n,), nats
-        Error of the rule, estimated from above: the change when every second rung is left out.
-    """
-
-    betas: Array
-    free_energies: Array
+    betas: Array  # shape (n,), dimensionless
+    free_energies: Array  # shape (n,), nats
+    # Shape (n,), nats: Standard errors propagated from those of lambda-hat, as if these were
+    # independent
     mcse: Array
+    # Shape (n,), nats: Error of the rule, estimated from above: the change when every second rung
+    # is left out
     interpolation: Array
 
 
 @dataclass(frozen=True)
 class PolynomialFit:
-    """A polynomial in log beta, fitted by weighted least squares.
-
-    Parameters
-    ----------
-    degree : int
-    coefficients : tuple of float
-        Lowest power first.
-    errors : tuple of float
-        Standard errors, scaled so that chi-squared is one per degree of freedom where it is larger.
-    residual : float
-        Root mean square of the residuals, in the unit of the values.
-    largest : float
-        Largest residual, relative to the largest value.
-    """
+    """A polynomial in log beta, fitted by weighted least squares."""
 
     degree: int
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float, ...]  # Lowest power first
+    # Standard errors, scaled so that chi-squared is one per degree of freedom where it is larger
     errors: tuple[float, ...]
-    residual: float
-    largest: float
+    residual: float  # Root mean square of the residuals, in the unit of the values
+    largest: float  # Largest residual, relative to the largest value
 
 
 def thermodynamic_integral(
@@ -72,24 +54,6 @@ def thermodynamic_integral(
     start_mcse: float = 0.0,
 ) -> ThermodynamicIntegral:
     """Integrate lambda-hat over log beta, with the errors of the measurements.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-        At least four, increasing.
-    lambda_hats, mcse : array, shape (n,), dimensionless
-        Measurements with their standard errors.
-    start, start_mcse : float, nats
-        F at the first beta, with its standard error.
-
-    Returns
-    -------
-    ThermodynamicIntegral
-
-    Raises
-    ------
-    ValueError
-        If the arrays do not fit together, betas do not increase, or a value is not finite.
 
     Notes
     -----
@@ -154,22 +118,6 @@ def polynomial_fits(
     degrees: Sequence[int] = (1, 2, 3),
 ) -> tuple[PolynomialFit, ...]:
     """Fit polynomials in log beta, to tell a quadratic from a cubic.
-
-    Parameters
-    ----------
-    betas : sequence of float, dimensionless
-    values, errors : array, shape (n,)
-        Where an error is 0, all points have the same weight.
-    degrees : sequence of int
-
-    Returns
-    -------
-    tuple of PolynomialFit
-
-    Raises
-    ------
-    ValueError
-        If there are fewer points than coefficients, and one more.
 
     References
     ----------

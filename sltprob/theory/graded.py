@@ -36,23 +36,6 @@ _DEGREE = 64
 class GradedModes:
     """Evaluate graded features of many weights, by interpolation in w.
 
-    Parameters
-    ----------
-    factor : float, dimensionless
-        ``2 beta sigma^2 h``, by which squares of features are multiplied at most.
-    largest_slope : float, dimensionless
-        Largest ``|w|`` that is asked for.
-    activation : str
-        ``tanh``, ``erf`` or ``sin``.
-    order : int, optional
-        Largest mode of a loss that is cut there, with every column graded; by default as many modes
-        as `factor` resolves.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or more modes are needed than can be computed.
-
     References
     ----------
     Higham, N. J. (2002). Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM, section
@@ -93,31 +76,12 @@ class GradedModes:
         return int(self._series.shape[1])
 
     def holds(self, w: Array) -> NDArray[np.bool_]:
-        """Say which draws have no weight beyond the largest slope.
-
-        Parameters
-        ----------
-        w : array, shape (n, h)
-
-        Returns
-        -------
-        array of bool, shape (n,)
-        """
+        """Say which draws have no weight beyond the largest slope."""
         held: NDArray[np.bool_] = np.abs(w).max(axis=1) <= self.largest_slope
         return held
 
     def features(self, w: Array) -> Array:
-        """Evaluate the columns.
-
-        Parameters
-        ----------
-        w : array, shape (n, h), dimensionless
-
-        Returns
-        -------
-        array, shape (n, h, columns)
-            In decreasing order, near enough.
-        """
+        """Evaluate the columns."""
         flat = w.ravel()
         x = 2.0 * (flat / self.largest_slope) ** 2 - 1.0
         basis = np.empty((len(self._series), len(flat)))
@@ -147,16 +111,6 @@ def graded_modes(
     factor: float, largest_slope: float, activation: str = "tanh", *, order: int | None = None
 ) -> GradedModes | None:
     """Give graded features that serve, from a store of those made before.
-
-    Parameters
-    ----------
-    factor, largest_slope, activation, order
-        As of `GradedModes`.
-
-    Returns
-    -------
-    GradedModes or None
-        None if more modes are needed than can be computed.
 
     References
     ----------

@@ -52,21 +52,6 @@ LARGEST_ORDER = 2000
 def normalised_hermite(order: int, x: ArrayLike) -> Array:
     """Evaluate he_0 ... he_order at x.
 
-    Parameters
-    ----------
-    order : int
-        Largest degree K.
-    x : array, shape (n,)
-
-    Returns
-    -------
-    array, shape (K + 1, n)
-
-    Raises
-    ------
-    ValueError
-        If the order is out of range.
-
     References
     ----------
     Abramowitz, M. and Stegun, I. A. (1972). Handbook of Mathematical Functions, 22.7.14.
@@ -84,25 +69,6 @@ def normalised_hermite(order: int, x: ArrayLike) -> Array:
 
 def coefficients(slopes: ArrayLike, order: int, activation: str = "tanh") -> Array:
     """Compute the normalised Hermite coefficients of ``phi(w x)`` for x ~ N(0, 1).
-
-    Parameters
-    ----------
-    slopes : array, shape (n,), dimensionless
-        Embedding weights w.
-    order : int
-        Largest mode K.
-    activation : str
-        One of `ACTIVATIONS`.
-
-    Returns
-    -------
-    array, shape (n, K + 1)
-        ``c_k(w) = E[phi(w x) he_k(x)]``.
-
-    Raises
-    ------
-    ValueError
-        If the activation is unknown, the order out of range, or a slope not finite.
 
     References
     ----------
@@ -126,26 +92,6 @@ def network_coefficients(
 ) -> Array:
     """Compute the Hermite coefficients of networks ``f(x) = sum_i a_i phi(w_i x)``.
 
-    Parameters
-    ----------
-    readouts : array, shape (networks, h)
-        a.
-    slopes : array, shape (networks, h)
-        w.
-    order : int
-        Largest mode K.
-    activation : str
-        One of `ACTIVATIONS`.
-
-    Returns
-    -------
-    array, shape (networks, K + 1)
-
-    Raises
-    ------
-    ValueError
-        As in `coefficients`, or if the shapes differ.
-
     References
     ----------
     Boyd, J. P. (1984). Asymptotic coefficients of Hermite function series. Journal of
@@ -164,26 +110,6 @@ def network_coefficients(
 def sampled_coefficients(function_values: ArrayLike, x: ArrayLike, order: int) -> Array:
     """Estimate Hermite coefficients from random inputs, as an empirical loss would.
 
-    Parameters
-    ----------
-    function_values : array, shape (n,)
-        f at the inputs.
-    x : array, shape (n,)
-        Draws of N(0, 1).
-    order : int
-        Largest mode K.
-
-    Returns
-    -------
-    array, shape (K + 1,)
-        Means of ``f(x) he_k(x)``. Each has the variance ``Var[f he_k] / n``: squares below
-        eps need n of order 1/eps.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the order is out of range.
-
     References
     ----------
     Owen, A. B. (2013). Monte Carlo theory, methods and examples, chapter 2.
@@ -200,24 +126,6 @@ def sampled_coefficients(function_values: ArrayLike, x: ArrayLike, order: int) -
 
 def fourier_coefficients(slopes: ArrayLike, order: int) -> Array:
     """Compute the Fourier coefficients of ``tanh(r cos t)``, t uniform on the circle.
-
-    Parameters
-    ----------
-    slopes : array, shape (n,), dimensionless
-        Lengths r > 0 of embedding vectors in the plane.
-    order : int
-        Largest mode K.
-
-    Returns
-    -------
-    array, shape (n, K + 1)
-        Coefficients on the orthonormal basis 1, sqrt(2) cos(k t); even k vanish. They fall like
-        ``exp(-k asinh(pi / 2 r))``: exponentially, without a square root.
-
-    Raises
-    ------
-    ValueError
-        If the order is out of range or a slope is not positive.
 
     Notes
     -----
@@ -250,48 +158,19 @@ def fourier_coefficients(slopes: ArrayLike, order: int) -> Array:
 
 @dataclass(frozen=True)
 class SlopeFit:
-    """A straight line through log c_k^2 against the square root of k, or k itself.
-
-    Parameters
-    ----------
-    slope : float
-    error : float
-        Standard error of the slope from the scatter about the line, or between networks.
-    intercept : float
-    first, last : int
-        Range of modes.
-    """
+    """A straight line through log c_k^2 against the square root of k, or k itself."""
 
     slope: float
-    error: float
+    error: float  # Standard error of the slope from the scatter about the line, or between networks
     intercept: float
-    first: int
-    last: int
+    first: int  # Range of modes
+    last: int  # Range of modes
 
 
 def fit_slope(
     log_squares: ArrayLike, first: int = 21, last: int = 199, *, root: bool = True
 ) -> SlopeFit:
     """Fit log c_k^2 = intercept + slope sqrt(k) over the odd k from first to last.
-
-    Parameters
-    ----------
-    log_squares : array, shape (K + 1,) or (networks, K + 1)
-        Log of squared coefficients. With several networks each is fitted; slope and intercept are
-        the means, and the error comes from the spread of the slopes.
-    first, last : int
-        Range of modes.
-    root : bool
-        Whether the abscissa is sqrt(k); else k.
-
-    Returns
-    -------
-    SlopeFit
-
-    Raises
-    ------
-    ValueError
-        If fewer than three modes are in the range or a value is not finite.
 
     References
     ----------
@@ -319,21 +198,6 @@ def fit_slope(
 
 def predicted_slope(largest_slope: float = 1.0) -> float:
     """Predict the limit of d log c_k^2 / d sqrt(k) from the pole of tanh nearest to the real axis.
-
-    Parameters
-    ----------
-    largest_slope : float, dimensionless
-        Largest ``|w|``, whose pole ``i pi / (2 w)`` is the nearest.
-
-    Returns
-    -------
-    float
-        ``-2 pi / (2 w)``; -pi at w = 1.
-
-    Raises
-    ------
-    ValueError
-        If the slope is not positive.
 
     References
     ----------
@@ -473,23 +337,6 @@ def random_networks(
 ) -> tuple[Array, Array]:
     """Draw readouts and slopes of networks from their prior.
 
-    Parameters
-    ----------
-    draw_slopes : callable
-        ``draw_slopes(generator, shape)`` gives embedding weights.
-    width, networks : int
-    readout_scale : float, dimensionless
-    seed : int
-
-    Returns
-    -------
-    readouts, slopes : array, shape (networks, width)
-
-    Raises
-    ------
-    ValueError
-        If a number is below 1.
-
     References
     ----------
     Neal, R. M. (1996). Bayesian Learning for Neural Networks, Springer, chapter 2.
@@ -504,23 +351,6 @@ def random_networks(
 
 def wanted_inputs(values: Sequence[float], second_moment: float) -> Array:
     """Predict how many random inputs give a squared coefficient of each size.
-
-    Parameters
-    ----------
-    values : sequence of float
-        Squared coefficients eps.
-    second_moment : float
-        ``E[f^2 he_k^2]``, of the order of the mean square of f.
-
-    Returns
-    -------
-    array
-        ``second_moment / eps``: the squared error of an average over N inputs equals eps there.
-
-    Raises
-    ------
-    ValueError
-        If a value is not positive.
 
     References
     ----------

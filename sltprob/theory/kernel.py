@@ -35,33 +35,14 @@ _LARGEST_RESOLVED = 1e-3 / np.finfo(float).eps ** 2
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Hold the spectrum of the kernel of an infinitely wide network.
+    """Hold the spectrum of the kernel of an infinitely wide network."""
 
-    Parameters
-    ----------
-    eigenvalues : array, shape (k,), dimensionless
-        kappa, ``h sigma^2`` included, in decreasing order.
-    name : str
-    """
-
+    # Shape (k,), dimensionless: kappa, ``h sigma^2`` included, in decreasing order
     eigenvalues: Array
     name: str
 
     def lambda_hat(self, beta: float) -> float:
         """Predict lambda-hat.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If beta is not positive, or larger than double precision resolves.
 
         References
         ----------
@@ -72,19 +53,6 @@ class Kernel:
 
     def free_energy(self, beta: float) -> float:
         """Predict the free energy, in nats.
-
-        Parameters
-        ----------
-        beta : float, dimensionless
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            As in `lambda_hat`.
 
         References
         ----------
@@ -111,23 +79,6 @@ class Kernel:
 def slope_rule(family: str, scale: float, num_nodes: int = 200) -> tuple[Array, Array]:
     """Build a quadrature rule for the prior of an embedding weight.
 
-    Parameters
-    ----------
-    family : str
-        ``"uniform"`` on (-scale, scale), or ``"normal"`` with standard deviation scale.
-    scale : float, dimensionless
-    num_nodes : int
-
-    Returns
-    -------
-    nodes, weights : array, shape (num_nodes,)
-        The weights sum to 1.
-
-    Raises
-    ------
-    ValueError
-        If the family is unknown or a number is out of range.
-
     References
     ----------
     Trefethen, L. N. (2008). Is Gauss quadrature better than Clenshaw-Curtis? SIAM Review 50, 67-87.
@@ -148,20 +99,6 @@ def slope_rule(family: str, scale: float, num_nodes: int = 200) -> tuple[Array, 
 
 def input_rule(largest_slope: float) -> tuple[Array, Array]:
     """Build a rule on x ~ N(0, 1), both signs, whose error is near the square of double precision.
-
-    Parameters
-    ----------
-    largest_slope : float, dimensionless
-        Largest ``|w|`` that matters.
-
-    Returns
-    -------
-    nodes, weights : array, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If the slope is out of range.
 
     Notes
     -----
@@ -196,26 +133,6 @@ def nngp_kernel(
     activation: str = "tanh",
 ) -> Kernel:
     """Compute the spectrum of ``h sigma^2 E_w[phi(w x) phi(w x')]``, x ~ N(0, 1).
-
-    Parameters
-    ----------
-    width : int
-        Number h of units: it multiplies the kernel.
-    family, scale
-        Prior of w, see `slope_rule`.
-    readout_scale : float, dimensionless
-        Prior standard deviation sigma of each readout weight.
-    activation : str
-        ``tanh``, ``erf`` or ``sin``: odd and analytic.
-
-    Returns
-    -------
-    Kernel
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     Notes
     -----
@@ -255,21 +172,6 @@ def nngp_kernel(
 
 def spectrum_of_modes(modes: ArrayLike) -> Array:
     """Give the eigenvalues of G = C C^T for a matrix of mode coefficients C.
-
-    Parameters
-    ----------
-    modes : array, shape (..., h, K)
-        Coefficients ``c_k(w_i)`` on an orthonormal basis.
-
-    Returns
-    -------
-    array, shape (..., min(h, K))
-        Squared singular values, in decreasing order.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two axes.
 
     References
     ----------

@@ -1,0 +1,1 @@
+"""How often the verdict is wrong: runs good and bad on purpose, against exact answers."""

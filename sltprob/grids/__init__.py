@@ -1,0 +1,1 @@
+"""Studies: grids of models × samplers × betas × seeds, here or on a cluster."""

@@ -1,0 +1,160 @@
+"""Worker processes for a study, by Dask distributed: some here, or those of a scheduler.
+
+Needs the extra ``sltprob[cluster]``. Workers write to the folder of the study themselves, so it
+must be one that all of them see.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+import jax
+from distributed import Client, LocalCluster, WorkerPlugin
+
+from sltprob.grids.dispatch import Dispatcher
+from sltprob.grids.events import Watch
+from sltprob.grids.store import Store
+from sltprob.grids.tasks import Tasks
+from sltprob.grids.work import Outcome
+from sltprob.sampling.compilation import forgive_cache
+
+__all__ = ["DaskWorkers"]
+
+# Each worker is one thread of JAX; two workers of two threads would fight for two cores.
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+# What compiles faster is not worth a file.
+_LEAST_SECONDS = 0.3
+_SETTINGS = {
+    # Never fork: a forked JAX hangs.
+    "distributed.worker.multiprocessing-method": "spawn",
+    # A worker that took too much memory is ended, and its cell tried once more. It is not paused:
+    # what JAX has taken it seldom gives back, and a paused worker would wait for that forever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.scheduler.allowed-failures": 1,
+    # A profile that nobody looks at costs a look at every thread a hundred times a second.
+    "distributed.worker.profile.enabled": False,
+}
+
+
+class DaskWorkers:
+    """Runs cells as independent tasks of a Dask cluster.
+
+    Parameters
+    ----------
+    cluster : str
+        ``"local"`` for processes on this machine, or the address of a scheduler, such as
+        ``"tcp://10.0.0.1:8786"``.
+    processes : int, optional
+        Of a local cluster; by default one for each core.
+
+    Raises
+    ------
+    ValueError
+        If the cluster is none of these, or cannot be reached.
+    """
+
+    def __init__(self, cluster: str, *, processes: int | None = None) -> None:
+        if cluster != "local" and "://" not in cluster:
+            raise ValueError(
+                f"--cluster {cluster}: it must be local, or the address of a scheduler, such as "
+                "tcp://10.0.0.1:8786"
+            )
+        if processes is not None and processes < 1:
+            raise ValueError(f"--workers {processes}: it must be a whole number >= 1")
+        if processes is not None and cluster != "local":
+            raise ValueError(
+                f"--workers {processes} goes with --cluster local; {cluster} has its own"
+            )
+        self.cluster = cluster
+        self.processes = processes or os.cpu_count() or 1
+        if cluster != "local":
+            # Now rather than when everything else is ready.
+            with self._client():
+                pass
+
+    def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
+        """Run cells, and give what became of each, in any order.
+
+        Parameters
+        ----------
+        store : Store
+        tasks : Tasks
+        watch : callable
+
+        Yields
+        ------
+        Outcome
+
+        Raises
+        ------
+        ValueError
+            If the scheduler cannot be reached or goes away, or a worker cannot run cells.
+        StoreError
+            If a worker cannot write to the folder.
+        """
+        with self._client() as client:
+            yield from Dispatcher(client, store, tasks, watch).outcomes()
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        if self.cluster != "local":
+            try:
+                client = Client(self.cluster, timeout=10, set_as_default=False)
+            except (OSError, TimeoutError, ValueError) as error:
+                raise ValueError(
+                    f"--cluster {self.cluster}: no scheduler answers ({type(error).__name__}); "
+                    "start one with 'dask scheduler', or write --cluster local"
+                ) from None
+            with client:
+                yield client
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="sltprob-") as folder,
+            dask.config.set(_SETTINGS),
+            LocalCluster(
+                n_workers=self.processes,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                # Not the usual one, which a second study at the same time would find taken.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                env={
+                    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
+                    "OMP_NUM_THREADS": "1",
+                },
+                local_directory=folder,
+                silence_logs=50,
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            # Where this process keeps what it compiles, or for as long as the workers live. Where
+            # the environment says it, the workers have read it themselves.
+            kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"
+            said = "JAX_COMPILATION_CACHE_DIR" in os.environ
+            client.register_plugin(_KeepCompiled(None if said else kept, _LEAST_SECONDS))
+            yield client
+
+
+class _KeepCompiled(WorkerPlugin):
+    """Lets workers load what another one has compiled."""
+
+    def __init__(self, folder: str | None, least_seconds: float) -> None:
+        self._folder = folder
+        self._least_seconds = least_seconds
+
+    def setup(self, worker: Any) -> None:
+        """Tell JAX, on a worker that starts."""
+        forgive_cache()
+        if self._folder is None:
+            return
+        # Not by variables of the environment: a worker may have imported JAX before it has them.
+        jax.config.update("jax_compilation_cache_dir", self._folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", self._least_seconds)

@@ -1,0 +1,1 @@
+"""The league table: samplers × models × betas × seeds, scored against exact values."""

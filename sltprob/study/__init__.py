@@ -1,1 +1,0 @@
-"""Grids of runs: measure a cell (`sltprob.study.measure`), tell it in a row (`.cell`)."""
