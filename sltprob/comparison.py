@@ -1,24 +1,109 @@
-"""Measure: sample, and put the exact value beside the draws; one cell, or a grid of them."""
+"""Compare samplers at several temperatures, against the exact answer: one object, one table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from sltprob import models, samplers
-from sltprob.cell import summarise
+from sltprob import draws as schema
+from sltprob import samplers as registry
+from sltprob.cell import CELL_FIELDS, summarise
+from sltprob.command import typed
+from sltprob.data import Data
+from sltprob.estimate import estimate
 from sltprob.exact import Exact
-from sltprob.models.base import Model
+from sltprob.files import new_folder, write_csv
+from sltprob.models import Model
 from sltprob.posterior import TemperedPosterior
+from sltprob.problem import Problem, problem
+from sltprob.progress import ProgressBar, shown
 from sltprob.samplers.base import Sampler
-from sltprob.sampling import sample
-from sltprob.tempering import temper
+from sltprob.sampling import Progress, sample
 
 __all__ = ["Comparison", "check_applicable", "compare", "measure", "with_exact"]
+
+
+def compare(
+    model: Model | TemperedPosterior | Callable[..., Any] | str = "tanh_zero",
+    samplers: Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
+    betas: Sequence[float | str] = (1.0, 1e2, 1e4),
+    *,
+    data: Data | Mapping[str, Any] | str | Path | None = None,
+    minimum_loss: float | None = None,
+    reparameterise: str | None = None,
+    draws: int = 2000,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | Callable[[Progress], None] = False,
+    **options: Any,
+) -> Comparison:
+    """Measure lambda-hat with several samplers at several temperatures, against the exact value.
+
+    Parameters
+    ----------
+    model : Model, TemperedPosterior, callable or str
+        Such as ``"tanh_zero[width=64]"``; or a program of your own, a function or
+        ``"mine.py:function"``.
+    samplers : sequence of Sampler or str
+    betas : sequence of float, ``"n"`` or ``"wbic"``, dimensionless
+    data : Data, mapping of str to array, or path, optional
+        The arguments of a program of your own.
+    minimum_loss : float, optional
+        L*, in nats per datum; searched for where it is not known.
+    reparameterise : str, optional
+        Of `sltprob.temper`.
+    draws : int
+        Kept draws per chain.
+    out : path, optional
+        A new or empty folder for ``report.html``, ``summary.csv`` and every run, each stored when
+        it is finished.
+    progress : bool or callable
+        True shows a bar, and a line for each finished run, on standard error; a callable gets a
+        `Progress` after each stage and chunk.
+    **options
+        Of `sltprob.sample`.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, a sampler does not apply, or `out` holds something.
+    """
+    chosen = problem(model, data, minimum_loss=minimum_loss, reparameterise=reparameterise)
+    kernels = [registry.get(name) if isinstance(name, str) else name for name in samplers]
+    values = list(dict.fromkeys(chosen.beta(beta) for beta in betas))
+    if not kernels or not values:
+        what, example = ("betas", [1.0, 1e2]) if kernels else ("samplers", ["sgld", "hmc"])
+        raise ValueError(f"{what} is empty; give some, such as {example}")
+    posteriors = [chosen.at(value) for value in values]
+    check_applicable(kernels, posteriors[0])
+    folder = None if out is None else new_folder(out)
+    answers = [chosen.exact(value) for value in values]
+    found = []
+    with shown(progress) as bar:
+        for kernel in kernels:
+            for posterior, answer in zip(posteriors, answers, strict=True):
+                run = measure(posterior, kernel, exact=answer, progress=bar, draws=draws, **options)
+                cell = summarise(run)
+                if isinstance(bar, ProgressBar):
+                    bar.tell(line_of(run, cell), cell["verdict"])
+                if folder is not None:
+                    schema.save(run, folder / "runs" / f"{file_name(cell)}.nc")
+                found.append((run, cell))
+    found.sort(key=lambda pair: values.index(pair[1]["beta"]))
+    comparison = Comparison(tuple(run for run, _ in found), tuple(cell for _, cell in found))
+    if folder is not None:
+        comparison.write(folder, _curve(chosen, values))
+    return comparison
 
 
 def measure(
@@ -28,43 +113,14 @@ def measure(
     exact: Exact | None = None,
     **options: Any,
 ) -> xr.DataTree:
-    """Run one cell of a comparison.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    sampler : Sampler or str
-    exact : Exact, optional
-        The exact value at this beta, kept in the attributes of the run so that the file can
-        be judged without computing it again.
-    **options
-        Of `sltprob.sample`.
-
-    Returns
-    -------
-    xarray.DataTree
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-    """
+    """Sample, and put the exact value beside the draws."""
     return with_exact(sample(posterior, sampler, **options), exact)
 
 
 def with_exact(draws: xr.DataTree, exact: Exact | None) -> xr.DataTree:
-    """Put the exact value into the attributes of a run, where one is known.
+    """Put the exact value into the attributes of a run, which is changed.
 
-    Parameters
-    ----------
-    draws : xarray.DataTree
-        It is changed.
-    exact : Exact or None
-
-    Returns
-    -------
-    xarray.DataTree
-        The same run.
+    So the file can be judged without computing the value again.
     """
     if exact is not None:
         draws.attrs |= {
@@ -78,65 +134,37 @@ def with_exact(draws: xr.DataTree, exact: Exact | None) -> xr.DataTree:
 
 
 def check_applicable(kernels: Sequence[Sampler], posterior: TemperedPosterior) -> None:
-    """Refuse samplers that cannot draw from a posterior, before anything runs.
-
-    Parameters
-    ----------
-    kernels : sequence of Sampler
-    posterior : TemperedPosterior
-
-    Raises
-    ------
-    ValueError
-        If one of them does not apply; the message says why.
-    """
+    """Refuse samplers that cannot draw from a posterior, before anything runs."""
     for kernel in kernels:
         reason = kernel.applies_to(posterior)
         if reason is not None:
-            raise ValueError(f"{samplers.name_of(kernel)} does not apply: {reason}; leave it out")
+            raise ValueError(f"{registry.name_of(kernel)} does not apply: {reason}; leave it out")
 
 
-def compare(
-    model: Model | str,
-    kernels: Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
-    betas: Sequence[float] = (1.0, 1e2, 1e4),
-    reparameterise: str | None = None,
-    **options: Any,
-) -> Comparison:
-    """Measure lambda-hat with several samplers at several temperatures, against the exact value.
+def file_name(cell: Mapping[str, Any]) -> str:
+    """Name a run so that a person recognises it, and any file system takes it."""
+    safe = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in cell["sampler"])
+    return f"{safe.strip('-')}-beta{cell['beta']:g}-seed{cell['seed']}"
 
-    Parameters
-    ----------
-    model : Model or str
-        Such as ``"tanh_zero[width=64]"``.
-    kernels : sequence of Sampler or str
-    betas : sequence of float, dimensionless
-    reparameterise : str, optional
-        Of `sltprob.temper`.
-    **options
-        Of `sltprob.sample`.
 
-    Returns
-    -------
-    Comparison
+def line_of(run: xr.DataTree, cell: Mapping[str, Any]) -> str:
+    """Say in one line what a run has measured."""
+    averaged = ""
+    if "energy_excess" in run["sample_stats"]:
+        better = estimate(run, rao_blackwell=True)
+        averaged = f" ({better.value:.4g} ± {better.mcse:.2g} with the readout averaged)"
+    value, mcse = _show(cell["lambda_hat"], ".4g"), _show(cell["mcse"], ".2g")
+    measured = f"λ̂ = {value} ± {mcse}{averaged}"
+    return f"{cell['sampler']} β={cell['beta']:g}: {measured}, {cell['verdict']}"
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or a sampler does not apply.
-    """
-    chosen = models.get(model) if isinstance(model, str) else model
-    made = [samplers.get(kernel) if isinstance(kernel, str) else kernel for kernel in kernels]
-    posteriors = [temper(chosen, beta=beta, reparameterise=reparameterise) for beta in betas]
-    for posterior in posteriors:
-        check_applicable(made, posterior)
-    answers = [chosen.exact(float(posterior.beta)) for posterior in posteriors]
-    runs = [
-        measure(posterior, kernel, exact=answer, **options)
-        for kernel in made
-        for posterior, answer in zip(posteriors, answers, strict=True)
-    ]
-    return Comparison(tuple(runs), tuple(summarise(run) for run in runs))
+
+def _curve(chosen: Problem, betas: Sequence[float]) -> list[Exact]:
+    """Give the exact curve over the range of betas, a few points a decade."""
+    low, high = math.log10(min(betas)), math.log10(max(betas))
+    points = max(2, math.ceil(3 * (high - low)) + 1)
+    grid = {10 ** (low + (high - low) * index / (points - 1)) for index in range(points)}
+    found = [chosen.exact(beta) for beta in sorted(grid | set(betas))]
+    return [exact for exact in found if exact is not None]
 
 
 @dataclass(frozen=True)
@@ -152,6 +180,26 @@ class Comparison:
 
     runs: tuple[xr.DataTree, ...]
     cells: tuple[dict[str, Any], ...]
+
+    def write(self, folder: Path, curve: Sequence[Exact] = ()) -> None:
+        """Write the page and the table into a folder.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+        curve : sequence of Exact
+            Exact values on a grid of beta, drawn as a line.
+        """
+        from sltprob.report import write_report  # brings Plotly, which comparing does not need
+
+        write_csv(self.cells, folder / "summary.csv", CELL_FIELDS)
+        write_report(
+            self.runs,
+            folder / "report.html",
+            curve=curve,
+            title=self.cells[0]["model"],
+            command=typed(),
+        )
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

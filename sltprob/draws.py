@@ -33,7 +33,6 @@ needs. Everything that judging needs is in the file.
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -45,6 +44,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
+from sltprob.files import whole
 from sltprob.packed import is_packed, unpack
 
 __all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
@@ -229,15 +229,8 @@ def save(draws: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = 
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or pass overwrite=True")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with whole(path) as temporary:
         draws.to_netcdf(temporary, engine="h5netcdf")
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from sltprob.sampling import Progress
+if TYPE_CHECKING:
+    from sltprob.sampling import Progress
 
-__all__ = ["ProgressBar"]
+__all__ = ["COLOURS", "ProgressBar", "shown"]
+
+COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
+
+
+@contextmanager
+def shown(
+    progress: bool | Callable[[Progress], None],
+) -> Iterator[Callable[[Progress], None] | None]:
+    """Give what the loop should call: a bar for True, nothing for False, or what was given."""
+    if progress is True:
+        with ProgressBar() as bar:
+            yield bar
+    else:
+        yield progress or None
 
 
 class ProgressBar:
@@ -44,6 +62,12 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def tell(self, line: str, status: str) -> None:
+        """Print a line about a finished run above the bar, in the colour of its verdict."""
+        self._console.print(
+            line, style=COLOURS[status], highlight=False, markup=False, soft_wrap=True
+        )
 
     def __call__(self, progress: Progress) -> None:
         """Show how far a run is."""

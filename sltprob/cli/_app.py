@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from sltprob.command import typing
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -24,7 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of usage is one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
+        with typing(arguments):
+            code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
     except USAGE_ERROR as error:
         _fail(f"{error.format_message()} (see sltprob --help)")
     except (ValueError, TypeError, OSError) as error:

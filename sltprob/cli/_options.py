@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sltprob.cli._compilation import keep_compiled_code
+from sltprob.spec import split_outside_brackets
 
 __all__ = [
     "AsJson",
     "Chains",
+    "DataOption",
     "Draws",
     "Dtype",
     "Init",
+    "MinimumLoss",
     "ModelArgument",
     "OpenPage",
     "Reparameterise",
@@ -25,11 +30,21 @@ __all__ = [
     "WarmupOption",
     "configure",
     "exit_unless_trusted",
+    "names",
     "read_betas",
 ]
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="such as 'tanh_zero[width=64]'; see list models")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="such as 'tanh_zero[width=64]', or your own path/to/file.py:function"
+    ),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="arguments of your own program, an .npz file")
+]
+MinimumLoss = Annotated[
+    float | None, typer.Option(help="L*, where it is not known; by default searched for")
 ]
 Chains = Annotated[int, typer.Option(help="number of chains")]
 Draws = Annotated[int, typer.Option(help="kept draws per chain")]
@@ -61,6 +76,14 @@ def configure(dtype: str) -> None:
     keep_compiled_code()
 
 
+def names(option: str, text: str, example: str) -> list[str]:
+    """Read a comma-separated option that names something."""
+    found = split_outside_brackets(text)
+    if not found:
+        raise ValueError(f"{option} {text!r} names none; write {option} {example}")
+    return found
+
+
 def read_betas(text: str) -> list[float]:
     """Read inverse temperatures, without repetitions."""
     values = []
@@ -77,7 +100,7 @@ def read_betas(text: str) -> list[float]:
     return list(dict.fromkeys(values))
 
 
-def exit_unless_trusted(cells: list[dict[str, Any]], strict: bool) -> None:
+def exit_unless_trusted(cells: Sequence[dict[str, Any]], strict: bool) -> None:
     """Leave with 1 under --strict, if a verdict is not trusted."""
     if strict and any(cell["verdict"] != "trusted" for cell in cells):
         raise typer.Exit(1)

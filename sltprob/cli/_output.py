@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+import webbrowser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,12 @@ from rich.table import Table
 
 from sltprob.diagnostics import Check, Verdict
 from sltprob.diagnostics.checks import Run
+from sltprob.progress import COLOURS
 
 __all__ = [
-    "COLOURS",
     "json_text",
     "number",
+    "open_in_browser",
     "plain",
     "print_checks",
     "print_json",
@@ -29,8 +32,6 @@ __all__ = [
     "print_trace",
     "print_verdict",
 ]
-
-COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -56,6 +57,12 @@ def _time(cell: dict[str, Any]) -> str:
     seconds = cell["seconds_sampling"], cell["seconds_warmup"]
     known = [value for value in seconds if math.isfinite(value)]
     return f"{sum(known):.1f} s" if known else "–"
+
+
+def open_in_browser(path: Path) -> None:
+    """Open a page in the browser of the person at the machine, if there is one."""
+    if not webbrowser.open(path.absolute().as_uri()):
+        sys.stderr.write(f"sltprob: no browser here; open {path} yourself\n")
 
 
 def print_table(cells: list[dict[str, Any]], title: str) -> None:

@@ -18,10 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sltprob.cli._app import app
-from sltprob.cli._files import new_folder, write_text
 from sltprob.cli._options import AsJson, Chains, Draws, Dtype, WarmupOption, configure, read_betas
-from sltprob.cli._output import COLOURS, number, print_json
+from sltprob.cli._output import number, print_json
+from sltprob.files import new_folder, write_text
 from sltprob.league.standing import Standing
+from sltprob.progress import COLOURS
 
 if TYPE_CHECKING:
     from sltprob.league.league import LeagueProgress

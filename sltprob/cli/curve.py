@@ -14,9 +14,8 @@ import typer
 from rich.console import Console
 
 from sltprob.cli._app import app
-from sltprob.cli._files import new_folder, open_in_browser
 from sltprob.cli._options import AsJson, ModelArgument, OpenPage, Tolerance, configure
-from sltprob.cli._output import number, print_json
+from sltprob.cli._output import number, open_in_browser, print_json
 from sltprob.cli._scale import (
     SOURCES,
     BetaRange,
@@ -29,6 +28,7 @@ from sltprob.cli._scale import (
     stored,
     write_rows,
 )
+from sltprob.files import new_folder
 
 if TYPE_CHECKING:
     from sltprob.exact import Exact

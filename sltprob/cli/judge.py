@@ -17,9 +17,8 @@ from rich.console import Console
 from sltprob import draws as schema
 from sltprob.cell import summarise
 from sltprob.cli._app import app
-from sltprob.cli._files import open_in_browser
 from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
-from sltprob.cli._output import print_json, print_table, print_trace, print_verdict
+from sltprob.cli._output import open_in_browser, print_json, print_table, print_trace, print_verdict
 from sltprob.diagnostics import diagnose
 from sltprob.foreign import from_arviz, is_foreign
 

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from sltprob import draws as schema
 from sltprob.cli._app import app
-from sltprob.cli._files import check_new_file
 from sltprob.cli._options import (
     AsJson,
     Chains,
@@ -33,6 +32,7 @@ from sltprob.cli._options import (
 )
 from sltprob.cli._output import number, print_json, print_verdict
 from sltprob.diagnostics import diagnose
+from sltprob.files import new_file
 from sltprob.ladder import ladder as read_ladder
 
 __all__ = ["ladder"]
@@ -67,7 +67,7 @@ def ladder(
         run = schema.load(model)
     else:
         if out is not None:
-            check_new_file(out)
+            new_file(out)
         configure(dtype)
         run = _sample(
             model,

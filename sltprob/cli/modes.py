@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from sltprob.cli._app import app
-from sltprob.cli._files import new_folder, open_in_browser
 from sltprob.cli._options import AsJson, OpenPage, Seed, configure
-from sltprob.cli._output import print_json
+from sltprob.cli._output import open_in_browser, print_json
 from sltprob.cli._scale import SOURCES, Out, print_rows, print_sentences, write_rows
+from sltprob.files import new_folder
 
 __all__ = ["modes"]
 

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from sltprob import draws as schema
 from sltprob.cli._app import app
-from sltprob.cli._files import check_new_file, write_text
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import json_text, print_checks, print_json
+from sltprob.files import new_file, write_text
 
 if TYPE_CHECKING:
     from sltprob.probes.probe import Probe
@@ -43,7 +43,7 @@ def probe(
     stored = schema.load(path)
     configure(str(stored.attrs.get("dtype", "float64")))
     if out is not None:
-        check_new_file(out)
+        new_file(out)
     from sltprob.probes.probe import probe as probe_run
     from sltprob.progress import ProgressBar
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sltprob.cli._app import app
-from sltprob.cli._files import check_new_file, write_text
 from sltprob.cli._options import AsJson, Chains, Draws, Seed, WarmupOption, configure
 from sltprob.cli._output import json_text, print_checks, print_json
+from sltprob.files import new_file, write_text
 
 if TYPE_CHECKING:
     from sltprob.probes.simulation_based_calibration import Calibration
@@ -46,7 +46,7 @@ def sbc(
     """Test a sampler on data simulated from the model: ranks of true parameters are uniform."""
     configure("float64")
     if out is not None:
-        check_new_file(out)
+        new_file(out)
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
     from sltprob.program import load_data, load_program
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sltprob.files import whole
 from sltprob.report.judged import Judged
 from sltprob.theory.scale import ScaleRow
 
@@ -66,14 +65,8 @@ def write_curve_svg(
         axes.set_xlabel("inverse temperature β")
         axes.set_ylabel("λ̂(β)")
         axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.16))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with whole(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
     return path
 
 

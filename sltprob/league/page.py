@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from sltprob.files import write_text
 from sltprob.league.columns import LEAGUE_COLUMNS
 from sltprob.league.groups import Group, grouped, league_sentences
 from sltprob.league.overview import overview
 from sltprob.league.standing import Standing
+from sltprob.report.html import render
 from sltprob.report.numbers import inverse_temperature
 
 __all__ = ["write_league"]
@@ -24,34 +21,17 @@ __all__ = ["write_league"]
 def write_league(rows: Sequence[Standing], path: str | os.PathLike[str], *, command: str) -> Path:
     """Write a league table as one HTML file, whole or not at all."""
     path = Path(path)
-    environment = Environment(
-        loader=PackageLoader("sltprob", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (files("sltprob.report") / "report.css").read_text(encoding="utf-8")
-    page = environment.get_template("page.html").render(
+    page = render(
+        "page.html",
+        "league",
         headline=league_sentences(rows)[0],
         overview=overview(rows),
         groups=[(group, _with_bars(group)) for group in grouped(rows)],
         write_beta=inverse_temperature,
         columns=LEAGUE_COLUMNS,
         command=command,
-        style=Markup(style),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(page)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_text(page, path)
 
 
 def _with_bars(group: Group) -> list[tuple[Standing, int]]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sltprob import draws as schema
 from sltprob.exact import Exact
+from sltprob.files import write_text
 from sltprob.report import numbers
 from sltprob.report.answer import answers, headline
 from sltprob.report.content import Sources, figures_of, reproduce, settings, versions
 from sltprob.report.curve import by_model, curve_figure
+from sltprob.report.html import render, resource
 from sltprob.report.judged import Judged, judge, quiet
 from sltprob.report.payload import compressed_json, plotly_hash, plotly_payload, script_hash
 
@@ -78,17 +77,7 @@ def write_report(
     if not runs:
         raise ValueError("runs is empty: a report needs at least one run, such as [sample(...)]")
     page = _render(runs, curve, title, command)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(page)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_text(page, path)
 
 
 def _curves(curve: Curves, models: Sequence[str]) -> dict[str, Sequence[Exact]]:
@@ -125,18 +114,11 @@ def _render(runs: Sequence[xr.DataTree], curve: Curves, title: str, command: str
     sources = Sources()
     points = max(200, min(_POINTS_OF_RUN, _POINTS // len(runs)))
     details = [_details(run, points, sources) for run in judged]
-    package = files("sltprob.report")
-    style = (package / "report.css").read_text(encoding="utf-8")
-    script = (package / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=PackageLoader("sltprob", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    script = resource("report.js")
     created = max(str(run.draws.attrs.get("created", "")) for run in judged)
-    return environment.get_template("template.html").render(
+    return render(
+        "template.html",
+        "report",
         title=title,
         command=command,
         models=models,
@@ -149,7 +131,6 @@ def _render(runs: Sequence[xr.DataTree], curve: Curves, title: str, command: str
         created=created.partition("T")[0],
         version=str(judged[0].draws.attrs.get("version_sltprob", "")),
         numbers=numbers,
-        style=Markup(style),
         script=Markup(script),
         policy=f"{script_hash(script)} {plotly_hash()}",
         plotly=Markup(plotly_payload()),

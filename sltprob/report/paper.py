@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from sltprob.exact import Exact
+from sltprob.files import whole, write_text
 from sltprob.report.curve import by_model, exact_points, limits, x_range
 from sltprob.report.downsample import extremes
 from sltprob.report.judged import Judged, judge
@@ -110,8 +109,7 @@ def write_figures(
         for run, stem in zip(judged, stems[len(groups) :], strict=True):
             written += _save([_trace(run)], [stem], folder)
     for name, text in texts.items():
-        _replace(folder / name, text.encode())
-        written.append(folder / name)
+        written.append(write_text(text, folder / name))
     return written
 
 
@@ -125,21 +123,11 @@ def _save(figures: Sequence[Figure], stems: Sequence[str], folder: Path) -> list
     written = []
     for figure, stem in zip(figures, stems, strict=True):
         for form, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=form, metadata=metadata, bbox_inches="tight")
             path = folder / f"{stem}.{form}"
-            _replace(path, buffer.getvalue())
+            with whole(path) as temporary:
+                figure.savefig(temporary, format=form, metadata=metadata, bbox_inches="tight")
             written.append(path)
     return written
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(text: object) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sltprob.files import write_text
 from sltprob.report.figures import Figure
+from sltprob.report.html import render, resource
 from sltprob.report.payload import compressed_json, plotly_hash, plotly_payload, script_hash
 
 __all__ = ["SheetTable", "write_sheet"]
@@ -42,33 +41,19 @@ def write_sheet(
     empty = [figure.key for figure in figures if figure.spec is None]
     if empty:
         raise ValueError(f"figures {', '.join(empty)} have nothing to draw; leave them out")
-    package = files("sltprob.report")
-    script = (package / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=PackageLoader("sltprob", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("sheet.html").render(
+    script = resource("report.js")
+    page = render(
+        "sheet.html",
+        "report",
         title=title,
         sentences=sentences,
         figures=figures,
         tables=tables,
         sources=sources,
         command=command,
-        style=Markup((package / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         policy=f"{script_hash(script)} {plotly_hash()}",
         plotly=Markup(plotly_payload()),
         payload=Markup(compressed_json({figure.key: figure.spec for figure in figures})),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_text(page, path)

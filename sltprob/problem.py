@@ -1,0 +1,129 @@
+"""What a verb measures: a model of ours, or a program of the user's own with its data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from sltprob import models
+from sltprob.data import Data
+from sltprob.exact import Exact
+from sltprob.models import Model
+from sltprob.optimum import find_optimum
+from sltprob.posterior import TemperedPosterior
+from sltprob.program import load_data, load_program
+from sltprob.tempering import temper
+
+__all__ = ["Problem", "problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A posterior that is not tempered yet, with what is known about it exactly."""
+
+    posterior: TemperedPosterior  # at beta = 1
+    model: Model | None  # None for a program of the user's own
+
+    @cached_property
+    def minimum_loss(self) -> float:
+        """L*; searched for, once, where it is not known."""
+        known = float(self.posterior.minimum_loss)
+        return find_optimum(self.posterior).loss if math.isnan(known) else known
+
+    def at(self, beta: float) -> TemperedPosterior:
+        """Give the posterior at an inverse temperature, with its L*."""
+        tempered = self.posterior.at(beta)
+        # In the precision of beta, so that a compiled program serves all problems of one shape.
+        return replace(tempered, minimum_loss=jnp.zeros_like(tempered.beta) + self.minimum_loss)
+
+    def exact(self, beta: float) -> Exact | None:
+        """Compute the exact answer, or None where none is known."""
+        return None if self.model is None else self.model.exact(beta)
+
+    def beta(self, value: float | str) -> float:
+        """Read an inverse temperature: a number, ``"n"`` for the posterior, or ``"wbic"``.
+
+        References
+        ----------
+        .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", J. Mach. Learn.
+           Res. 14 (2013) 867-897.
+        """
+        if value in ("n", "wbic"):
+            size = len(self.posterior.weights)
+            if (self.model is not None and self.model.n is None) or size < 3:
+                raise ValueError(
+                    f"beta={value} needs a data set of n >= 3; give data, or a model with n=, "
+                    "such as tanh_zero[n=1000]"
+                )
+            return size / math.log(size) if value == "wbic" else float(size)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ValueError(
+                f"beta={value}: it must be positive and finite, such as 1e4; or n, or wbic"
+            )
+        return number
+
+
+def problem(
+    model: Model | TemperedPosterior | Callable[..., Any] | str,
+    data: Data | Mapping[str, Any] | str | Path | None = None,
+    *,
+    minimum_loss: float | None = None,
+    reparameterise: str | None = None,
+) -> Problem:
+    """Read what is to be measured.
+
+    Parameters
+    ----------
+    model : Model, TemperedPosterior, callable or str
+        A model or its specification, such as ``"tanh_zero[width=64]"``; or a NumPyro program of
+        your own, as a function or as ``"path/to/file.py:function"``; or a tempered posterior,
+        whose own beta does not matter.
+    data : Data, mapping of str to array, or path, optional
+        Arguments of your own program.
+    minimum_loss : float, optional
+        L*, in nats per datum; searched for where it is not known.
+    reparameterise : str, optional
+        Of `sltprob.temper`.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    ValueError
+        If data are missing, or come with a model that has its own.
+    """
+    if isinstance(model, TemperedPosterior):
+        if data is not None:
+            raise ValueError("data go with a program; a posterior has its own")
+        return Problem(model.at(1.0), model.structure.model)
+    own = callable(model) or (isinstance(model, str) and ".py:" in model)
+    if own and data is None:
+        raise ValueError(f"{model} needs its data; give data with the program's arguments")
+    if not own and data is not None:
+        raise ValueError(f"data go with a program of your own; {model!r} has its own data")
+    known = None
+    chosen: Any = model
+    if isinstance(model, str):
+        chosen = load_program(model) if own else models.get(model)
+    if not own:
+        known = chosen
+    posterior = temper(
+        chosen,
+        load_data(Path(data)) if isinstance(data, str | Path) else data,
+        beta=1.0,
+        minimum_loss=minimum_loss,
+        reparameterise=reparameterise,
+    )
+    return Problem(posterior, known)
