@@ -24,6 +24,7 @@ from sltprob.models import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import Problem, problem
 from sltprob.progress import ProgressBar, shown
+from sltprob.reference import reference
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
 
@@ -87,9 +88,9 @@ def compare(
     posteriors = [chosen.at(value) for value in values]
     check_applicable(kernels, posteriors[0])
     folder = None if out is None else new_folder(out)
-    answers = [chosen.exact(value) for value in values]
     found = []
     with shown(progress) as bar:
+        answers = _answers(chosen, values, bar)
         for kernel in kernels:
             for posterior, answer in zip(posteriors, answers, strict=True):
                 run = measure(posterior, kernel, exact=answer, progress=bar, draws=draws, **options)
@@ -104,6 +105,17 @@ def compare(
     if folder is not None:
         comparison.write(folder, _curve(chosen, values))
     return comparison
+
+
+def _answers(
+    chosen: Problem, betas: Sequence[float], progress: Callable[[Progress], None] | None
+) -> list[Exact | None]:
+    """Give the exact answer at every beta, or a reference where none is known."""
+    answers = [chosen.exact(beta) for beta in betas]
+    if any(answers):
+        return answers
+    known = {value.beta: value for value in reference(chosen, betas, progress=progress)}
+    return [known.get(beta) for beta in betas]
 
 
 def measure(

@@ -17,7 +17,8 @@ from sltprob.exact import Exact
 from sltprob.models import Model
 from sltprob.optimum import find_optimum
 from sltprob.posterior import TemperedPosterior
-from sltprob.program import load_data, load_program
+from sltprob.program import load_program
+from sltprob.reading import columns_of, named_data, read_data
 from sltprob.tempering import temper
 
 __all__ = ["Problem", "problem"]
@@ -88,8 +89,9 @@ def problem(
         A model or its specification, such as ``"tanh_zero[width=64]"``; or a NumPyro program of
         your own, as a function or as ``"path/to/file.py:function"``; or a tempered posterior,
         whose own beta does not matter.
-    data : Data, mapping of str to array, or path, optional
-        Arguments of your own program.
+    data : Data, mapping of str to array, data frame, or path, optional
+        Arguments of your own program. A path may end in .npz, .csv, .tsv, .parquet, .arrow,
+        .feather, .nc or .zarr; of a table the program gets the columns that its arguments name.
     minimum_loss : float, optional
         L*, in nats per datum; searched for where it is not known.
     reparameterise : str, optional
@@ -113,17 +115,18 @@ def problem(
         raise ValueError(f"{model} needs its data; give data with the program's arguments")
     if not own and data is not None:
         raise ValueError(f"data go with a program of your own; {model!r} has its own data")
-    known = None
     chosen: Any = model
     if isinstance(model, str):
         chosen = load_program(model) if own else models.get(model)
-    if not own:
-        known = chosen
+    if isinstance(data, str | Path):
+        data = named_data(read_data(Path(data)), chosen, f"data={data}")
+    elif hasattr(data, "columns"):  # a data frame of pandas or polars
+        data = named_data(columns_of(data), chosen)
     posterior = temper(
         chosen,
-        load_data(Path(data)) if isinstance(data, str | Path) else data,
+        data,
         beta=1.0,
         minimum_loss=minimum_loss,
         reparameterise=reparameterise,
     )
-    return Problem(posterior, known)
+    return Problem(posterior, None if own else chosen)

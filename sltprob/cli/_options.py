@@ -41,7 +41,10 @@ ModelArgument = Annotated[
     ),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="arguments of your own program, an .npz file")
+    Path | None,
+    typer.Option(
+        "--data", help="arguments of your own program: npz, csv, parquet, arrow, netCDF or zarr"
+    ),
 ]
 MinimumLoss = Annotated[
     float | None, typer.Option(help="L*, where it is not known; by default searched for")
