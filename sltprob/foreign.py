@@ -8,7 +8,6 @@ need them (virial, step size) do not apply, and are absent from its verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def from_arviz(
     Returns
     -------
     xarray.DataTree
-        With β = n, the number of data.
+        With β = n, the number of pointwise values.
 
     Raises
     ------
@@ -110,6 +109,7 @@ def from_arviz(
             "beta": float(size),
             "seed": -1,
             "minimum_loss": float(minimum_loss),
+            "minimum_loss_source": "not known" if math.isnan(minimum_loss) else "given",
             "unadjusted": 0,
             "loss_rounding": rounding / size,
             "data_error": 0.0,
@@ -125,7 +125,7 @@ def from_arviz(
 def _sum(likelihoods: xr.Dataset) -> tuple[np.ndarray, int, float]:
     """Add the log likelihood of all data, count the data, and bound the rounding of the sum."""
     total, squares = np.zeros(()), 0.0
-    sizes: dict[Hashable, int] = {}
+    size = 0
     for name, variable in likelihoods.data_vars.items():
         rest = [dim for dim in variable.dims if dim not in ("chain", "draw")]
         if not {"chain", "draw"} <= set(variable.dims) or not rest:
@@ -134,15 +134,15 @@ def _sum(likelihoods: xr.Dataset) -> tuple[np.ndarray, int, float]:
                 "draw and one for the data, as pointwise values have"
             )
         values = np.asarray(variable.transpose("chain", "draw", ...).values)
-        # The first is the data's; those of one event follow it.
-        sizes[rest[0]] = int(variable.sizes[rest[0]])
+        # Every pointwise value is a datum, as for ArviZ's loo: here by unit and time, say.
+        size += math.prod(int(variable.sizes[dim]) for dim in rest)
         precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
         values = values.reshape(*values.shape[:2], -1).astype(float)
         with np.errstate(all="ignore"):
             total = total + values.sum(axis=-1)
             # Each datum is rounded on its own, so that errors add as squares.
             squares += float(precision) ** 2 * float(np.max(np.sum(values**2, axis=-1), initial=0))
-    return total, sum(sizes.values()), math.sqrt(squares)
+    return total, size, math.sqrt(squares)
 
 
 def _library(tree: xr.DataTree) -> str:

@@ -1,18 +1,32 @@
-"""The least loss of a program, where no theory gives it."""
+"""The least loss of a program, where no theory gives it, and whether it is one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
+import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
 
-__all__ = ["Optimum", "find_optimum"]
+__all__ = ["Optimum", "find_optimum", "near_zero"]
+
+# Times that a search goes on from a point below which the loss still falls.
+_ROUNDS = 5
+# A gradient of this size, relative to the loss, is zero.
+_STATIONARY = 1e-6
+# Coordinates that are tried one by one, those with the largest gradient.
+_COORDINATES = 16
+# Up to this dimension all eigenvalues of the Hessian are computed.
+_DENSE = 100
+
+type Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -21,13 +35,31 @@ class Optimum:
 
     Parameters
     ----------
-    loss : float
+    loss : float, nats per datum
     values : dict of str to array
         Constrained values of the latent sites.
+    error : float, nats per datum
+        How far below `loss` a quadratic model of the loss puts its least value.
+    gradient : float
+        Largest component of the gradient there, in unconstrained coordinates.
+    curvature : float
+        Least eigenvalue of the Hessian there, likewise; negative for a saddle.
+    losses : tuple of float
+        Where each start ended, the least first. Starts that end far apart say that there are
+        several basins, and perhaps one that none of them found.
     """
 
     loss: float
     values: dict[str, Any]
+    error: float
+    gradient: float
+    curvature: float
+    losses: tuple[float, ...]
+
+    @property
+    def is_minimum(self) -> bool:
+        """Whether no direction leads down, to second order and within rounding."""
+        return self.curvature > -1e-6 * max(1.0, abs(self.loss))
 
 
 def find_optimum(
@@ -41,7 +73,7 @@ def find_optimum(
     ----------
     posterior : TemperedPosterior
     starts : int
-        Prior draws to start from.
+        Prior draws to start from; one with an infinite loss is replaced by a point near zero.
     seed : int
     points : sequence of mapping of str to array, optional
         Constrained values to start from as well, such as draws of a posterior.
@@ -53,7 +85,8 @@ def find_optimum(
     Raises
     ------
     ValueError
-        If no start leads to a finite loss.
+        If no start leads to a finite loss, or the loss has no least value: it falls without end,
+        as that of a normal distribution whose scale can go to zero on data that it fits.
 
     References
     ----------
@@ -72,22 +105,116 @@ def find_optimum(
         loss, gradient = value_and_gradient(flat, posterior)
         return float(loss), np.asarray(gradient, dtype=float)
 
-    best, best_loss = None, np.inf
-    for position in positions:
+    found = []
+    for position, key in zip(positions, [*keys, *keys], strict=False):
         start = np.asarray(ravel_pytree(position)[0], dtype=float)
-        found = scipy.optimize.minimize(
-            objective,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-10},
-        )
-        if np.isfinite(found.fun) and found.fun < best_loss:
-            best, best_loss = found.x, float(found.fun)
-    if best is None:
+        loss, gradient = objective(start)
+        if not (np.isfinite(loss) and np.all(np.isfinite(gradient))):
+            start = np.asarray(ravel_pytree(near_zero(position, key, 2.0))[0], dtype=float)
+        found.append(_descend(objective, start))
+    found = sorted((end for end in found if np.isfinite(end.fun)), key=lambda end: float(end.fun))
+    if not found:
         raise ValueError(
             "no start leads to a finite loss; give a point where it is finite, "
             "find_optimum(posterior, points=[{...}])"
         )
-    values = posterior.constrain(unravel(best))
-    return Optimum(best_loss, {name: np.asarray(value) for name, value in values.items()})
+    best = found[0]
+    for _ in range(_ROUNDS):
+        lower = _lower_point(objective, best)
+        if lower is None:
+            break
+        best = _descend(objective, lower)
+    else:
+        values = posterior.constrain(unravel(best.x))
+        raise ValueError(
+            f"the loss has no least value: it is {best.fun:.4g} and still falls, near "
+            f"{_smallest(values)}; a scale that can go to zero fits the data without error, and "
+            "then there is no lambda-hat: bound the scale from below, or give minimum_loss="
+        )
+    values = posterior.constrain(unravel(best.x))
+    curvature, error = _curvature(lambda flat: posterior.loss(unravel(flat)), best)
+    return Optimum(
+        float(best.fun),
+        {name: np.asarray(value) for name, value in values.items()},
+        error,
+        float(np.max(np.abs(best.jac), initial=0.0)),
+        curvature,
+        tuple(float(end.fun) for end in found),
+    )
+
+
+def near_zero(like: Any, key: Any, radius: float) -> Any:
+    """Draw a position uniformly on (-radius, radius), as NumPyro starts its chains."""
+    flat, unravel = ravel_pytree(like)
+    return unravel(jax.random.uniform(key, flat.shape, flat.dtype, -radius, radius))
+
+
+def _descend(objective: Objective, start: np.ndarray) -> Any:
+    return scipy.optimize.minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-10},
+    )
+
+
+def _lower_point(objective: Objective, end: Any) -> np.ndarray | None:
+    """Look down the gradient, and down single coordinates, for a lower loss.
+
+    At a minimum, or at a kink, there is none. Where a scale goes to zero all other directions are
+    too steep to move in, and only its own coordinate leads down.
+    """
+    size = float(np.max(np.abs(end.jac), initial=0.0))
+    scale = max(1.0, abs(float(end.fun)))
+    if size <= _STATIONARY * scale:
+        return None
+    steepest = np.argsort(-np.abs(end.jac))[:_COORDINATES]
+    directions = [end.jac / size]
+    directions += [np.where(np.arange(len(end.x)) == i, np.sign(end.jac), 0.0) for i in steepest]
+    steps = np.geomspace(1e-3, 10, 9)
+    points = [end.x - step * direction for direction in directions for step in steps]
+    losses = [objective(point)[0] for point in points]
+    losses = [loss if np.isfinite(loss) else np.inf for loss in losses]
+    lowest = int(np.argmin(losses))
+    return points[lowest] if losses[lowest] < end.fun - _STATIONARY * scale else None
+
+
+def _curvature(loss: Callable[[Any], Any], end: Any) -> tuple[float, float]:
+    """Give the least eigenvalue of the Hessian, and what a Newton step would still gain."""
+    size = len(end.x)
+    if size == 0:
+        return 0.0, 0.0
+
+    def product(flat: Any, vector: Any) -> Any:
+        return jax.jvp(jax.grad(loss), (flat,), (vector,))[1]
+
+    options = {"xla_backend_optimization_level": 0}
+    point = jnp.asarray(end.x)
+    rounding = float(np.finfo(float).eps) * max(1.0, abs(float(end.fun)))
+    if size > _DENSE:
+        run = jax.jit(product, compiler_options=options)
+        operator = scipy.sparse.linalg.LinearOperator(
+            (size, size), matvec=lambda v: np.asarray(run(point, v.ravel())), dtype=float
+        )
+        least = scipy.sparse.linalg.eigsh(
+            operator, k=1, which="SA", tol=1e-2, return_eigenvectors=False, v0=np.ones(size)
+        )
+        return float(least[0]), rounding
+    hessian = jax.jit(
+        lambda flat: jax.vmap(lambda vector: product(flat, vector))(jnp.eye(size)),
+        compiler_options=options,
+    )(point)
+    eigenvalues, vectors = np.linalg.eigh(np.asarray(hessian, dtype=float))
+    parts = vectors.T @ end.jac
+    # Along directions that are flat within rounding nothing is to be gained.
+    steep = np.abs(eigenvalues) > 1e-10 * np.max(np.abs(eigenvalues), initial=1e-300)
+    gain = 0.5 * float(np.sum(parts[steep] ** 2 / np.abs(eigenvalues[steep])))
+    return float(eigenvalues[0]), max(gain, rounding)
+
+
+def _smallest(values: dict[str, Any]) -> str:
+    """Name the site and value that is nearest to zero."""
+    least = {name: float(np.min(np.abs(value))) for name, value in values.items() if np.size(value)}
+    name = min(least, key=lambda key: least[key])
+    return f"{name} = {least[name]:.2g}"

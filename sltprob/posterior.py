@@ -18,9 +18,10 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.util import compute_log_probs
 
+from sltprob.description import described
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
-from sltprob.support import constrain
+from sltprob.support import constrain, seeded
 
 __all__ = ["TemperedPosterior", "checked_beta"]
 
@@ -33,7 +34,7 @@ _LARGEST_REGRESSION = 256
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TemperedPosterior:
     """A tempered posterior on unconstrained coordinates.
 
@@ -57,6 +58,8 @@ class TemperedPosterior:
         L*, or NaN where it is not known.
     data_error : array, shape ()
         Relative error of the mean loss, from quadrature.
+    minimum_loss_error : array, shape ()
+        How far below `minimum_loss` the least loss may lie: 0 for an exact one.
     structure : Structure
     """
 
@@ -67,6 +70,7 @@ class TemperedPosterior:
     center: dict[str, Any]
     minimum_loss: Any
     data_error: Any
+    minimum_loss_error: Any
     structure: Structure = field(metadata={"static": True})
 
     @property
@@ -78,6 +82,35 @@ class TemperedPosterior:
     def dimension(self) -> int:
         """Number of unconstrained coordinates."""
         return sum(self.dimensions.values())
+
+    @property
+    def num_rows(self) -> int:
+        """Number of data that count: those with a weight."""
+        return int(jnp.count_nonzero(self.weights))
+
+    @property
+    def name(self) -> str:
+        """Name of the program."""
+        program = self.structure.program
+        return str(getattr(program, "__name__", type(program).__name__))
+
+    def __repr__(self) -> str:
+        if isinstance(self.beta, jax.core.Tracer):
+            return f"TemperedPosterior({self.name}, traced)"
+        structure = self.structure
+        observed = ", ".join(f"{name} by axis {axis}" for name, axis in structure.observed)
+        kind = "nodes of a quadrature" if structure.population else "data"
+        numbers = {"beta": float(self.beta), "L*": float(self.minimum_loss)}
+        if float(self.localization) > 0:
+            numbers["localization"] = float(self.localization)
+        title = self.name if structure.model is None else repr(structure.model)
+        return described(
+            f"TemperedPosterior of {title}",
+            arguments=self.arguments | dict(structure.constants),
+            rows=f"{self.num_rows} {kind} ({observed})",
+            sites=dict(structure.shapes),
+            numbers=numbers,
+        )
 
     def at(self, beta: float) -> TemperedPosterior:
         """Give the same posterior at another inverse temperature.
@@ -164,6 +197,20 @@ class TemperedPosterior:
         # Localization with gamma = 0 is exact: the term is 0 times a finite number.
         distance = sum(jnp.sum((values[name] - self.center[name]) ** 2) for name in localized)
         return log_density - 0.5 * self.localization * distance, likelihoods, values
+
+    def log_likelihoods(self, position: Position, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Evaluate the log likelihoods of every observed site on the given arguments.
+
+        Parameters
+        ----------
+        position : dict of str to array
+        arguments : mapping of str to array
+
+        Returns
+        -------
+        dict of str to array
+        """
+        return self._evaluate(position, arguments)[1]
 
     def _mean_loss(self, likelihoods: Mapping[str, Any], weights: Any) -> Any:
         total = jnp.zeros(())
@@ -265,7 +312,7 @@ class TemperedPosterior:
         if min(len(self.weights), jnp.size(values[readout.site])) > _LARGEST_REGRESSION:
             return None
         program = handlers.substitute(
-            handlers.seed(self.structure.run, jax.random.PRNGKey(0)), data=values
+            seeded(self.structure.run, jax.random.PRNGKey(0)), data=values
         )
         prior = handlers.trace(program).get_trace(**self.arguments)[readout.site]["fn"]
         return self._reparam(values).expected_energy(prior)
@@ -353,7 +400,7 @@ class TemperedPosterior:
                 f"values are given for {sorted(values)}; the latent sites are {sorted(names)}"
             )
         program = handlers.substitute(
-            handlers.seed(self.structure.run, jax.random.PRNGKey(0)),
+            seeded(self.structure.run, jax.random.PRNGKey(0)),
             data={name: jnp.asarray(values[name]) for name in names},
         )
         sites = handlers.trace(program).get_trace(**self.arguments)
@@ -383,7 +430,7 @@ class TemperedPosterior:
         -------
         dict of str to array
         """
-        program = handlers.seed(self._program, rng_key)
+        program = seeded(self._program, rng_key)
         sites = handlers.trace(program).get_trace(**self.arguments)
         return {
             name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])

@@ -32,16 +32,20 @@ class Problem:
     model: Model | None  # None for a program of the user's own
 
     @cached_property
-    def minimum_loss(self) -> float:
-        """L*; searched for, once, where it is not known."""
+    def minimum_loss(self) -> tuple[float, float]:
+        """L* and its error; searched for, once, where it is not known."""
         known = float(self.posterior.minimum_loss)
-        return find_optimum(self.posterior).loss if math.isnan(known) else known
+        if not math.isnan(known):
+            return known, float(self.posterior.minimum_loss_error)
+        found = find_optimum(self.posterior)
+        return found.loss, found.error
 
     def at(self, beta: float) -> TemperedPosterior:
         """Give the posterior at an inverse temperature, with its L*."""
         tempered = self.posterior.at(beta)
         # In the precision of beta, so that a compiled program serves all problems of one shape.
-        return replace(tempered, minimum_loss=jnp.zeros_like(tempered.beta) + self.minimum_loss)
+        loss, error = (jnp.zeros_like(tempered.beta) + value for value in self.minimum_loss)
+        return replace(tempered, minimum_loss=loss, minimum_loss_error=error)
 
     def exact(self, beta: float) -> Exact | None:
         """Compute the exact answer, or None where none is known."""
@@ -56,7 +60,7 @@ class Problem:
            Res. 14 (2013) 867-897.
         """
         if value in ("n", "wbic"):
-            size = len(self.posterior.weights)
+            size = self.posterior.num_rows
             if (self.model is not None and self.model.n is None) or size < 3:
                 raise ValueError(
                     f"beta={value} needs a data set of n >= 3; give data, or a model with n=, "
@@ -112,7 +116,7 @@ def problem(
         return Problem(model.at(1.0), model.structure.model)
     own = callable(model) or (isinstance(model, str) and ".py:" in model)
     if own and data is None:
-        raise ValueError(f"{model} needs its data; give data with the program's arguments")
+        raise ValueError(f"{model} needs its data; give its arguments, such as --data data.csv")
     if not own and data is not None:
         raise ValueError(f"data go with a program of your own; {model!r} has its own data")
     chosen: Any = model

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,21 +13,27 @@ import numpy as np
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
-from sltprob.data import Data
 from sltprob.models.base import Model
+from sltprob.observed import likelihood_rows, mask_of, refuse
 from sltprob.reparameterise import base_name
+from sltprob.support import is_improper, seeded
 
 __all__ = ["Structure", "inspect_program"]
+
+type Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What about a program cannot change without compiling again."""
+    """What about a program cannot change without compiling again.
 
-    program: Callable[..., Any]  # the NumPyro program
-    model: Model | None  # the model that it comes from, if it comes from one
-    # Shape): Unconstrained shape of every latent site
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    Two structures of equal models are equal, whatever data were drawn from the models.
+    """
+
+    # A model counts by `identity`: its bound methods differ from object to object.
+    program: Callable[..., Any] = field(compare=False)
+    model: Model | None = field(compare=False)  # the one that the program comes from, if any
+    shapes: Shapes  # unconstrained shape of every latent site
     # The observed sites and the axis of their log likelihood that counts the data
     observed: tuple[tuple[str, int], ...]
     rows: tuple[str, ...]  # the arguments that have one row per datum
@@ -34,6 +41,13 @@ class Structure:
     constants: tuple[tuple[str, Any], ...] = ()
     readout: str | None = None  # the site that is replaced by its base, if one is
     population: bool = False  # whether the data stand for the population of the model
+    improper: tuple[str, ...] = ()  # sites whose prior cannot be drawn from
+    identity: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        model = self.model
+        identity = self.program if model is None else model.compilation_key()
+        object.__setattr__(self, "identity", identity)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -49,15 +63,36 @@ class Structure:
         return self.program(**arguments, **dict(self.constants))
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What one trace of a program says."""
+
+    shapes: Shapes
+    observed: tuple[tuple[str, int], ...]
+    size: int
+    improper: tuple[str, ...]
+    hides: bool  # whether an observed site has a mask
+
+
 def inspect_program(
-    program: Callable[..., Any], arguments: Mapping[str, Any], data: Data
-) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], tuple[tuple[str, int], ...], int]:
-    """Look at the sites of a program, and refuse what cannot be tempered correctly."""
+    program: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    size: int | None,
+    rows: str | int | None,
+) -> tuple[Inspected, np.ndarray | None]:
+    """Look at the sites of a program, and refuse what cannot be tempered correctly.
+
+    Returns
+    -------
+    Inspected
+    array of bool, shape (n,), or None
+        Which data a mask leaves to be seen; None where there is no mask.
+    """
     answers = []
 
     def look() -> None:
-        seeded = handlers.seed(program, jax.random.PRNGKey(0))
-        latent, observed, size = _sites(handlers.trace(seeded).get_trace(**arguments), data)
+        sites = handlers.trace(seeded(program, jax.random.PRNGKey(0))).get_trace(**arguments)
+        latent, likelihoods = _sites(sites, program, arguments)
         shapes = tuple(
             (
                 site["name"],
@@ -65,23 +100,55 @@ def inspect_program(
             )
             for site in latent
         )
-        answers.append((shapes, observed, size))
+        lengths = {name: jnp.shape(value) for name, value in arguments.items()}
+        observed, found = likelihood_rows(likelihoods, size, lengths, rows)
+        improper = tuple(site["name"] for site in latent if is_improper(site["fn"]))
+        hides = any(mask_of(site["fn"]) is not None for site in likelihoods)
+        answers.append(Inspected(shapes, observed, found, improper, hides))
 
     try:
         # Only shapes are needed. To draw values would compile every operation of the program.
         jax.eval_shape(look)
     except jax.errors.JAXTypeError:  # a program that looks at its values
         look()
-    return answers[-1]
+    inspected = answers[-1]
+    _check_names(inspected.shapes)
+    return inspected, _seen(program, arguments, inspected) if inspected.hides else None
 
 
-def _refuse(name: str, what: str, instead: str) -> ValueError:
-    return ValueError(f"site {name!r} cannot be tempered: {what}; {instead}")
+def _seen(
+    program: Callable[..., Any], arguments: Mapping[str, Any], inspected: Inspected
+) -> np.ndarray:
+    """Say which data are seen through the masks of the observed sites."""
+
+    @jax.jit
+    def look(key: Any) -> dict[str, Any]:
+        sites = handlers.trace(seeded(program, key)).get_trace(**arguments)
+        found = {}
+        for name, axis in inspected.observed:
+            mask = mask_of(sites[name]["fn"])
+            shape = jnp.shape(sites[name]["fn"].log_prob(sites[name]["value"]))
+            seen = jnp.moveaxis(jnp.broadcast_to(True if mask is None else mask, shape), axis, 0)
+            found[name] = seen.reshape(seen.shape[0], -1)
+        return found
+
+    first, second = look(jax.random.PRNGKey(0)), look(jax.random.PRNGKey(1))
+    for name, seen in first.items():
+        if not np.array_equal(seen, second[name]):
+            raise refuse(
+                name,
+                "its mask depends on the parameters, so that what counts as a datum does",
+                "write a likelihood without a mask",
+            )
+    together = np.concatenate([np.asarray(seen) for seen in first.values()], axis=1).any(axis=1)
+    if not together.any():
+        raise refuse(inspected.observed[0][0], "its mask hides all data", "leave the mask out")
+    return together
 
 
 def _sites(
-    sites: Mapping[str, Any], data: Data
-) -> tuple[list[Any], tuple[tuple[str, int], ...], int]:
+    sites: Mapping[str, Any], program: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[list[Any], list[Any]]:
     """Sort the sites of a trace into latent and observed, and refuse what would go wrong."""
     latent, likelihoods = [], []
     for name, site in sites.items():
@@ -89,16 +156,16 @@ def _sites(
         if kind == "plate":
             full, subsample = site["args"]
             if subsample is not None and subsample != full:
-                raise _refuse(
+                raise refuse(
                     name,
                     f"the plate takes {subsample} of {full} rows",
                     "write plate(name, size) without subsample_size, and let the sampler "
                     "draw minibatches, as in sgld[batch_size=32]",
                 )
         elif kind == "param":
-            raise _refuse(name, "a param has no prior", "write numpyro.sample(name, prior) instead")
+            _check_param(name, site["value"], sites)
         elif kind == "control_flow":
-            raise _refuse(
+            raise refuse(
                 name,
                 "sites inside scan or cond are not seen",
                 "write the loop with plates or a Python loop",
@@ -106,25 +173,36 @@ def _sites(
         if kind != "sample":
             continue
         if site["infer"].get("is_auxiliary", False):
-            raise _refuse(
+            raise refuse(
                 name,
                 "a factor does not say whether it is prior or likelihood",
                 "write a likelihood as numpyro.sample(name, distribution, obs=y) and a prior "
                 "as numpyro.sample(name, distribution)",
             )
         if site["scale"] is not None and not np.all(np.asarray(site["scale"]) == 1):
-            raise _refuse(
+            raise refuse(
                 name,
                 "a scale handler changes its weight",
                 "leave the handler out and pass Data(arguments, weights=...) and beta",
             )
         if site["infer"].get("enumerate") is not None:
-            raise _refuse(name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily")
+            raise refuse(name, "it is enumerated", "sum it out by hand, as in MixtureSameFamily")
         if site["is_observed"]:
             likelihoods.append(site)
             continue
+        if _is_forgotten(name, program, arguments):
+            raise refuse(
+                name, f"it is not observed, since data has no {name!r}", f"pass data[{name!r}]"
+            )
         if site["fn"].support.is_discrete:
-            raise _refuse(name, "it is discrete", "sum it out by hand, as in MixtureSameFamily")
+            raise refuse(name, "it is discrete", "sum it out by hand, as in MixtureSameFamily")
+        if mask_of(site["fn"]) is not None:
+            raise refuse(
+                name,
+                "it is latent and has a mask (obs_mask makes such a site), so that hidden values "
+                "have no density",
+                "leave the missing rows out of the data, as in y[seen]",
+            )
         latent.append(site)
     if not latent:
         raise ValueError("the program has no latent site; write numpyro.sample(name, prior)")
@@ -132,33 +210,51 @@ def _sites(
         raise ValueError(
             "the program has no observed site; write numpyro.sample(name, distribution, obs=y)"
         )
-    observed, size = _batch_axes(likelihoods, data)
-    return latent, observed, size
+    return latent, likelihoods
 
 
-def _batch_axes(likelihoods: list[Any], data: Data) -> tuple[tuple[tuple[str, int], ...], int]:
-    """Find the axis of each log likelihood that counts the data."""
-    size = None if data.weights is None else len(data.weights)
-    axes = []
-    for site in likelihoods:
-        shape = jnp.shape(site["fn"].log_prob(site["value"]))
-        if not shape:
-            raise _refuse(
-                site["name"],
-                "its log likelihood is one number, so the data cannot be weighed one by one",
-                "give it a batch dimension: a plate over the data, or fewer event dimensions",
+def _check_param(name: str, value: Any, sites: Mapping[str, Any]) -> None:
+    """Accept the prototype that random_nnx_module and its like leave in the trace, if all is drawn.
+
+    Its arrays are replaced by sites ``net/layer.kernel`` wherever these have a prior.
+    """
+    prefix = name.removesuffix("$params") + "/"
+    drawn = sum(key.startswith(prefix) for key, site in sites.items() if site["type"] == "sample")
+    if name.endswith("$params") and drawn:
+        left = len(jax.tree.leaves(value)) - drawn
+        if left <= 0:
+            return
+        raise refuse(
+            name, f"{left} of its arrays have no prior", "give every parameter of the module one"
+        )
+    raise refuse(name, "a param has no prior", "write numpyro.sample(name, prior) instead")
+
+
+def _is_forgotten(name: str, program: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Say whether a site has the name of an argument that was left at None."""
+    try:
+        parameter = inspect.signature(program).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    return parameter is not None and parameter.default is None and name not in arguments
+
+
+def _check_names(shapes: Shapes) -> None:
+    """Refuse names of sites that a stored run could not keep apart."""
+    stored: dict[str, str] = {}
+    axes = {
+        f"{name.replace('/', '.')}_dim_{axis}"
+        for name, shape in shapes
+        for axis in range(len(shape))
+    }
+    for name, _ in shapes:
+        kept = name.replace("/", ".")
+        if kept in ("", "chain", "draw") or kept in axes:
+            raise refuse(
+                name, "a stored run has this name for an axis", "give the site another name"
             )
-        plates = [frame for frame in site["cond_indep_stack"] if frame.size in (size, None)]
-        if size is None and len(site["cond_indep_stack"]) == 1:
-            plates = list(site["cond_indep_stack"])
-        axis = plates[0].dim % len(shape) if len(plates) == 1 else 0
-        size = shape[axis] if size is None else size
-        if shape[axis] != size:
-            raise _refuse(
-                site["name"],
-                f"its log likelihood has shape {shape}, and there are {size} data",
-                "make the data its first axis, or put it in a plate of that size",
+        if kept in stored:
+            raise refuse(
+                name, f"a stored run keeps it under one name with {stored[kept]!r}", "rename one"
             )
-        axes.append((site["name"], axis))
-    assert size is not None
-    return tuple(axes), size
+        stored[kept] = name

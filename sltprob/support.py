@@ -7,18 +7,22 @@ differentiated at every step of a trajectory.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import (
     ComposeTransform,
     IndependentTransform,
     SigmoidTransform,
 )
+from numpyro.infer import init_to_uniform
 
-__all__ = ["constrain"]
+__all__ = ["constrain", "is_improper", "seeded"]
 
 # A product of so many numbers between 1 and 2 is finite in float32 too.
 _FACTORS = 64
@@ -70,3 +74,25 @@ def _to_unit_interval_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     value, log_jacobian = _to_unit_interval(position)
     slope = value * (1.0 - value)
     return (value, log_jacobian), (slope * tangent, jnp.sum((1.0 - 2.0 * value) * tangent))
+
+
+def is_improper(distribution: Any) -> bool:
+    """Say whether a prior is flat, so that no draw from it exists."""
+    while isinstance(
+        distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution
+    ):
+        distribution = distribution.base_dist
+    return isinstance(distribution, dist.ImproperUniform)
+
+
+def seeded(program: Callable[..., Any], rng_key: Any) -> Any:
+    """Let a program draw its sites; one with a flat prior starts where NumPyro starts it.
+
+    That is uniform on (-2, 2) in unconstrained coordinates: a start, and no draw of a prior.
+    """
+
+    def start(site: Mapping[str, Any]) -> Any:
+        flat = site["type"] == "sample" and not site["is_observed"] and is_improper(site["fn"])
+        return init_to_uniform(site) if flat else None
+
+    return handlers.substitute(handlers.seed(program, rng_key), substitute_fn=start)

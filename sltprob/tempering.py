@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sltprob.arguments import check_call, split_arguments
 from sltprob.data import Data
 from sltprob.models.base import Model
 from sltprob.posterior import TemperedPosterior, checked_beta
+from sltprob.reading import columns_of, named_data
 from sltprob.reparameterise import base_name
 from sltprob.structure import Structure, inspect_program
 
@@ -29,6 +30,7 @@ def temper(
     center: Mapping[str, Any] | None = None,
     minimum_loss: float | None = None,
     reparameterise: str | None = None,
+    rows: str | int | None = None,
 ) -> TemperedPosterior:
     """Temper a NumPyro program.
 
@@ -37,9 +39,10 @@ def temper(
     model : Model or callable
         A model of this package, or any NumPyro program with at least one observed site that has
         a batch dimension.
-    data : Data, mapping of str to array, or None
-        Keyword arguments of the program, with weights if they are not equal. None stands for
-        the population of a `Model`.
+    data : Data, mapping of str to array, data frame, or None
+        Keyword arguments of the program, with weights if they are not equal. Arrays may be of
+        NumPy, JAX, pandas, polars, xarray or PyTorch; of a data frame the program gets the columns
+        that its arguments name. None stands for the population of a `Model`.
     beta : float, dimensionless
         Inverse temperature; it multiplies the mean loss, so that n is the ordinary posterior of
         n data and n/log(n) is WBIC's.
@@ -54,6 +57,9 @@ def temper(
         ``"readout"``: sample the site in which the loss is quadratic in coordinates that are
         N(0, I) whatever beta and the other sites are. The density is the same, only better
         conditioned. For a `Model` that has such a site, such as ``tanh_zero`` and ``network``.
+    rows : str or int, optional
+        What counts the data, where the program can be read in two ways: the name of a plate, or
+        an axis of the log likelihood of the observed sites. Otherwise the first axis does.
 
     Returns
     -------
@@ -62,9 +68,10 @@ def temper(
     Raises
     ------
     ValueError
-        If a value is out of range, if the program cannot be tempered correctly (the message
-        names the site and says what to write instead), or if float32 cannot resolve beta times
-        the loss.
+        If a value is out of range, if data are missing, infinite or no numbers (the message
+        names the argument and the row), if the program cannot be tempered correctly or can be
+        read in two ways (it names the site and says what to write instead), or if float32 cannot
+        resolve beta times the loss.
     TypeError
         If the model or the data are of no known type.
 
@@ -92,6 +99,8 @@ def temper(
             minimum_loss = None if at_truth else built_in.minimum_loss
     if isinstance(data, Mapping):
         data = Data(data)
+    elif hasattr(data, "columns"):
+        data = named_data(columns_of(data), program)
     if not isinstance(data, Data):
         raise TypeError(
             f"data is a {type(data).__name__}; give a mapping of the program's arguments, such "
@@ -100,19 +109,21 @@ def temper(
     beta = checked_beta(beta)
     if not 0 <= localization < math.inf:
         raise ValueError(f"localization={localization}: it must be >= 0 and finite")
-    arguments, constants = {}, []
-    for name, value in data.arguments.items():
-        if isinstance(value, np.ndarray | np.generic | jax.Array | list | float):
-            arguments[name] = jnp.asarray(value)
-        else:
-            constants.append((name, value))
-    found, observed, size = inspect_program(program, {**arguments, **dict(constants)}, data)
+    check_call(program, data.arguments)
+    arguments, constants = split_arguments(data.arguments)
+    given = None if data.weights is None else len(data.weights)
+    inspected, seen = inspect_program(program, {**arguments, **dict(constants)}, given, rows)
+    found, size = inspected.shapes, inspected.size
     readout = None
     if reparameterise is not None:
         readout = _checked_readout(reparameterise, built_in, [name for name, _ in found])
     shapes = tuple((base_name(name) if name == readout else name, shape) for name, shape in found)
-    weights = np.full(size, 1 / size) if data.weights is None else np.asarray(data.weights)
-    rows = tuple(
+    if data.weights is not None:
+        weights = np.asarray(data.weights)
+    else:
+        # What a mask hides is no datum.
+        weights = np.full(size, 1 / size) if seen is None else seen / seen.sum()
+    by_row = tuple(
         name
         for name, value in arguments.items()
         if np.ndim(value) >= 1 and np.shape(value)[0] == size
@@ -132,8 +143,17 @@ def temper(
         minimum_loss=jnp.asarray(math.nan if minimum_loss is None else float(minimum_loss)),
         data_error=jnp.asarray(float(data.error)),
         structure=Structure(
-            program, built_in, shapes, observed, rows, tuple(constants), readout, population
+            program,
+            built_in,
+            shapes,
+            inspected.observed,
+            by_row,
+            constants,
+            readout,
+            population,
+            inspected.improper,
         ),
+        minimum_loss_error=jnp.asarray(0.0),
     )
     if center is not None:
         posterior.unconstrain(posterior.center)

@@ -148,9 +148,9 @@ def test_several_sites_and_events_are_added():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 9, 5)), rng.normal(size=(2, 9, 3, 4))
     run = from_arviz(tree_of({"a": a, "b": b}))
-    assert run.attrs["beta"] == 8  # five data of a, three of b with four numbers each
+    assert run.attrs["beta"] == 17  # each pointwise value: five of a, three times four of b
     np.testing.assert_allclose(
-        8 * run["sample_stats"]["loss"], -(a.sum(2) + b.sum((2, 3))), rtol=1e-12
+        17 * run["sample_stats"]["loss"], -(a.sum(2) + b.sum((2, 3))), rtol=1e-12
     )
     shared = from_arviz(tree_of({"a": a, "c": a}, {"a": ["city"], "c": ["city"]}))
     assert shared.attrs["beta"] == 5

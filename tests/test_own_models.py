@@ -67,7 +67,7 @@ def test_a_program_from_a_file_runs_at_wbic(files, capsys):
         (["{}/mine.py:curve", "--data", "{}/data.npz"], "has no function 'curve'"),
         (["{}/none.py:line", "--data", "{}/data.npz"], "no such file"),
         (["{}/mine.py:line"], "--data"),
-        (["{}/mine.py:line", "--data", "{}/mine.py"], "not an .npz"),
+        (["{}/mine.py:line", "--data", "{}/mine.py"], "its ending must be one of"),
         (["tanh_zero", "--data", "{}/data.npz"], "has its own data"),
         (["tanh_zero", "--beta", "wbic"], "n="),
     ],
@@ -124,7 +124,7 @@ def test_frozen_parameters_stay(files):
     model = sltprob.from_loss(loss, params, data, frozen=lambda site: site == "b")
     assert list(model.priors) == ["a"]
     np.testing.assert_array_equal(model.restore({"a": jnp.zeros(2)})["b"], np.ones(3))
-    with pytest.raises(ValueError, match="sites are a, b"):
+    with pytest.raises(ValueError, match="sites are a"):
         sltprob.from_loss(loss, params, data, frozen=lambda site: True)
     with pytest.raises(ValueError, match="one row per datum"):
         sltprob.from_loss(loss, params, (data, np.zeros(3)))

@@ -156,7 +156,7 @@ def run(
     if out is not None:
         schema.save(result, out)
     if beta == "wbic":
-        cell["wbic"] = len(posterior.weights) * float(result["sample_stats"]["loss"].mean())
+        cell["wbic"] = posterior.num_rows * float(result["sample_stats"]["loss"].mean())
     if as_json:
         print_json(cell)
     else:

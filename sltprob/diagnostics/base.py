@@ -15,7 +15,10 @@ from arviz_stats.base import array_stats
 # Distance of the quartiles of a standard normal variable.
 _QUARTILES = 1.349
 
-__all__ = ["Check", "Run", "above", "below", "is_sampled", "ratio", "statistic"]
+#: Statistics with an axis of sites.
+BY_SITE = frozenset({"virial", "virial_offset", "loss_virial"})
+
+__all__ = ["BY_SITE", "Check", "Run", "above", "below", "is_sampled", "ratio", "statistic"]
 
 VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 16 (2021) 667-718"
 STEIN = "Stein's identity E[(θ-c)·∇U] = d, U = -log p; integration by parts"
@@ -23,6 +26,7 @@ BETANCOURT = "Betancourt, A conceptual introduction to HMC, arXiv 1701.02434"
 BIAS = "Vollmer, Zygalakis, Teh, JMLR 17 (2016) 159: invariant law of SGLD to first order in step"
 ROBNIK = "Robnik, De Luca, Silverstein, Seljak, Microcanonical HMC, JMLR 24 (2023) 311"
 GEWEKE = "Geweke, Bayesian Statistics 4 (1992) 169-193"
+BASELINE = "Watanabe, JMLR 14 (2013) 867-897: lambda-hat is taken against the least loss"
 HIGHAM = "Higham, Accuracy and Stability of Numerical Algorithms (2002), section 1"
 
 
@@ -109,6 +113,11 @@ class Run:
             # An edited file may have lost the names; its virials are judged all the same.
             names = constants["site"].values if "site" in constants else range(len(values))
             sites = {str(name): int(value) for name, value in zip(names, values, strict=True)}
+            # A site without coordinates, as of a table without covariates, has no identities.
+            kept = [index for index, size in enumerate(sites.values()) if size]
+            for name in BY_SITE & stats.keys() if len(kept) < len(sites) else ():
+                stats[name] = stats[name][..., kept]
+            sites = {name: size for name, size in sites.items() if size}
         with np.errstate(all="ignore"):
             loss = float(draws.attrs["beta"]) * (stats["loss"] - shift)
         attributes = {str(name): value for name, value in draws.attrs.items()}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sltprob.diagnostics.base import (
+    BASELINE,
     BETANCOURT,
     BIAS,
     HIGHAM,
@@ -53,7 +54,10 @@ _MICROCANONICAL_BIAS = 0.26
 _LONGEST_REST = 0.2
 # A bias below this, or within four standard errors, makes no answer wrong.
 _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
-_DIVERGENT_LIMIT = 0.2
+# Divergences are no accidents where they come back: one in a thousand, and more than a few.
+_DIVERGENT_LIMIT, _FEW_DIVERGENCES = 0.001, 3.5
+# What a wrong L* may do to lambda-hat, relative to it, where its own error is smaller.
+_BASELINE_LIMIT = 0.02
 # An error bar wider than this says little, even where it is right.
 _WIDEST_ERROR = 0.15
 
@@ -258,11 +262,41 @@ def divergences(run: Run) -> list[Check]:
         below(
             "divergences",
             float(np.mean(diverging)) if diverging.size else math.nan,
-            _DIVERGENT_LIMIT,
+            max(_DIVERGENT_LIMIT, ratio(_FEW_DIVERGENCES, diverging.size)),
             "part of the transitions that diverged",
-            "The integrator broke down somewhere: raise target_acceptance_rate, or run a "
-            "longer warm-up.",
+            "The integrator breaks down in a part of the posterior that the chains then miss, such "
+            "as the neck of a funnel: write a scaled site as scale * standard normal, or raise "
+            "target_acceptance_rate.",
             BETANCOURT,
+        )
+    ]
+
+
+def minimum_loss(run: Run) -> list[Check]:
+    """Compare L* with the lowest loss that was drawn, and lambda-hat with zero.
+
+    No loss lies below its least value. Where a draw does, L* was no minimum and lambda-hat is too
+    low by at least the difference. On a data set of a built-in model L* is the loss at the truth,
+    which the best fit undercuts, and lambda-hat can be negative.
+    """
+    source = run.attributes.get("minimum_loss_source")
+    if not run.knows_minimum or not run.loss.size or source == "true parameter":
+        return []
+    excess = -float(np.min(run.loss)) - run.number("beta") * run.number("loss_rounding")
+    # An error of L* adds to that of lambda-hat.
+    error = run.number("beta") * float(run.attributes.get("minimum_loss_error", 0.0))  # type: ignore[arg-type]
+    tolerance = max(_BASELINE_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
+    return [
+        below(
+            "minimum_loss",
+            max(excess, error, -run.lambda_hat),
+            tolerance,
+            "β (L* - the lowest loss drawn), or the error of L*",
+            "L* is not the least loss, and lambda-hat is wrong by at least this much: train "
+            "further, search with sltprob.find_optimum(posterior, points=[draws]), or give "
+            "minimum_loss=.",
+            BASELINE,
+            evidence=True,
         )
     ]
 
@@ -311,6 +345,7 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     finite,
     alive,
     precision,
+    minimum_loss,
     rhat,
     effective_sample_size,
     relative_error,

@@ -114,7 +114,7 @@ def _run_many(
 def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
     key_init, key_warmup, key_draws, key_rounding = jax.random.split(jax.random.key(seed), 4)
-    positions = initial_positions(posterior, budget.init, budget.chains, key_init)
+    positions, _ = initial_positions(posterior, budget.init, budget.chains, key_init)
     warmed = run_warmup(posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup)
     chains = jnp.arange(budget.chains)
     states, record = run_chunk(

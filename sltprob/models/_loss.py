@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -13,8 +13,10 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from sltprob.arguments import as_array
 from sltprob.data import Data
 from sltprob.models._potential import Potential
+from sltprob.models._row_losses import RowLosses, read_loss
 from sltprob.models.base import Model, Truth
 
 __all__ = ["LossModel", "from_loss"]
@@ -24,19 +26,26 @@ __all__ = ["LossModel", "from_loss"]
 class LossModel(Model):
     """A loss function with trained parameters; made by `from_loss`."""
 
-    # ``(sites, arguments) -> array, shape (n,)``
-    losses: Callable[[dict[str, Any], dict[str, Any]], Any]
+    losses: RowLosses
     priors: dict[str, Any]
     trained: dict[str, Any]  # the trained parameters that are not frozen, by site
+    frozen: tuple[str, ...]  # names of the leaves that stay as they are
     rows: Data
-    # ``sites -> params``: put sampled sites back into the pytree
-    restore: Callable[[dict[str, Any]], Any]
+    key: Any = field(default=None)  # what makes two of them compile to the same program
 
     def program(self, **arguments: Any) -> None:
         """Run the NumPyro program: one site for each array of parameters."""
         sites = {name: numpyro.sample(name, prior) for name, prior in self.priors.items()}
         losses = self.losses(sites, arguments)
         numpyro.sample("loss", Potential(losses), obs=jnp.zeros_like(losses))
+
+    def compilation_key(self) -> Any:
+        """Give the loss function, the form of the parameters and the prior."""
+        return self.key
+
+    def restore(self, sites: dict[str, Any]) -> Any:
+        """Put sampled sites back into the pytree of parameters."""
+        return self.losses.restore(sites)
 
     def population(self) -> Data:
         """Give the data."""
@@ -74,10 +83,12 @@ def from_loss(
     Parameters
     ----------
     loss_fn : callable
-        ``(params, batch) -> losses``, shape (rows,), or their mean, shape (). A mean is taken
-        apart row by row.
+        ``(params, batch) -> losses``, shape (rows,), or their mean, shape (); or either with
+        anything beside it, as ``(loss, metrics)``. A mean is taken apart row by row, which is
+        slower, and is checked to be one: at random parameters and on random rows.
     params : pytree of arrays
-        The trained parameters. Leaves that are not arrays of floating point stay as they are.
+        The trained parameters. Python floats are parameters too. Leaves that are no real
+        numbers of floating point stay as they are, and are named in `frozen` of the model.
     data : pytree of arrays
         All with the same first axis.
     prior : float or callable
@@ -93,29 +104,45 @@ def from_loss(
     Raises
     ------
     ValueError
-        If nothing is left to sample, the data disagree about their number, or the losses have
-        another shape.
+        If nothing is left to sample, the data disagree about their number or hold what is no
+        number, or the loss is not what it is used as: one value per row, or their mean.
 
     References
     ----------
     .. [1] E. Lau et al., "The local learning coefficient", arXiv 2308.12108.
     """
     leaves, tree = jax.tree.flatten_with_path(params)
-    names = [_site(path) for path, _ in leaves]
-    values = [leaf for _, leaf in leaves]
-    sampled = [
+    names = tuple(_site(path) for path, _ in leaves)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
+    values = [jnp.asarray(leaf) if isinstance(leaf, float) else leaf for _, leaf in leaves]
+    sampled = tuple(
         name
         for name, value in zip(names, values, strict=True)
         if _is_parameter(value) and not (frozen is not None and frozen(name))
-    ]
+    )
     if not sampled:
+        kinds = ", ".join(
+            f"{name} ({getattr(value, 'dtype', type(value).__name__)})"
+            for name, value in zip(names, values, strict=True)
+        )
         raise ValueError(
-            f"no parameter is left to sample; the sites are {', '.join(names) or 'none'}, and "
-            "frozen(site) must be false for one of them"
+            f"no parameter is left to sample; the sites are {kinds or 'none'}; one of them must be "
+            "an array of floating point for which frozen(site) is false"
         )
     if not callable(prior) and not 0 < prior < math.inf:
         raise ValueError(f"prior={prior}: it must be a positive standard deviation, such as 1.0")
+    trained = {
+        name: jnp.asarray(value, dtype=float)
+        for name, value in zip(names, values, strict=True)
+        if name in sampled
+    }
+    for name, value in trained.items():
+        if not bool(jnp.all(jnp.isfinite(value))):
+            raise ValueError(f"params[{name!r}] is not finite; give trained parameters")
     rows, batch_tree = jax.tree.flatten(data)
+    rows = [np.asarray(as_array(row, f"data[{index}]")) for index, row in enumerate(rows)]
     counts = {np.shape(row)[0] if np.ndim(row) else None for row in rows}
     if len(counts) != 1 or None in counts:
         raise ValueError(
@@ -123,33 +150,13 @@ def from_loss(
             "have one row per datum"
         )
     (count,) = counts
-    keys = [f"data_{index}" for index in range(len(rows))]
-
-    def restore(sites: dict[str, Any]) -> Any:
-        merged = [sites.get(name, value) for name, value in zip(names, values, strict=True)]
-        return jax.tree.unflatten(tree, merged)
-
-    def batch_of(arguments: dict[str, Any]) -> Any:
-        return jax.tree.unflatten(batch_tree, [arguments[key] for key in keys])
-
-    trained = {
-        name: jnp.asarray(value, dtype=float)
-        for name, value in zip(names, values, strict=True)
-        if name in sampled
-    }
-    # Leaves that are no arrays stay out of the tracing.
-    shape = jax.eval_shape(lambda sites, rows: loss_fn(restore(sites), rows), trained, data).shape
-    if shape not in ((), (count,)):
-        raise ValueError(
-            f"the loss has shape {shape}; it must be ({count},), one per datum, or () for a mean"
-        )
-
-    def losses(sites: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        full, batch = restore(sites), batch_of(arguments)
-        if shape:
-            return loss_fn(full, batch)
-        single = jax.tree.map(lambda row: row[:, None], batch)
-        return jax.vmap(lambda row: loss_fn(full, row))(single)
+    assert count is not None
+    constants = tuple(
+        (name, value) for name, value in zip(names, values, strict=True) if name not in sampled
+    )
+    losses = RowLosses(loss_fn, tree, names, constants, batch_tree, len(rows), by_row=True)
+    arguments = {f"data_{index}": row for index, row in enumerate(rows)}
+    losses = read_loss(losses, trained, arguments, count)
 
     def prior_of(name: str) -> Any:
         value = trained[name]
@@ -157,17 +164,19 @@ def from_loss(
             return prior(name, value)
         return dist.Normal(0.0, prior).expand(value.shape).to_event(value.ndim)
 
+    shapes = tuple((name, value.shape) for name, value in trained.items())
     return LossModel(
         losses=losses,
         priors={name: prior_of(name) for name in sampled},
         trained=trained,
-        rows=Data({key: np.asarray(row) for key, row in zip(keys, rows, strict=True)}),
-        restore=restore,
+        frozen=tuple(name for name in names if name not in sampled),
+        rows=Data(arguments, np.full(count, 1 / count)),
+        key=(losses.key, shapes, prior),
     )
 
 
 def _is_parameter(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating) and value.size > 0
 
 
 def _site(path: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -149,6 +149,15 @@ class Model(abc.ABC):
             `population` can be drawn.
         """
         return None
+
+    def compilation_key(self) -> Any:
+        """Give what two models must share to share compiled programs: all but their data.
+
+        Returns
+        -------
+        hashable
+        """
+        return replace(self, n=None, seed=0)
 
     def readout(self) -> Readout | None:
         """Name the site in which the loss is quadratic, with its features.

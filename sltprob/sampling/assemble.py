@@ -17,6 +17,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob import models, samplers
+from sltprob.models._loss import LossModel
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.transitions import Warmed
@@ -46,6 +47,8 @@ def assemble(
         "beta": float(posterior.beta),
         "seed": seed,
         "minimum_loss": float(posterior.minimum_loss),
+        "minimum_loss_error": float(posterior.minimum_loss_error),
+        "minimum_loss_source": _source(posterior),
         "localization": float(posterior.localization),
         "warmup": warmup,
         "reparameterise": "none" if posterior.structure.readout is None else "readout",
@@ -76,13 +79,26 @@ def assemble(
     )
 
 
+def _source(posterior: TemperedPosterior) -> str:
+    """Say where L* comes from."""
+    model = posterior.structure.model
+    if math.isnan(float(posterior.minimum_loss)):
+        return "not known"
+    if float(posterior.minimum_loss_error) > 0:
+        return "optimum found"
+    if model is None:
+        return "given"
+    if isinstance(model, LossModel):
+        return "trained parameters"
+    return "exact" if model.n is None else "true parameter"
+
+
 def model_name(posterior: TemperedPosterior) -> str:
     """Name the model or the program of a posterior."""
     model = posterior.structure.model
     if model is not None:
         return models.specification(model)
-    program = posterior.structure.program
-    return str(getattr(program, "__name__", type(program).__name__))
+    return posterior.name
 
 
 @cache

@@ -23,6 +23,7 @@ from sltprob.sampling.assemble import assemble, model_name
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
+from sltprob.sampling.minibatches import check_minibatches
 from sltprob.sampling.progress import Progress, running_estimate
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.starts import initial_positions
@@ -102,11 +103,13 @@ def sample(
             f"{samplers.specification(sampler)} does not apply to {model_name(posterior)}: "
             f"{reason}; take another sampler, such as 'hmc'"
         )
+    if (batch_size := getattr(sampler, "batch_size", None)) is not None:
+        check_minibatches(posterior, batch_size)
     begin = time.perf_counter()
     key_init, key_warmup, key_prepare, key_rounding, chain_keys = _keys(
         jax.random.key(seed), chains
     )
-    positions = initial_positions(posterior, init, chains, key_init)
+    positions, started = initial_positions(posterior, init, chains, key_init)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
     home = devices[0]
@@ -257,7 +260,7 @@ def sample(
         rounding=rounding,
         warmup=warmup,
         seed=seed,
-        init=init if isinstance(init, str) else "given",
+        init=started,
         keep=keep,
         cost={
             "devices": num_devices,

@@ -6,40 +6,98 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from sltprob.optimum import find_optimum, near_zero
 from sltprob.posterior import TemperedPosterior
 
 __all__ = ["initial_positions"]
 
+# Half-widths of the box around zero in which a start is looked for, and points tried in each.
+_RADII = (2.0, 0.5, 0.1)
+_TRIES = 32
+# Rounding of the log density at a start, in float64.
+_LARGEST_ROUNDING = 1e-4
 
-def initial_positions(posterior: TemperedPosterior, init: Any, chains: int, key: Any) -> Any:
-    """Place the chains."""
+
+def initial_positions(
+    posterior: TemperedPosterior, init: Any, chains: int, key: Any
+) -> tuple[Any, str]:
+    """Place the chains, and say where."""
     keys = jax.random.split(key, chains)
     if not isinstance(init, str):
-        return _given_positions(posterior, init, chains)
+        return _given_positions(posterior, init, chains, keys), "given"
     if init == "prior":
-        return _draw_positions(posterior, keys)
+        return _hot_positions(posterior, keys)
     if init not in ("optimum", "both"):
         raise ValueError(
             f"init={init!r}: it must be 'prior', 'optimum', 'both' or a mapping of site names to "
-            "values with a leading chain axis"
+            "values, with a leading chain axis or without"
         )
     model = posterior.structure.model
-    if model is None:
-        raise ValueError(
-            f"init={init!r} needs a model that knows its optimum; pass the point, "
-            "init={'site': values}"
-        )
-    cold = _spread(posterior.unconstrain(model.optimum()), keys)
+    point = find_optimum(posterior).values if model is None else model.optimum()
+    cold = _spread(posterior.unconstrain(point), keys)
     if init == "optimum":
-        return cold
+        return cold, init
     if chains < 2:
         raise ValueError(
             f"init='both' starts every other chain at the optimum, and chains={chains} leaves "
             "none to compare with; take chains=4, or init='prior'"
         )
-    hot = _draw_positions(posterior, keys)
-    return jax.tree.map(lambda ours, theirs: ours.at[1::2].set(theirs[1::2]), hot, cold)
+    hot, _ = _hot_positions(posterior, keys)
+    both = jax.tree.map(lambda ours, theirs: ours.at[1::2].set(theirs[1::2]), hot, cold)
+    return both, init
+
+
+def _hot_positions(posterior: TemperedPosterior, keys: Any) -> tuple[Any, str]:
+    """Draw from the prior; where a program's prior has draws of no density, start near zero.
+
+    Registered models are known to be finite under their prior. For a program of the user's own
+    this is what NumPyro does: a prior that is wide enough makes exp(x @ b) overflow, or nearly.
+    """
+    positions = _draw_positions(posterior, keys)
+    known = posterior.structure.model is not None and not posterior.structure.improper
+    if known or bool(np.all(_usable(posterior, positions))):
+        return positions, "prior"
+    first = jax.tree.map(lambda leaf: leaf[0], positions)
+    for radius in _RADII:
+        tries = jax.vmap(
+            lambda key, radius=radius: jax.vmap(lambda k: near_zero(first, k, radius))(
+                jax.random.split(key, _TRIES)
+            )
+        )(keys)
+        good = np.asarray(_usable(posterior, tries))
+        if good.any(axis=1).all():
+            index = good.argmax(axis=1)
+            chosen = jax.tree.map(lambda leaf, i=index: leaf[np.arange(len(i)), i], tries)
+            return chosen, "near zero"
+    sites = ", ".join(f"{name!r}: ..." for name in posterior.structure.sites)
+    raise ValueError(
+        "no start has a finite density: neither draws of the prior nor points near zero; give "
+        f"one, init={{{sites}}}"
+    )
+
+
+@jax.jit
+def _usable(posterior: TemperedPosterior, positions: Any) -> Any:
+    """Say of every position whether a chain can leave it, over all leading axes.
+
+    Density and gradient must be finite, and the density small enough for its digits to tell one
+    position from the next.
+    """
+
+    def one(position: Any) -> Any:
+        value, gradient = jax.value_and_grad(posterior.logdensity)(position)
+        leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+        resolved = jnp.abs(value) * jnp.finfo(value.dtype).eps < _LARGEST_ROUNDING
+        return resolved & jnp.all(jnp.stack(leaves))
+
+    shapes = dict(posterior.structure.shapes)
+    name, leaf = next(iter(positions.items()))
+    axes = jnp.ndim(leaf) - len(shapes[name])
+    for _ in range(axes):
+        one = jax.vmap(one)
+    return one(positions)
 
 
 def _spread(position: Any, keys: Any) -> Any:
@@ -59,11 +117,24 @@ def _spread(position: Any, keys: Any) -> Any:
     return jax.vmap(moved)(keys)
 
 
-def _given_positions(posterior: TemperedPosterior, init: Any, chains: int) -> Any:
+def _given_positions(posterior: TemperedPosterior, init: Any, chains: int, keys: Any) -> Any:
+    """Take one point for all chains, which are spread a little, or one for each."""
     values = {name: jnp.asarray(value, dtype=float) for name, value in init.items()}
-    counts = {name: value.shape[0] if value.ndim else 0 for name, value in values.items()}
-    if any(count != chains for count in counts.values()):
-        raise ValueError(f"init has {counts} chains per site; it must have {chains}")
+    zero = {name: jnp.zeros(shape) for name, shape in posterior.structure.shapes}
+    shapes = {name: form.shape for name, form in jax.eval_shape(posterior.constrain, zero).items()}
+    unknown = sorted(set(values) ^ set(shapes))
+    if unknown:
+        raise ValueError(
+            f"init is given for {sorted(values)}; the latent sites are {sorted(shapes)}"
+        )
+    if all(value.shape == shapes[name] for name, value in values.items()):
+        return _spread(posterior.unconstrain(values), keys)
+    for name, value in values.items():
+        if value.shape != (chains, *shapes[name]):
+            raise ValueError(
+                f"init[{name!r}] has shape {value.shape}; it must be {shapes[name]} for one point, "
+                f"or {(chains, *shapes[name])} for {chains} chains"
+            )
     return jax.vmap(posterior.unconstrain)(values)
 
 
