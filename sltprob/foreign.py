@@ -63,7 +63,7 @@ def from_arviz(
     Returns
     -------
     xarray.DataTree
-        With β = n, the number of pointwise values.
+        With β = n, the number of pointwise values; variables with the same dimensions share theirs.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def from_arviz(
 def _sum(likelihoods: xr.Dataset) -> tuple[np.ndarray, int, float]:
     """Add the log likelihood of all data, count the data, and bound the rounding of the sum."""
     total, squares = np.zeros(()), 0.0
-    size = 0
+    data: dict[tuple[str, ...], int] = {}
     for name, variable in likelihoods.data_vars.items():
         rest = [dim for dim in variable.dims if dim not in ("chain", "draw")]
         if not {"chain", "draw"} <= set(variable.dims) or not rest:
@@ -134,15 +134,16 @@ def _sum(likelihoods: xr.Dataset) -> tuple[np.ndarray, int, float]:
                 "draw and one for the data, as pointwise values have"
             )
         values = np.asarray(variable.transpose("chain", "draw", ...).values)
-        # Every pointwise value is a datum, as for ArviZ's loo: here by unit and time, say.
-        size += math.prod(int(variable.sizes[dim]) for dim in rest)
+        # Every pointwise value is a datum, by unit and time, say; two variables over the same
+        # dimensions are two halves of the same data.
+        data[tuple(sorted(map(str, rest)))] = math.prod(int(variable.sizes[dim]) for dim in rest)
         precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
         values = values.reshape(*values.shape[:2], -1).astype(float)
         with np.errstate(all="ignore"):
             total = total + values.sum(axis=-1)
             # Each datum is rounded on its own, so that errors add as squares.
             squares += float(precision) ** 2 * float(np.max(np.sum(values**2, axis=-1), initial=0))
-    return total, size, math.sqrt(squares)
+    return total, sum(data.values()), math.sqrt(squares)
 
 
 def _library(tree: xr.DataTree) -> str:
