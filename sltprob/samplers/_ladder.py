@@ -83,6 +83,9 @@ class LadderSampler(Sampler):
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Refuse what does not start from the prior of the program."""
+        if posterior.structure.improper:
+            sites = ", ".join(map(repr, posterior.structure.improper))
+            return f"the prior of {sites} is improper, and a ladder starts from draws of the prior"
         if float(posterior.localization) > 0:
             return (
                 "it is localised, and a ladder of temperatures starts from draws of the prior alone"

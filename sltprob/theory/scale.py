@@ -24,7 +24,7 @@ class ScaleRow:
     integrated_mcse: float | None
     nngp: float | None  # Lambda-hat of the infinitely wide network
     mode_bound: float | None  # the rigorous bound by Hermite modes
-    crude_count: float  # ``(log beta / pi)^2 / 4``
+    crude_count: float | None  # ``(log beta / pi)^2 / 4``
     claimed: float | None  # Half the width, the learning coefficient that was claimed
     learning_coefficient: float | None  # That of the theorem
     method: str  # how the exact value was computed
