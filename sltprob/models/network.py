@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,10 +20,11 @@ from sltprob.exact import Exact
 from sltprob.models._activations import ACTIVATIONS, hermite
 from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models._inputs import InputRule, Inputs
-from sltprob.models._likelihood import SquaredError
 from sltprob.models._network import tanh_network
+from sltprob.models._potential import SquaredError
 from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
+from sltprob.spec import one_of, positive, whole
 from sltprob.theory.learning_coefficients import vandermonde_tanh
 
 __all__ = ["Network"]
@@ -62,7 +63,8 @@ class Network(Model):
     Raises
     ------
     ValueError
-        If an option is out of range, or `unit` is asked for with depth above one.
+        If ``unit`` is asked for with a depth above one, or ``hermite`` with other inputs than
+        Gaussian ones.
 
     References
     ----------
@@ -71,29 +73,17 @@ class Network(Model):
        International Journal of Pure and Applied Mathematics 52 (2009) 177-204.
     """
 
-    width: int = 16
-    activation: str = "tanh"
+    width: Annotated[int, whole(1)] = 16
+    activation: Annotated[str, one_of(*ACTIVATIONS)] = "tanh"
     inputs: str = "gaussian"
     target: str = "zero"
-    depth: int = 1
+    depth: Annotated[int, whole(1)] = 1
     embedding_prior: str = "uniform[1]"
-    readout_scale: float = 1.0
-    accuracy: float = 1e-10
+    readout_scale: Annotated[float, positive()] = 1.0
+    accuracy: Annotated[float, positive()] = 1e-10
 
     def __post_init__(self) -> None:
-        for name, value in (("width", self.width), ("depth", self.depth)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: it must be a whole number >= 1")
-        for name, number in (
-            ("readout_scale", self.readout_scale),
-            ("accuracy", self.accuracy),
-        ):
-            if not 0 < number < math.inf:
-                raise ValueError(f"{name}={number}: it must be positive and finite")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation={self.activation}: it must be one of {', '.join(ACTIVATIONS)}"
-            )
+        super().__post_init__()
         EmbeddingPrior.parse(self.embedding_prior)
         distribution = Inputs.parse(self.inputs)
         if self._hermite_order is not None and distribution.family != "gaussian":
@@ -289,10 +279,8 @@ class Network(Model):
             return Truth(coefficient, 2 if h == 2 else 1, "scalings of all weights", "upper bound")
         return Truth(None, None, "not known for this combination", "none")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute lambda-hat and F from the density of the hidden weights."""
-        if self.n is not None:
-            return None
         rule = self._rule
         roots = np.sqrt(rule.weights)
         sizes = {site: math.prod(shape) for site, shape in self._shapes.items()}
