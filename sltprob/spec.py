@@ -26,6 +26,7 @@ from typing import Any
 __all__ = [
     "Registry",
     "Rule",
+    "at_least",
     "between",
     "build",
     "check_options",
@@ -100,6 +101,11 @@ def positive(*, example: float | None = None, none: str | None = None) -> Rule:
 def finite() -> Rule:
     """Ask for a finite number."""
     return Rule("finite", math.isfinite)
+
+
+def at_least(low: float) -> Rule:
+    """Ask for a finite number that is not below a bound."""
+    return Rule(f">= {low}", lambda value: low <= value < math.inf)
 
 
 def between(low: float, high: float, *, example: float | None = None) -> Rule:

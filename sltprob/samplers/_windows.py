@@ -21,9 +21,9 @@ from sltprob.samplers._metric import (
     update_moments,
 )
 from sltprob.samplers._tuning import adapt_step_size, largest_curvature_of_chains
-from sltprob.samplers.base import in_groups
+from sltprob.samplers.base import Warmup, in_groups
 
-__all__ = ["Settled", "warm_up_in_windows"]
+__all__ = ["warm_up_in_windows"]
 
 _WINDOWS = 10
 _SHORTEST_WINDOW = 25
@@ -34,15 +34,6 @@ _COOLING = 0.3
 _LARGEST_RHAT = 1.05
 _LARGEST_STEP_CHANGE = 0.2
 _LARGEST_METRIC_CHANGE = 0.3
-
-
-class Settled(NamedTuple):
-    """What the windows leave behind."""
-
-    states: Any
-    parameters: dict[str, Any]
-    trace: dict[str, Any]
-    num_gradients: Any
 
 
 class _Carry(NamedTuple):
@@ -73,7 +64,7 @@ def warm_up_in_windows(
     warming_parameters_at: Callable[[Any, dict[str, Any], Any], dict[str, Any]],
     step_size: float | None,
     target_acceptance_rate: float,
-) -> Settled:
+) -> Warmup:
     """Cool the chains, and learn a metric and a step size for all of them.
 
     The hottest temperature is that at which the starting points have an energy β(L - L*) of half
@@ -207,7 +198,7 @@ def warm_up_in_windows(
     stretch = _stretch(carry.positions, metric_scales(carry.metric))
     parameters = parameters_at(carry.step_size, carry.metric, stretch)
     parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": (carry.window - first) * length}
-    return Settled(carry.states, parameters, carry.trace, carry.num_gradients)
+    return Warmup(carry.states, parameters, carry.trace, carry.num_gradients)
 
 
 def _site_of_coordinates(positions: Any) -> np.ndarray:

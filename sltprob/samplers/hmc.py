@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._metric import check_metric, energy_of_draw, metric_of
-from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
+from sltprob.samplers._metric import energy_of_draw, metric_of
+from sltprob.samplers._options import (
+    STIFF_ACCEPTANCE,
+    AcceptanceRate,
+    MaxNumSteps,
+    Metric,
+    StepSize,
+    TrajectoryLength,
+)
 from sltprob.samplers._windows import warm_up_in_windows
 from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
+from sltprob.spec import whole
 
 __all__ = ["HMC"]
 
@@ -70,18 +78,7 @@ class HMC(Sampler):
     num_steps : int or None
         Leapfrog steps of every draw, which is one trajectory then; None for the rule above.
     trajectory_length : float
-        Mean length of the longest trajectories, in units of the posterior's standard deviations; a
-        quarter of a period is π/2.
-    max_num_steps : int
-        Upper bound on the steps that follow from the rule.
-    metric : str
-        ``diagonal``; ``dense``, for correlations that do not depend on the place; or
-        ``low_rank``, diagonal but for the ten directions that differ most from it.
-    step_size : float or None
-        Of the integrator, in the metric; None to adapt it.
-    target_acceptance_rate : float
-        Higher than the usual 0.8: a singular posterior is many times stiffer in its arms than
-        in its bulk, and chains whose step fits the bulk stay out of them.
+        Mean length of the longest trajectories.
 
     References
     ----------
@@ -89,28 +86,14 @@ class HMC(Sampler):
        (2011), section 3.2 on the random step size.
     """
 
-    num_steps: int | None = None
-    trajectory_length: float = 1.25
-    max_num_steps: int = 262144
-    metric: str = "diagonal"
-    step_size: float | None = None
-    target_acceptance_rate: float = STIFF_ACCEPTANCE
-
-    def __post_init__(self) -> None:
-        if self.num_steps is not None and self.num_steps < 1:
-            raise ValueError(
-                f"num_steps={self.num_steps}: it must be >= 1, such as 64, or none to follow "
-                "from trajectory_length"
-            )
-        if not 0 < self.trajectory_length < float("inf"):
-            raise ValueError(
-                f"trajectory_length={self.trajectory_length}: it must be positive, such as 0.6"
-            )
-        if self.max_num_steps < 1:
-            raise ValueError(f"max_num_steps={self.max_num_steps}: it must be >= 1, such as 1024")
-        check_metric(self.metric)
-        check_step_size(self.step_size)
-        check_target_acceptance_rate(self.target_acceptance_rate, STIFF_ACCEPTANCE)
+    num_steps: Annotated[
+        int | None, whole(1, example=64, none="to follow from trajectory_length")
+    ] = None
+    trajectory_length: TrajectoryLength = 1.25
+    max_num_steps: MaxNumSteps = 262144
+    metric: Metric = "diagonal"
+    step_size: StepSize = None
+    target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
 
     def _parameters(self, step_size: Any, metric: dict[str, Any], long: Any) -> dict[str, Any]:
         if self.num_steps is not None:
@@ -171,7 +154,7 @@ class HMC(Sampler):
         )
         # The first draw has the whole length, so that the shortest run has one of them.
         states = settled.states._replace(count=jnp.zeros_like(settled.states.count))
-        return Warmup(*settled._replace(states=states))
+        return settled._replace(states=states)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._options import Friction
 from sltprob.samplers._stochastic import (
+    Judged,
     StochasticGradientSampler,
     squared_norm,
     trace_of_hessian,
@@ -40,17 +42,6 @@ class SGHMC(StochasticGradientSampler):
     more than about 2.5 % and is 40 times away from the edge. With such a friction the dynamics
     is not faster than Langevin's: Euler's rule gives away what momentum could gain.
 
-    Parameters
-    ----------
-    step_size : float or None
-        ε; None to set it by the rule.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    friction : float or None
-        α; None to set it by the rule.
-
     References
     ----------
     .. [1] T. Chen, E. B. Fox, C. Guestrin, "Stochastic gradient Hamiltonian Monte Carlo",
@@ -60,17 +51,21 @@ class SGHMC(StochasticGradientSampler):
        the invariant law to first order).
     """
 
-    friction: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_friction(self.friction)
+    friction: Friction = None
 
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         return generate_gaussian_noise(rng_key, evaluation.position)
 
     def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
-        return step_and_friction(rng_key, posterior, chains, self.step_size, self.friction)
+        positions = chains.evaluation.position
+        curvature = largest_curvature_of_chains(rng_key, posterior.logdensity, positions)
+        step_size, friction, frequency = self.step_size, self.friction, jnp.sqrt(curvature)
+        return {
+            "step_size": jnp.asarray(
+                _STEP_TIMES_FREQUENCY / frequency if step_size is None else step_size
+            ),
+            "friction": jnp.asarray(frequency if friction is None else friction),
+        }
 
     def _advance(
         self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
@@ -80,60 +75,14 @@ class SGHMC(StochasticGradientSampler):
         return position, momentum
 
     def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
+        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        return friction_tilt(rng_key, posterior, evaluation, noise, parameters)
-
-
-def check_friction(friction: float | None) -> None:
-    """Refuse a friction that is not positive."""
-    if friction is not None and not 0 < friction < float("inf"):
-        raise ValueError(
-            f"friction={friction}: it must be positive, such as 100, or none to set it by the "
-            "stiffness"
-        )
-
-
-def step_and_friction(
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    chains: Any,
-    step_size: float | None,
-    friction: float | None,
-) -> dict[str, Any]:
-    """Set step size and friction by the largest curvature over the chains."""
-    curvature = largest_curvature_of_chains(
-        rng_key, posterior.logdensity, chains.evaluation.position
-    )
-    frequency = jnp.sqrt(curvature)
-    return {
-        "step_size": _STEP_TIMES_FREQUENCY / frequency
-        if step_size is None
-        else jnp.asarray(step_size),
-        "friction": frequency if friction is None else jnp.asarray(friction),
-    }
-
-
-def friction_tilt(
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    evaluation: Evaluation,
-    noise: Any,
-    parameters: dict[str, Any],
-) -> dict[str, Any]:
-    """Estimate by what Euler's rule and the noise of the gradient change the invariant law.
-
-    To first order in ε the density of θ is tilted by exp((ε/2α)(|∇U|² - 2ΔU)): exact on a
-    Gaussian for every friction, and in general where friction is strong.
-    """
-    ratio = parameters["step_size"] / parameters["friction"]
-    trace = trace_of_hessian(rng_key, posterior.logdensity, evaluation.position)
-    return {
-        "log_tilt": ratio * (squared_norm(evaluation.logdensity_grad) / 2 - trace),
-        "noise_bias": ratio / 4 * squared_norm(noise),
-    }
+        # To first order in ε the density of θ is tilted by exp((ε/2α)(|∇U|² - 2ΔU)): exact on a
+        # Gaussian for every friction, and in general where friction is strong.
+        ratio = parameters["step_size"] / parameters["friction"]
+        trace = trace_of_hessian(rng_key, posterior.logdensity, point.evaluation.position)
+        gradient = point.evaluation.logdensity_grad
+        return {
+            "log_tilt": ratio * (squared_norm(gradient) / 2 - trace),
+            "noise_bias": ratio / 4 * squared_norm(point.noise),
+        }
