@@ -326,6 +326,10 @@ class Registry[T]:
         name, options = parse(text)
         return build(self.type_of(name), name, options)
 
+    def specification(self, thing: Any) -> str:
+        """Write the text from which `get` makes an equal object."""
+        return describe(thing, self.name_of(thing))
+
     def name_of(self, thing: Any) -> str:
         """Give the registry name of an object, or its class name if it is in no registry."""
         module = type(thing).__module__

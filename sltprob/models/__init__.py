@@ -1,9 +1,7 @@
 """Models with exact answers, one file each; the file's name is the model's name."""
 
-from typing import Any
-
 from sltprob.models.base import Model, Truth
-from sltprob.spec import Registry, describe
+from sltprob.spec import Registry
 
 __all__ = ["Model", "Truth", "get", "name_of", "names", "registry", "specification"]
 
@@ -11,8 +9,4 @@ registry: Registry[Model] = Registry("sltprob.models", "model")
 names = registry.names
 get = registry.get
 name_of = registry.name_of
-
-
-def specification(model: Any) -> str:
-    """Write the text from which `get` makes an equal model."""
-    return describe(model, name_of(model))
+specification = registry.specification

@@ -110,10 +110,8 @@ class Flat(dist.Distribution):
     """
 
     support = constraints.independent(constraints.real, 1)
-    pytree_data_fields = ("start_scale",)
 
-    def __init__(self, dimension: int, start_scale: float = 2.0) -> None:
-        self.start_scale = start_scale
+    def __init__(self, dimension: int) -> None:
         super().__init__(batch_shape=(), event_shape=(dimension,), validate_args=False)
 
     def log_prob(self, value: Any) -> Any:
@@ -121,8 +119,8 @@ class Flat(dist.Distribution):
         return jnp.zeros(jnp.shape(value)[:-1])
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Give starting points from N(0, start_scale²)."""
-        return self.start_scale * jax.random.normal(key, (*sample_shape, *self.event_shape))
+        """Give starting points from N(0, 2²)."""
+        return 2.0 * jax.random.normal(key, (*sample_shape, *self.event_shape))
 
 
 class FlatHalfLine(Flat):

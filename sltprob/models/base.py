@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from sltprob.data import Data
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_beta
 from sltprob.models._readout import Readout
-from sltprob.spec import check_options, positive, whole
+from sltprob.spec import check_options, whole
+from sltprob.theory.learning_coefficients import LearningCoefficient
 
 __all__ = ["Model", "Truth"]
 
@@ -37,6 +38,11 @@ class Truth:
     multiplicity: int | None
     source: str
     status: str = "proved"
+
+    @classmethod
+    def of(cls, found: LearningCoefficient) -> Truth:
+        """Take what a formula gives (`sltprob.theory.learning_coefficients`)."""
+        return cls(found.value, found.multiplicity, found.source, found.status)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +202,7 @@ class Model(abc.ABC):
         ValueError
             If `beta` is not positive and finite.
         """
-        beta = positive().read("beta", float(beta), "1e4")
+        beta = check_beta(beta)
         return self._exact(beta, tolerance) if self.n is None else self._exact_on_data(beta)
 
     def _exact(self, beta: float, tolerance: float) -> Exact | None:

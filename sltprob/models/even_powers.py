@@ -84,8 +84,7 @@ class EvenPowers(LossOnly):
 
     def truth(self) -> Truth:
         """State λ = Σ 1/p_j, m = 1."""
-        found = learning_coefficients.even_powers(powers=self._powers)
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(learning_coefficients.even_powers(powers=self._powers))
 
     def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F from incomplete gamma functions; under the flat prior λ̂ = Σ 1/p_j."""

@@ -88,7 +88,7 @@ class NormalCrossing(LossOnly):
     def truth(self) -> Truth:
         """State λ = min (h_j + 1) / (2 k_j), m the number of minimisers."""
         found = learning_coefficients.monomial(powers=self._powers, prior_powers=self._prior_powers)
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(found)
 
     def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L."""

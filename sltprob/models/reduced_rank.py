@@ -88,7 +88,7 @@ class ReducedRank(Model):
         found = learning_coefficients.reduced_rank(
             input=self.input, hidden=self.hidden, output=self.output, rank=self.rank
         )
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(found)
 
     def _exact(self, beta: float, tolerance: float) -> Exact | None:
         """Compute λ̂: an integral for rank 0 or a scalar side, block Gibbs else."""

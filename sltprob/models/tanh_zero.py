@@ -24,7 +24,7 @@ from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
 from sltprob.spec import positive, whole
 from sltprob.theory.graded import GradedModes, graded_modes
-from sltprob.theory.hermite import normalised_hermite
+from sltprob.theory.hermite import hermite_polynomials, normalised_hermite
 
 __all__ = ["TanhZero"]
 
@@ -185,13 +185,7 @@ class TanhZero(Model):
 
 def _odd_modes(order: int, x: Any) -> Any:
     """Evaluate the odd He_k / sqrt(k!), k <= order, at x; shape (n, modes)."""
-    before, now = jnp.zeros_like(x), jnp.ones_like(x)
-    found = []
-    for k in range(order):
-        before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
-        if k % 2 == 0:
-            found.append(now)
-    return jnp.stack(found, axis=-1)
+    return jnp.stack(hermite_polynomials(order, x, jnp)[1::2], axis=-1)
 
 
 @functools.cache
