@@ -1,4 +1,4 @@
-"""The exact answer by whichever method is good enough."""
+"""The exact λ̂ at one β or at many, by whichever method is good enough there."""
 
 from __future__ import annotations
 

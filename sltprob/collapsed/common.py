@@ -1,4 +1,4 @@
-"""Small things that every method of the collapsed density needs."""
+"""What every method needs: its error, its tolerance, and a mean of exponentials."""
 
 from __future__ import annotations
 

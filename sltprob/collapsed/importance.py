@@ -1,4 +1,4 @@
-"""Importance sampling from the prior of w: enough while w keeps its prior."""
+"""Importance sampling of the hidden weights w from their prior: enough while they keep it."""
 
 from __future__ import annotations
 

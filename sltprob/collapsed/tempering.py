@@ -1,4 +1,4 @@
-"""Tempered sequential Monte Carlo on the collapsed density: where w leaves its prior."""
+"""Tempered sequential Monte Carlo over the hidden weights w: where they leave their prior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Models with exact answers, one file each; the file's name is the model's name."""
+"""Models with exact answers, one file each; the file's name is the model's name.
+
+Throughout, L is the mean loss of a model, L* its least value and β the inverse temperature; the
+posterior is exp(-β L) times the prior, and λ̂ = β E[L - L*] is an expectation over it. The learning
+coefficient λ and its multiplicity m are what theory says about β → ∞.
+"""
 
 from sltprob.models.base import Model, Truth
 from sltprob.spec import Registry

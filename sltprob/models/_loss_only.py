@@ -1,4 +1,4 @@
-"""Models that are given by a loss of the parameters alone, with data that have this loss."""
+"""Losses that are a formula in the parameters, and data that would have such a loss."""
 
 from __future__ import annotations
 

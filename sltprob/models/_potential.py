@@ -29,16 +29,11 @@ def no_data() -> Data:
 
 
 class Potential(dist.Distribution):
-    """A likelihood with -log p = loss, whatever the datum.
+    """A likelihood with -log p = loss, shape () or (n,), whatever the datum.
 
     Write ``numpyro.sample("y", Potential(loss), obs=y)``; for a loss of the parameters alone
     ``y = zeros(1)``, as `no_data` gives it: the batch dimension of length one is what `temper`
     weighs.
-
-    Parameters
-    ----------
-    loss : array, shape () or (n,)
-        The loss at the parameters, of each datum.
     """
 
     arg_constraints = {"loss": constraints.real}  # noqa: RUF012 - NumPyro's own convention
@@ -49,30 +44,11 @@ class Potential(dist.Distribution):
         super().__init__(batch_shape=self.loss.shape, event_shape=(), validate_args=False)
 
     def log_prob(self, value: Any) -> Any:
-        """Evaluate -loss.
-
-        Parameters
-        ----------
-        value : array, shape (n,)
-
-        Returns
-        -------
-        array, shape (n,)
-        """
+        """Evaluate -loss."""
         return -self.loss
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """Give zeros: there are no data.
-
-        Parameters
-        ----------
-        key : PRNG key
-        sample_shape : tuple of int
-
-        Returns
-        -------
-        array, shape sample_shape + (n,)
-        """
+        """Give zeros: there are no data."""
         return jnp.zeros((*sample_shape, *self.batch_shape))
 
 

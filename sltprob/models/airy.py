@@ -1,4 +1,4 @@
-"""An Airy-type potential: a cubic with a linear term, on the half line."""
+"""A cubic with a linear term, on the half line: the potential of Airy's function."""
 
 from __future__ import annotations
 

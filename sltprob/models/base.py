@@ -139,8 +139,9 @@ class Model(abc.ABC):
         Raises
         ------
         ValueError
-            If `n` is given and the model has no data to draw.
+            If `n` is less than 1, or the model has no data to draw.
         """
+        check_options(self)  # again: a subclass may have a __post_init__ of its own
         if self.n is None:
             return self.population()
         drawn = self.draw_data(np.random.default_rng(self.seed), self.n)

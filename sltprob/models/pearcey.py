@@ -1,4 +1,4 @@
-"""A Pearcey-type potential: a quartic with a small quadratic and linear term."""
+"""A quartic with a quadratic and a linear term: the potential of Pearcey's function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A radial power of the distance to one point."""
+"""A power of the distance to one point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A regular model: a quadratic loss of any spectrum, the dial of resolution."""
+"""A regular model: a quadratic loss, whose curvatures are options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What relatives of Hamiltonian Monte Carlo share: lengths of trajectories, and a warm-up by it."""
+"""What relatives of Hamiltonian Monte Carlo (HMC) share: random lengths, and HMC's metric."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import metric_parameters
+from sltprob.samplers._options import WithMetric
 from sltprob.samplers._tuning import tune_step_size
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
+from sltprob.samplers.base import Evaluation, Warmup, same_in_all_chains
 from sltprob.samplers.hmc import HMC
 
 __all__ = ["TaughtByHMC", "jittered_num_steps"]
@@ -24,13 +25,8 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     return jnp.maximum(halton_trajectory_length(same_in_all_chains(count), mean), 1)
 
 
-class TaughtByHMC(Sampler):
+class TaughtByHMC(WithMetric):
     """A sampler that takes its metric from HMC, and adapts its own step."""
-
-    # Options of every subclass; declared there, so that each keeps the order of its own.
-    metric: str
-    step_size: float | None
-    target_acceptance_rate: float
 
     @abc.abstractmethod
     def _init(self, evaluation: Evaluation) -> Any:

@@ -1,6 +1,7 @@
 """What samplers of a whole ladder of temperatures share: their options, and how they learn it.
 
-A ladder leads from the prior, β = 0, to the posterior that was asked for.
+The rungs of a ladder are inverse temperatures, from the prior at β = 0 to the β that was asked for.
+What is far apart, or wide, on the last rung is crossed on the first ones.
 """
 
 from __future__ import annotations

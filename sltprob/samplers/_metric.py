@@ -1,4 +1,4 @@
-"""Metrics of Hamiltonian samplers: how they are learned, stored, and read."""
+"""Metrics of Hamiltonian samplers: a unit of length for each direction, learned from draws."""
 
 from __future__ import annotations
 

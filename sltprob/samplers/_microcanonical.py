@@ -1,4 +1,4 @@
-"""What the microcanonical samplers share: where they exist, and their warm-up."""
+"""What samplers share whose velocity has a fixed length: where they exist, and their warm-up."""
 
 from __future__ import annotations
 

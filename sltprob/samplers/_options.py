@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from sltprob.samplers._metric import METRICS
+from sltprob.samplers.base import Sampler
 from sltprob.spec import between, one_of, positive, whole
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "StepSize",
     "StepsPerDraw",
     "TrajectoryLength",
+    "WithMetric",
 ]
 
 #: Acceptance that samplers of long trajectories aim at. The usual 0.8 fits the step to the bulk,
@@ -62,3 +64,11 @@ BatchSize = Annotated[int | None, whole(1, example=32, none="for all data")]
 
 Friction = Annotated[float | None, positive(example=100, none="to set it by the stiffness")]
 """How fast a momentum forgets itself, α: it keeps the part 1 - αε in a step of size ε."""
+
+
+class WithMetric(Sampler):
+    """A sampler with these options; a subclass declares them anew, in an order of its own."""
+
+    metric: str
+    step_size: float | None
+    target_acceptance_rate: float

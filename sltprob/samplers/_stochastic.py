@@ -1,4 +1,4 @@
-"""What samplers share that follow a gradient, of all data or of a minibatch, without a test.
+"""What samplers share that follow a gradient, perhaps of a minibatch, and have no Metropolis test.
 
 They record what the check ``step_bias`` needs to judge them by their own draws: ``log_tilt``, the
 logarithm of the factor by which the step size tilts the invariant density, to first order in the

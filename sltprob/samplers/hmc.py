@@ -20,8 +20,8 @@ from sltprob.samplers._options import (
     StepSize,
     TrajectoryLength,
 )
-from sltprob.samplers._windows import warm_up_in_windows
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
+from sltprob.samplers._windows import WindowedSampler, warm_up_in_windows
+from sltprob.samplers.base import Evaluation, Warmup, same_in_all_chains
 from sltprob.spec import whole
 
 __all__ = ["HMC"]
@@ -48,7 +48,7 @@ class HMCChain(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMC(Sampler):
+class HMC(WindowedSampler):
     """Hamiltonian Monte Carlo with one metric and step size for all chains.
 
     Warm-up cools the chains to the target temperature, hands metric and step size down, and ends
@@ -123,7 +123,15 @@ class HMC(Sampler):
         factor = 0.5 + (_GOLDEN * (index + 1)) % 1.0
         return jnp.maximum(jnp.round(factor * num_steps), 1).astype(num_steps.dtype)
 
-    def _warming_parameters(
+    def _init(self, posterior: TemperedPosterior, position: Any) -> HMCChain:
+        return HMCChain(hmc.init(position, posterior.logdensity), jnp.asarray(0))
+
+    def _parameters_at(
+        self, step_size: Any, metric: dict[str, Any], stretch: Any
+    ) -> dict[str, Any]:
+        return self._parameters(step_size, metric, self._whole(step_size, stretch))
+
+    def _warming_parameters_at(
         self, step_size: Any, metric: dict[str, Any], window: Any
     ) -> dict[str, Any]:
         longest = _LONGEST_AT_FIRST * 2 ** jnp.maximum(window, 0)
@@ -134,24 +142,7 @@ class HMC(Sampler):
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
         """Cool the chains, and learn a metric and a step size for all of them."""
-        settled = warm_up_in_windows(
-            rng_key,
-            posterior,
-            positions,
-            num_steps,
-            metric=self.metric,
-            init=lambda posterior, position: HMCChain(
-                hmc.init(position, posterior.logdensity), jnp.asarray(0)
-            ),
-            step=self.step,
-            position_of=lambda chain: (chain.state.position, chain.state.logdensity),
-            parameters_at=lambda step_size, metric, stretch: self._parameters(
-                step_size, metric, self._whole(step_size, stretch)
-            ),
-            warming_parameters_at=self._warming_parameters,
-            step_size=self.step_size,
-            target_acceptance_rate=self.target_acceptance_rate,
-        )
+        settled = warm_up_in_windows(self, rng_key, posterior, positions, num_steps)
         # The first draw has the whole length, so that the shortest run has one of them.
         states = settled.states._replace(count=jnp.zeros_like(settled.states.count))
         return settled._replace(states=states)

@@ -1,4 +1,4 @@
-"""The record of what is known about a model at one scale."""
+"""What theory says about λ̂ of a model at one β, beside the exact value."""
 
 from __future__ import annotations
 
