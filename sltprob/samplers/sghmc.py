@@ -6,28 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import blackjax.sgmcmc.diffusions as diffusions
-import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
-from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._friction import FrictionSampler
 from sltprob.samplers._options import Friction
-from sltprob.samplers._stochastic import (
-    Judged,
-    StochasticGradientSampler,
-    squared_norm,
-    trace_of_hessian,
-)
-from sltprob.samplers._tuning import largest_curvature_of_chains
 from sltprob.samplers.base import Evaluation
 
 __all__ = ["SGHMC"]
 
-# A mode of curvature c gets about 1 + εc/α times its variance.
-_STEP_TIMES_FREQUENCY = 0.025
-
 
 @dataclass(frozen=True, kw_only=True)
-class SGHMC(StochasticGradientSampler):
+class SGHMC(FrictionSampler):
     """Stochastic gradient HMC: Langevin dynamics with momentum and friction α, by Euler's rule.
 
     θ' = θ + ε p and p' = (1 - αε) p + ε ĝ + sqrt(2αε) N. The step is BlackJAX's; its kernel,
@@ -56,33 +45,9 @@ class SGHMC(StochasticGradientSampler):
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         return generate_gaussian_noise(rng_key, evaluation.position)
 
-    def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
-        positions = chains.evaluation.position
-        curvature = largest_curvature_of_chains(rng_key, posterior.logdensity, positions)
-        step_size, friction, frequency = self.step_size, self.friction, jnp.sqrt(curvature)
-        return {
-            "step_size": jnp.asarray(
-                _STEP_TIMES_FREQUENCY / frequency if step_size is None else step_size
-            ),
-            "friction": jnp.asarray(frequency if friction is None else friction),
-        }
-
     def _advance(
         self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
     ) -> tuple[Any, Any]:
         one_step = diffusions.sghmc(parameters["friction"])
         position, momentum = one_step(rng_key, position, memory, gradient, parameters["step_size"])
         return position, momentum
-
-    def _judge(
-        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        # To first order in ε the density of θ is tilted by exp((ε/2α)(|∇U|² - 2ΔU)): exact on a
-        # Gaussian for every friction, and in general where friction is strong.
-        ratio = parameters["step_size"] / parameters["friction"]
-        trace = trace_of_hessian(rng_key, posterior.logdensity, point.evaluation.position)
-        gradient = point.evaluation.logdensity_grad
-        return {
-            "log_tilt": ratio * (squared_norm(gradient) / 2 - trace),
-            "noise_bias": ratio / 4 * squared_norm(point.noise),
-        }

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._friction import FrictionSampler
+from sltprob.samplers._options import Friction
 from sltprob.samplers._stochastic import Judged, squared_norm
 from sltprob.samplers.base import Evaluation
-from sltprob.samplers.sghmc import SGHMC
 
 __all__ = ["SGNHT"]
 
@@ -31,7 +32,7 @@ class Thermostat(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGNHT(SGHMC):
+class SGNHT(FrictionSampler):
     """Stochastic gradient Nosé-Hoover thermostat: SGHMC whose friction ξ holds the temperature.
 
     θ' = θ + ε p, p' = (1 - ξε) p + ε ĝ + sqrt(2αε) N and ξ' = ξ + εκ(|p'|²/d - 1): the mean
@@ -52,6 +53,8 @@ class SGNHT(SGHMC):
     ----------
     .. [1] N. Ding et al., "Bayesian sampling using stochastic gradient thermostats", NIPS 2014.
     """
+
+    friction: Friction = None
 
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         momentum = generate_gaussian_noise(rng_key, evaluation.position)
