@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,22 @@ def test_links_of_the_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             if not target.startswith(("http", "#", "mailto:")):
                 assert (page.parent / target.partition("#")[0]).exists(), (page.name, target)
+
+
+def test_links_of_the_readme_work_where_the_package_is_published():
+    """They are absolute, and those into the repository name a file of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    repository = project["urls"]["Repository"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    links = [inline or reference for inline, reference in targets]
+    assert all(link.startswith(("https://", "#")) for link in links)
+    ours = [link for link in [*links, *project["urls"].values()] if link.startswith(repository)]
+    files = [re.sub(rf"^{re.escape(repository)}/(?:blob|raw)/main/", "", link) for link in ours]
+    pages = {repository, f"{repository}/issues"}
+    assert [file for file in files if file not in pages and not (ROOT / file).is_file()] == []
+    labels = set(re.findall(r"\]\[([^\]]+)\]", text))
+    assert labels == set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
 
 
 # ---- the site
