@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # what -m and -k leave
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep every N-th test: neighbours, which are often cases of one test, go to different parts."""
+    """Keep every N-th test; neighbours, often cases of one test, go to different parts."""
     which, count = config.getoption("shard")
     config.hook.pytest_deselected(
         items=[item for place, item in enumerate(items) if place % count != which - 1]
