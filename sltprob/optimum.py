@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,7 @@ def find_optimum(
         return float(loss), np.asarray(gradient, dtype=float)
 
     found = []
-    for position, key in zip(positions, [*keys, *keys], strict=False):
+    for position, key in zip(positions, itertools.cycle(keys), strict=False):
         start = np.asarray(ravel_pytree(position)[0], dtype=float)
         loss, gradient = objective(start)
         if not (np.isfinite(loss) and np.all(np.isfinite(gradient))):
