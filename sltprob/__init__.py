@@ -22,14 +22,21 @@ from sltprob.ladder import Ladder, ladder, rung
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
+    from sltprob.calibration.calibrate import calibrate
     from sltprob.comparison import compare
+    from sltprob.finding.curve import curve
     from sltprob.grids.study import Study
+    from sltprob.known_coefficient import learning_coefficient
+    from sltprob.league.bench import bench
+    from sltprob.marginal_likelihood import evidence
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
     from sltprob.optimum import find_optimum
     from sltprob.posterior import TemperedPosterior
     from sltprob.probes.probe import probe
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
+    from sltprob.problem import wbic
+    from sltprob.report.page import write_report
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.tempering import temper
@@ -46,13 +53,18 @@ __all__ = [
     "TemperedPosterior",
     "Truth",
     "Verdict",
+    "bench",
+    "calibrate",
     "compare",
+    "curve",
     "diagnose",
     "estimate",
+    "evidence",
     "find_optimum",
     "from_arviz",
     "from_loss",
     "ladder",
+    "learning_coefficient",
     "load",
     "models",
     "probe",
@@ -62,6 +74,8 @@ __all__ = [
     "save",
     "simulation_based_calibration",
     "temper",
+    "wbic",
+    "write_report",
 ]
 
 _LAZY = {
@@ -70,13 +84,20 @@ _LAZY = {
     "Study": "sltprob.grids.study",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
+    "bench": "sltprob.league.bench",
+    "calibrate": "sltprob.calibration.calibrate",
     "compare": "sltprob.comparison",
+    "curve": "sltprob.finding.curve",
+    "evidence": "sltprob.marginal_likelihood",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
+    "learning_coefficient": "sltprob.known_coefficient",
     "probe": "sltprob.probes.probe",
     "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
     "temper": "sltprob.tempering",
+    "wbic": "sltprob.problem",
+    "write_report": "sltprob.report.page",
 }
 
 

@@ -24,6 +24,7 @@ CELL = [
     "mcse",
     "exact",
     "exact_mcse",
+    "exact_method",
     "z",
     "ess",
     "rhat",

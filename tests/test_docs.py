@@ -33,6 +33,8 @@ def write_script(name: str, folder: Path) -> Path:
     page = next(page for page in PAGES if page.name == name)
     script = folder / "page.py"
     script.write_text("\n\n".join(blocks(page, "python")), encoding="utf-8")
+    # A reader is in the project's folder.
+    (folder / "examples").symlink_to(ROOT / "examples")
     return script
 
 

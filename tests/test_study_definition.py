@@ -13,7 +13,7 @@ from sltprob.grids.study import Study
 from sltprob.grids.toml_lines import toml_lines
 
 TEXT = "it must be a text"
-NUMBER = "it must be a number, such as 1e4"
+NUMBER = 'it must be a number, "n" or "wbic", such as 1e4'
 WHOLE = "it must be a whole number from 1 to 10^9, such as 1000"
 SEEDS = "it must be a number of seeds from 1 to 2^32, or a list of them, such as 10"
 REFUSED = {
