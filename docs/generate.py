@@ -39,7 +39,7 @@ _GROUPS = (
         ("data.py", "arguments.py", "reading.py", "sampling/minibatches.py"),
     ),
     ("Samplers and sampling", ("samplers/", "sampling/")),
-    ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
+    ("Files and runs", ("draws.py", "foreign.py", "estimation.py", "ladders.py")),
     ("Reports", ("report/", "files.py")),
     (
         "Studies and comparisons",

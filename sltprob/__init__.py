@@ -6,27 +6,26 @@ The verbs, one for each arrow:
                                                       draws --diagnose--> Verdict
                                                       draws --ladder----> Ladder
 
-Judging works on a machine without JAX, so what computes is imported when it is first used.
+Everything is imported when it is first used: judging works on a machine without JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sltprob.data import Data
-from sltprob.diagnostics import Check, Verdict, diagnose
-from sltprob.draws import load, save
-from sltprob.estimate import LambdaHat, estimate
-from sltprob.exact import Exact
-from sltprob.foreign import from_arviz
-from sltprob.ladder import Ladder, ladder, rung
-
 if TYPE_CHECKING:
     from sltprob import models, samplers
     from sltprob.calibration.calibrate import calibrate
     from sltprob.comparison import compare
+    from sltprob.data import Data
+    from sltprob.diagnostics import Check, Verdict, diagnose
+    from sltprob.draws import load, save
+    from sltprob.estimation import LambdaHat, estimate
+    from sltprob.exact import Exact
     from sltprob.finding.curve import curve
+    from sltprob.foreign import from_arviz
     from sltprob.grids.study import Study
     from sltprob.known_coefficient import learning_coefficient
+    from sltprob.ladders import Ladder, ladder, rung
     from sltprob.league.bench import bench
     from sltprob.marginal_likelihood import evidence
     from sltprob.models._loss import from_loss
@@ -79,21 +78,34 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Check": "sltprob.diagnostics",
+    "Data": "sltprob.data",
+    "Exact": "sltprob.exact",
+    "Ladder": "sltprob.ladders",
+    "LambdaHat": "sltprob.estimation",
     "Model": "sltprob.models.base",
     "Sampler": "sltprob.samplers.base",
     "Study": "sltprob.grids.study",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
+    "Verdict": "sltprob.diagnostics",
     "bench": "sltprob.league.bench",
     "calibrate": "sltprob.calibration.calibrate",
     "compare": "sltprob.comparison",
     "curve": "sltprob.finding.curve",
+    "diagnose": "sltprob.diagnostics",
+    "estimate": "sltprob.estimation",
     "evidence": "sltprob.marginal_likelihood",
     "find_optimum": "sltprob.optimum",
+    "from_arviz": "sltprob.foreign",
     "from_loss": "sltprob.models._loss",
+    "ladder": "sltprob.ladders",
     "learning_coefficient": "sltprob.known_coefficient",
+    "load": "sltprob.draws",
     "probe": "sltprob.probes.probe",
+    "rung": "sltprob.ladders",
     "sample": "sltprob.sampling.run",
+    "save": "sltprob.draws",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
     "temper": "sltprob.tempering",
     "wbic": "sltprob.problem",
@@ -107,3 +119,7 @@ def __getattr__(name: str) -> Any:
     if name in ("models", "samplers"):
         return importlib.import_module(f"sltprob.{name}")
     raise AttributeError(f"module 'sltprob' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,7 +17,7 @@ from sltprob import samplers as registry
 from sltprob.cell import CELL_FIELDS, name_of_truth, summarise
 from sltprob.command import typed
 from sltprob.data import Data
-from sltprob.estimate import estimate
+from sltprob.estimation import estimate
 from sltprob.exact import Exact
 from sltprob.files import new_folder, write_csv
 from sltprob.models import Model

@@ -39,7 +39,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
@@ -160,7 +159,9 @@ def _in_schema(
         return filled
     # ArviZ warns of more chains than draws; here the axes are named and cannot be mixed up.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
-        tree = az.from_dict(
+        from arviz_base import from_dict
+
+        tree = from_dict(
             dict(groups), dims=dict(dims), coords=dict(coords), attrs={}, save_warmup=True
         )
     nodes = {name: node.to_dataset() for name, node in tree.children.items()}

@@ -19,7 +19,7 @@ from sltprob import samplers as registry
 from sltprob.comparison import check_applicable, measure
 from sltprob.data import Data
 from sltprob.diagnostics import Verdict, diagnose
-from sltprob.ladder import EXACT_ON_RUNGS, Ladder, ladder
+from sltprob.ladders import EXACT_ON_RUNGS, Ladder, ladder
 from sltprob.models import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import problem

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics import diagnose
 from sltprob.exact import Exact
-from sltprob.ladder import ladder
+from sltprob.ladders import ladder
 from sltprob.problem import Problem
 from sltprob.sampling import Progress, sample
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import integrate
 
 from sltprob import models, sample, temper
-from sltprob.estimate import estimate
+from sltprob.estimation import estimate
 from sltprob.models._gibbs import block_gibbs
 from sltprob.models._integrals import Well, log_trapezoid, mellin_barnes, wells
 from sltprob.models._wishart import product_of_two

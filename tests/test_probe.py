@@ -11,7 +11,7 @@ from arviz_stats.base import array_stats
 import sltprob
 from sltprob import draws as schema
 from sltprob.cli import main
-from sltprob.estimate import LambdaHat
+from sltprob.estimation import LambdaHat
 from sltprob.probes import coordinate_gradients, step_halving
 from sltprob.probes.rerun import StoredRun
 from sltprob.probes.significance import normal_limit, standard_errors

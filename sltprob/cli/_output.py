@@ -8,19 +8,19 @@ import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rich.box
 import rich.markup
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from sltprob.cell import name_of_truth
-from sltprob.diagnostics import Check, Verdict
-from sltprob.diagnostics.checks import Run
 from sltprob.progress import COLOURS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sltprob.diagnostics import Check, Verdict
 
 __all__ = [
     "json_text",
@@ -68,6 +68,8 @@ def open_in_browser(path: Path) -> None:
 
 def print_table(cells: list[dict[str, Any]], title: str) -> None:
     """Print one row for each cell."""
+    from sltprob.cell import name_of_truth
+
     # As narrow as it can be: nine columns and a sampler with options on 80 characters.
     table = Table(
         title=title,
@@ -105,7 +107,10 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
 
 def print_trace(draws: xr.DataTree) -> None:
     """Print the loss of every chain in one line."""
-    # Here, as it brings Plotly along, which other commands do not need.
+    # Here, as these bring SciPy and Plotly along, which other commands do not need.
+    import numpy as np
+
+    from sltprob.diagnostics.checks import Run
     from sltprob.report import sparkline
 
     run = Run.of(draws)

@@ -145,7 +145,7 @@ def _evidence(
 ) -> None:
     """Measure and print the marginal likelihood of a program of the user's own."""
     from sltprob.cli.ladder import print_rungs
-    from sltprob.ladder import rung_rows
+    from sltprob.ladders import rung_rows
     from sltprob.marginal_likelihood import evidence
 
     found = evidence(program, data=data, rows=rows, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import rich.box
 import rich.markup
@@ -26,7 +26,9 @@ from sltprob.cli._options import (
     names,
 )
 from sltprob.cli._output import print_json
-from sltprob.league.standing import Standing
+
+if TYPE_CHECKING:
+    from sltprob.league.standing import Standing
 
 __all__ = ["bench"]
 

@@ -6,20 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import xarray as xr
 from rich.console import Console
 
-from sltprob import draws as schema
-from sltprob.cell import summarise
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
 from sltprob.cli._output import open_in_browser, print_json, print_table, print_trace, print_verdict
 from sltprob.command import typed
-from sltprob.diagnostics import diagnose
-from sltprob.foreign import from_arviz, is_foreign
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["diagnose_", "report"]
 
@@ -38,6 +36,9 @@ def diagnose_(
     as_json: AsJson = False,
 ) -> None:
     """Judge a stored run; needs no JAX."""
+    from sltprob.cell import summarise
+    from sltprob.diagnostics import diagnose
+
     stored = _load(path, minimum_loss)
     verdict = diagnose(stored)
     cell = summarise(stored, verdict)
@@ -77,6 +78,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write one page about stored runs; needs no JAX."""
+    from sltprob.cell import summarise
     from sltprob.report import write_figures, write_report
 
     # Before the runs are read, which may take a while.
@@ -103,6 +105,9 @@ def report(
 
 def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
     """Load a run of ours or of another program, with L* from the command line if given."""
+    from sltprob import draws as schema
+    from sltprob.foreign import from_arviz, is_foreign
+
     tree = schema.read(path)
     if is_foreign(tree):
         tree = from_arviz(tree, name=path.name)

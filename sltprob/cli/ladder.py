@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sltprob import draws as schema
 from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import (
     AsJson,
@@ -32,9 +31,7 @@ from sltprob.cli._options import (
     read_rows,
 )
 from sltprob.cli._output import number, print_json, print_verdict
-from sltprob.diagnostics import diagnose
 from sltprob.files import new_file
-from sltprob.ladder import rung_rows
 
 __all__ = ["ladder", "print_rungs"]
 
@@ -65,6 +62,10 @@ def ladder(
     as_json: AsJson = False,
 ) -> None:
     """Measure lambda-hat and the free energy on every rung from the prior to beta."""
+    from sltprob import draws as schema
+    from sltprob.diagnostics import diagnose
+    from sltprob.ladders import rung_rows
+
     if model.endswith(".nc"):
         if out is not None:
             raise ValueError(f"--out goes with a model to sample; {model} is stored already")

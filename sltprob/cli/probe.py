@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sltprob import draws as schema
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, DataOption, configure
 from sltprob.cli._output import json_text, print_checks, print_json
@@ -40,6 +39,8 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Test a stored run by new draws: half the step, hot and cold starts, mean gradient."""
+    from sltprob import draws as schema
+
     stored = schema.load(path)
     configure(str(stored.attrs.get("dtype", "float64")))
     if out is not None:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -98,6 +97,8 @@ def _document(result: Calibration) -> dict[str, Any]:
 
 def _print_ranks(result: Calibration) -> None:
     """Print the histogram of the ranks of every quantity, and what it took."""
+    import numpy as np
+
     console = Console()
     width = max(map(len, result.ranks))
     for name in result.ranks:

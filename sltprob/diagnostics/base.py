@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
+
+from sltprob.array_statistics import array_stats
 
 # Distance of the quartiles of a standard normal variable.
 _QUARTILES = 1.349

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from arviz_stats.base import array_stats
 
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics import Check
 from sltprob.diagnostics.base import STEIN
 from sltprob.posterior import TemperedPosterior

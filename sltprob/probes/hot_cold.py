@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics import Check
 from sltprob.diagnostics.base import VEHTARI
 from sltprob.optimum import find_optimum

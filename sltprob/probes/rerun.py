@@ -15,7 +15,7 @@ import xarray as xr
 from sltprob import draws as schema
 from sltprob import models, samplers
 from sltprob.diagnostics.base import Run
-from sltprob.estimate import LambdaHat, estimate
+from sltprob.estimation import LambdaHat, estimate
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._frozen import Frozen, Tuned
 from sltprob.samplers.base import Sampler

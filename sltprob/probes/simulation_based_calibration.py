@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from arviz_stats.base import array_stats
 from numpyro import handlers
 from scipy import stats
 
 from sltprob import models, samplers
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics import Check
 from sltprob.diagnostics.base import VEHTARI
 from sltprob.models._potential import Potential

@@ -10,7 +10,7 @@ import xarray as xr
 
 from sltprob.diagnostics import Check
 from sltprob.diagnostics.base import Run
-from sltprob.estimate import LambdaHat
+from sltprob.estimation import LambdaHat
 from sltprob.probes.rerun import StoredRun, lambda_hat_of
 from sltprob.probes.significance import FALSE_ALARM_RATE, normal_limit, standard_errors
 

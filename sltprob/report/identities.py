@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from arviz_stats.base import array_stats
 
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics.checks import virials as virial_traces
 from sltprob.report.downsample import shortened
 from sltprob.report.figures import (

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from arviz_stats.base import array_stats
 
+from sltprob.array_statistics import array_stats
 from sltprob.report.downsample import shortened
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line, rule, unavailable
 from sltprob.report.judged import Judged, quiet

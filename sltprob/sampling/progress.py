@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from arviz_stats.base import array_stats
+
+from sltprob.array_statistics import array_stats
 
 __all__ = ["Progress", "running_estimate"]
 

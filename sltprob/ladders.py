@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from scipy.optimize import brentq
 from scipy.special import expit, logsumexp
 
 from sltprob import draws as schema
-from sltprob.estimate import LambdaHat, estimate
+from sltprob.array_statistics import array_stats
+from sltprob.estimation import LambdaHat, estimate
 
 __all__ = [
     "EXACT_ON_RUNGS",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 
 from sltprob import draws as schema
+from sltprob.array_statistics import array_stats
 from sltprob.diagnostics.base import is_sampled
 
 __all__ = ["LambdaHat", "estimate"]
