@@ -55,7 +55,7 @@ _LONGEST_REST = 0.2
 # A bias below this, or within four standard errors, makes no answer wrong.
 _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
 # Divergences are no accidents where they come back: one in a thousand, and more than a few.
-_DIVERGENT_LIMIT, _FEW_DIVERGENCES = 0.001, 3.5
+_DIVERGENT_LIMIT, _FEW_DIVERGENCES = 0.001, 4.5
 # What a wrong L* may do to lambda-hat, relative to it, where its own error is smaller.
 _BASELINE_LIMIT = 0.02
 # An error bar wider than this says little, even where it is right.
