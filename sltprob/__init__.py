@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sltprob import models, samplers
     from sltprob.comparison import compare
     from sltprob.grids.study import Study
+    from sltprob.local_posterior import LocalPosterior
+    from sltprob.localising import local
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
     from sltprob.optimum import find_optimum
@@ -40,6 +42,7 @@ __all__ = [
     "Exact",
     "Ladder",
     "LambdaHat",
+    "LocalPosterior",
     "Model",
     "Sampler",
     "Study",
@@ -54,6 +57,7 @@ __all__ = [
     "from_loss",
     "ladder",
     "load",
+    "local",
     "models",
     "probe",
     "rung",
@@ -65,6 +69,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "LocalPosterior": "sltprob.local_posterior",
     "Model": "sltprob.models.base",
     "Sampler": "sltprob.samplers.base",
     "Study": "sltprob.grids.study",
@@ -73,6 +78,7 @@ _LAZY = {
     "compare": "sltprob.comparison",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
+    "local": "sltprob.localising",
     "probe": "sltprob.probes.probe",
     "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",

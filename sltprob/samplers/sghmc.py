@@ -12,6 +12,7 @@ from blackjax.util import generate_gaussian_noise
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._stochastic import (
     StochasticGradientSampler,
+    by_leaf,
     squared_norm,
     trace_of_hessian,
 )
@@ -22,6 +23,8 @@ __all__ = ["SGHMC"]
 
 # A mode of curvature c gets about 1 + εc/α times its variance.
 _STEP_TIMES_FREQUENCY = 0.025
+# αε around trained parameters: a momentum lasts for ten steps, which averages their gradients.
+LOCAL_DAMPING = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,38 @@ class SGHMC(StochasticGradientSampler):
         one_step = diffusions.sghmc(parameters["friction"])
         position, momentum = one_step(rng_key, position, memory, gradient, parameters["step_size"])
         return position, momentum
+
+    def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
+        """Give ε and α, by default with αε = 0.1."""
+        return local_friction(langevin_step, self.friction)
+
+    def local_langevin_step(self, step_size: float) -> float:
+        """Give ε/α: what slow directions move by."""
+        return step_size**2 / LOCAL_DAMPING if self.friction is None else step_size / self.friction
+
+    def local_advance(
+        self,
+        rng_key: Any,
+        displacement: Any,
+        memory: Any,
+        gradient: Any,
+        parameters: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Make one step, leaf by leaf."""
+        step_size = parameters["step_size"]
+        one_step = diffusions.sghmc(parameters["friction"])
+        displacement, momentum = by_leaf(
+            lambda key, *leaves: one_step(key, *leaves, step_size),
+            rng_key,
+            displacement,
+            memory,
+            gradient,
+        )
+        return displacement, momentum
+
+    def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Give momentum and friction."""
+        return memory, parameters["friction"]
 
     def _judge(
         self,
@@ -136,4 +171,15 @@ def friction_tilt(
     return {
         "log_tilt": ratio * (squared_norm(evaluation.logdensity_grad) / 2 - trace),
         "noise_bias": ratio / 4 * squared_norm(noise),
+    }
+
+
+def local_friction(langevin_step: Any, friction: float | None) -> dict[str, Any]:
+    """Give ε and α such that ε/α is the Langevin step."""
+    if friction is not None:
+        alpha = jnp.full_like(langevin_step, friction)
+        return {"step_size": alpha * langevin_step, "friction": alpha}
+    return {
+        "step_size": jnp.sqrt(LOCAL_DAMPING * langevin_step),
+        "friction": jnp.sqrt(LOCAL_DAMPING / langevin_step),
     }

@@ -12,7 +12,13 @@ from blackjax.util import generate_gaussian_noise
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler, squared_norm
 from sltprob.samplers.base import Evaluation
-from sltprob.samplers.sghmc import check_friction, friction_tilt, step_and_friction
+from sltprob.samplers.sghmc import (
+    LOCAL_DAMPING,
+    check_friction,
+    friction_tilt,
+    local_friction,
+    step_and_friction,
+)
 
 __all__ = ["SGNHT"]
 
@@ -96,6 +102,18 @@ class SGNHT(StochasticGradientSampler):
         old = memory.squared_gradient
         squared_gradient = old + _MEMORY * (squared_norm(gradient) - old)
         return position, Thermostat(momentum, memory.excess_friction + heat, squared_gradient)
+
+    def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
+        """Give ε and α, by default with αε = 0.1."""
+        return local_friction(langevin_step, self.friction)
+
+    def local_langevin_step(self, step_size: float) -> float:
+        """Give ε/α: what slow directions move by."""
+        return step_size**2 / LOCAL_DAMPING if self.friction is None else step_size / self.friction
+
+    def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Give momentum and friction."""
+        return memory.momentum, parameters["friction"] + memory.excess_friction
 
     def _judge(
         self,
