@@ -4,6 +4,8 @@ The rows are whitened and their noise is orthogonal to them, so that the mean lo
 ½‖W_L … W_1 - C‖² + a constant exactly, and minibatches have the noise that they have in practice.
 """
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +18,7 @@ def deep_linear(widths, rank, n, seed=0, noise=1.0):
     y[:, :rank] += x[:, :rank]
     params = [
         jnp.eye(b, a, dtype=jnp.float32) * (jnp.arange(b) < rank)[:, None].astype(jnp.float32)
-        for a, b in zip(widths[:-1], widths[1:], strict=True)
+        for a, b in itertools.pairwise(widths)
     ]
     return params, (x.astype(np.float32), y.astype(np.float32))
 

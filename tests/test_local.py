@@ -74,11 +74,9 @@ def test_a_gaussian_is_known_up_to_the_step(line, sampler):
 
 
 def test_without_its_correction_a_gaussian_is_wrong(line):
-    """The mutant of the test above: at a large step λ̂ itself is 20 errors off."""
-run = sltprob.sample(
-        around(line), "sgld", draws=600, warmup=300, chains=6, batch_size=64, half_step=False,
-        target_rho=0.2,
-    )  # fmt: skip
+    """The mutant of the test above: at a large step λ̂ itself is many errors off."""
+    options = {"draws": 600, "warmup": 300, "chains": 6, "batch_size": 64, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", target_rho=0.2, **options)
     raw, _, error = raw_and_corrected(run)
     assert raw - line[2] > 9 * error
 
@@ -126,8 +124,8 @@ def test_hmc_on_all_data_is_the_reference(line):
 
 
 def test_a_record_of_all_rows_has_no_noise_of_rows(line):
-    run = sltprob.sample(around(line), "sgld", draws=50, warmup=20, record="all", half_step=False, keep="all"
-    )
+    options = {"draws": 50, "warmup": 20, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", record="all", keep="all", **options)
     assert np.all(run["sample_stats"]["paired_variance"].values == 0)
     values = run["posterior"]["w"].values
     x, y = line[1]
@@ -360,10 +358,8 @@ def test_a_chain_on_a_plateau_has_left_the_basin():
 
 def test_rows_with_large_differences_make_the_record_noisy(line):
     """A minibatch of one row at a low temperature says little about the mean loss."""
-    run = sltprob.sample(
-around(line), "sgld", draws=50, warmup=20, batch_size=1, steps_per_draw=1,
-        step_size=1e-3, half_step=False,
-    )  # fmt: skip
+    options = {"batch_size": 1, "steps_per_draw": 1, "step_size": 1e-3, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", draws=50, warmup=20, **options)
     assert "local_record_noise" in failed(run)
 
 
