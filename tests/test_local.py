@@ -189,7 +189,7 @@ def test_streams_sample_the_same_posterior(line, kind, tmp_path):
     elif kind == "zarr":
         import zarr
 
-        data = tuple(zarr.array(array.astype(np.float32), chunks=(100,) + array.shape[1:])
+        data = tuple(zarr.array(array.astype(np.float32), chunks=(100, *array.shape[1:]))
                      for array in (x, y))  # fmt: skip
     else:
         order = np.random.default_rng(1).permutation(ROWS)
@@ -357,8 +357,8 @@ def test_a_chain_on_a_plateau_has_left_the_basin():
 
 
 def test_rows_with_large_differences_make_the_record_noisy(line):
-    """A minibatch of one row at a low temperature says little about the mean loss."""
-    options = {"batch_size": 1, "steps_per_draw": 1, "step_size": 1e-3, "half_step": False}
+    """A minibatch of two rows at a low temperature says little about the mean loss."""
+    options = {"batch_size": 2, "steps_per_draw": 1, "step_size": 1e-4, "half_step": False}
     run = sltprob.sample(around(line), "sgld", draws=50, warmup=20, **options)
     assert "local_record_noise" in failed(run)
 

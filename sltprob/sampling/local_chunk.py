@@ -87,7 +87,10 @@ def run_local_chunk(
         displacement = _masked(posterior, displacement)
         differences = losses - baseline
         size = len(differences)
-        spread = jnp.var(differences) * (size / max(size - 1, 1))
+        # One row does not tell its variance; its square is no less.
+        spread = (
+            jnp.var(differences) * (size / (size - 1)) if size > 1 else jnp.mean(differences**2)
+        )
         seen = {"paired": jnp.mean(differences), "variance": spread / size}
         if recorded:
             motion = sampler.local_motion(state.memory, parameters)
