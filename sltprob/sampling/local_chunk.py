@@ -98,13 +98,25 @@ def run_local_chunk(
         return LocalState(displacement, memory), seen
 
     def draw(state: LocalState, key: Any, index: Any, given: Fed | None) -> tuple[Any, Any]:
-        keys = jax.random.split(jax.random.fold_in(key, index), steps_per_draw + 1)
-        last = None if given is None else jax.tree.map(lambda leaf: leaf[-1], given)
+        keys = jax.random.split(jax.random.fold_in(key, first + index), steps_per_draw + 1)
+        begin = index * steps_per_draw
+
+        def batch(number: Any) -> Fed | None:
+            # By its number, since a scan over the batches themselves would copy them twice.
+            if given is None:
+                return None
+            return jax.tree.map(
+                lambda leaf: lax.dynamic_index_in_dim(leaf, number, keepdims=False), given
+            )
+
+        last = batch(begin + steps_per_draw - 1)
         paired = variance = jnp.zeros((), posterior.nbeta.dtype)
         if steps_per_draw > 1:
-            before = None if given is None else jax.tree.map(lambda leaf: leaf[:-1], given)
+            numbers = begin + jnp.arange(steps_per_draw - 1)
             state, plain = lax.scan(
-                lambda state, each: step(state, *each, False), state, (keys[:-2], before)
+                lambda state, each: step(state, each[0], batch(each[1]), False),
+                state,
+                (keys[:-2], numbers),
             )
             paired, variance = jnp.sum(plain["paired"]), jnp.sum(plain["variance"])
         state, seen = step(state, keys[-2], last, True)
@@ -124,9 +136,7 @@ def run_local_chunk(
 
     def chain(state: LocalState, key: Any, given: Fed | None) -> tuple[Any, Any]:
         return lax.scan(
-            lambda state, each: draw(state, key, *each),
-            state,
-            (first + jnp.arange(num_draws), given),
+            lambda state, index: draw(state, key, index, given), state, jnp.arange(num_draws)
         )
 
     if len(keys) == 1:  # a vectorised call has its price even for one chain

@@ -65,34 +65,32 @@ def rows_of_batch(rng_key: Any, size: int, num_rows: int) -> Any:
 def feed(
     posterior: LocalPosterior,
     generator: np.random.Generator,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int],
     batch_size: int,
     clock: Clock,
 ) -> Fed:
-    """Read the batches of (chains, draws, steps) from the stream of a posterior."""
+    """Read the batches of (chains, steps) from the stream of a posterior."""
     stream = posterior.stream
     dtype = np.dtype(posterior.structure.dtype)
     if isinstance(stream, ArrayStream):
         count = stream.num_rows
         size = min(batch_size, count)
-        steps = math.prod(shape)
-        chosen = np.stack([_distinct(generator, count, size) for _ in range(steps)])
-        chosen = chosen.reshape(*shape, size)
+        chosen = _distinct(generator, count, (math.prod(shape), size)).reshape(*shape, size)
         rows = tuple(_as_device_has(row, dtype) for row in stream.rows(chosen))
-        weights = None if posterior.weights is None else jnp.asarray(posterior.weights)[chosen]
-        return rows, weights, jnp.asarray(posterior.baseline)[chosen]
+        weights = None if posterior.weights is None else np.asarray(posterior.weights)[chosen]
+        return rows, weights, np.asarray(posterior.baseline)[chosen]
     assert isinstance(stream, BatchStream)
     # Chains take the same batches, each in an order of its own, so that the losses at the center
     # are evaluated once for all chains.
-    chains, draws, steps = shape
-    read = [stream.next() for _ in range(draws * steps)]
+    chains, steps = shape
+    read = [stream.next() for _ in range(steps)]
     stacked = [_as_device_has(np.stack(leaves), dtype) for leaves in zip(*read, strict=True)]
     arguments = (posterior.traced(), stacked)
     baseline = np.asarray(compiled(_center_losses_of_batches, *arguments, clock=clock)(*arguments))
-    orders = np.stack([generator.permutation(draws * steps) for _ in range(chains)])
+    orders = np.stack([generator.permutation(steps) for _ in range(chains)])
 
     def spread(array: Any) -> Any:
-        return jnp.asarray(array)[orders].reshape(chains, draws, steps, *array.shape[1:])
+        return np.asarray(array)[orders]
 
     return tuple(map(spread, stacked)), None, spread(baseline)
 
@@ -102,19 +100,21 @@ def _center_losses_of_batches(posterior: LocalPosterior, batches: Any) -> Any:
     return lax.map(lambda batch: posterior.center_losses(tuple(batch), None), batches)
 
 
-def _distinct(generator: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Draw distinct row numbers, in time that grows with their number alone."""
+def _distinct(generator: np.random.Generator, count: int, shape: tuple[int, int]) -> np.ndarray:
+    """Draw distinct row numbers for each of some batches."""
+    batches, size = shape
     if size >= count:
-        return np.arange(count)
-    if size > count // 8:
-        return generator.choice(count, size, replace=False)
-    while True:
-        found = generator.integers(0, count, size)
-        missing = size - len(np.unique(found))
-        if missing == 0:
-            return found
-        found = np.unique(np.concatenate([found, generator.integers(0, count, 2 * size)]))
-        return generator.permutation(found)[:size]
+        return np.tile(np.arange(count), (batches, 1))
+    if size**2 > count:  # most draws would have a row twice
+        return np.stack([generator.choice(count, size, replace=False) for _ in range(batches)])
+    chosen = generator.integers(0, count, shape)
+    again = np.arange(batches)
+    while len(again):
+        # A batch with a row twice is drawn anew as a whole, so that all are equally likely.
+        twice = np.any(np.diff(np.sort(chosen[again], axis=1), axis=1) == 0, axis=1)
+        again = again[twice]
+        chosen[again] = generator.integers(0, count, (len(again), size))
+    return chosen
 
 
 def _as_device_has(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -139,7 +139,7 @@ class LocalRun:
             group = self.groups[number]
             given = None
             if self.posterior.stream is not None:
-                shape = (group.stop - group.start, self.chunk, options.steps_per_draw)
+                shape = (group.stop - group.start, self.chunk * options.steps_per_draw)
                 given = feed(self.posterior, self.generator, shape, options.batch_size, self.clock)
             arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
             run = compiled(
