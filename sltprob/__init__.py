@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.tempering import temper
+    from sltprob.trajectories.sweep import local_sweep
+    from sltprob.trajectories.trajectory import trajectory
+    from sltprob.trajectories.weights import load_weights, save_weights
 
 __all__ = [
     "Check",
@@ -57,15 +60,19 @@ __all__ = [
     "from_loss",
     "ladder",
     "load",
+    "load_weights",
     "local",
+    "local_sweep",
     "models",
     "probe",
     "rung",
     "sample",
     "samplers",
     "save",
+    "save_weights",
     "simulation_based_calibration",
     "temper",
+    "trajectory",
 ]
 
 _LAZY = {
@@ -82,7 +89,11 @@ _LAZY = {
     "probe": "sltprob.probes.probe",
     "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
+    "load_weights": "sltprob.trajectories.weights",
+    "local_sweep": "sltprob.trajectories.sweep",
+    "save_weights": "sltprob.trajectories.weights",
     "temper": "sltprob.tempering",
+    "trajectory": "sltprob.trajectories.trajectory",
 }
 
 

@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 a verdict failed under --strict, 2 bad usage (one line on 
 """
 
 # In the order in which `sltprob --help` lists the commands: importing a file registers its own.
-from sltprob.cli import measure, ladder, theory, curve, modes, ansatz, effective  # isort: skip
+from sltprob.cli import measure, local, ladder, theory, curve, modes, ansatz, effective  # isort: skip
 from sltprob.cli import bench, calibrate, listing, judge, probe, sbc, study  # isort: skip
 from sltprob.cli._app import app, main
 
@@ -18,6 +18,7 @@ __all__ = [
     "judge",
     "ladder",
     "listing",
+    "local",
     "main",
     "measure",
     "modes",
