@@ -26,6 +26,7 @@ _GROUPS = (
         "Tempering a program",
         ("tempering.py", "posterior.py", "structure.py", "data.py", "optimum.py", "program.py"),
     ),
+    ("Trained networks", ("local", "streams.py", "sampling/local", "trajectories/")),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
     ("Reports", ("report/", "files.py")),
