@@ -66,31 +66,38 @@ def local_estimate(
     if not is_sampled(scaled):
         nan = math.nan
         return LocalEstimate(nan, nan, nan, nan, nan, nan, None)
-    raw, size, error = float(np.mean(scaled)), float(np.mean(bias)), _mcse(scaled)
+    raw, size = float(np.mean(scaled)), float(np.mean(bias))
     if halved is None or not is_sampled(halved["scaled"]):
-        low = raw - max(size, 0.0) - _WIDE * error
-        high = raw - min(size, 0.0) + _WIDE * error
-        return LocalEstimate(raw, error, low, high, raw, size, None)
+        edges = _edges(scaled, bias)
+        return LocalEstimate(raw, _mcse(scaled), edges[1], edges[3], raw, size, None)
     second, rest = float(np.mean(halved["scaled"])), float(np.mean(halved["bias"]))
-    edges = sorted((second - rest, second))
+    least, low, most, high = _edges(halved["scaled"], halved["bias"])
     change = size - rest
     slope = min(max((raw - second) / change, 0.0), 1.0) if change != 0 else 1.0
-    value = min(max(second - slope * rest, edges[0]), edges[1])
-    # The slope is what the two runs say, up to their errors; Richardson's is another reading.
-    both = _mcse(halved["scaled"])
-    wobble = abs(rest / change) * math.hypot(error, both) if change != 0 else abs(rest)
-    mcse = math.hypot(both, min(wobble, abs(rest)))
-    other = 2 * (second - rest) - (raw - size)
-    other = min(max(other, edges[0]), edges[1])
+    value = min(max(second - slope * rest, least), most)
+    # Richardson's is another reading of the same two runs.
+    other = min(max(2 * (second - rest) - (raw - size), least), most)
+    within = _mcse(halved["scaled"])
+    corrected = _mcse(halved["scaled"] - halved["bias"])
+    # How far the slope is uncertain, which cannot lead beyond the edges.
+    doubt = math.hypot(_mcse(scaled), within) / abs(change) if change != 0 else 1.0
+    mcse = math.hypot(slope * corrected + (1 - slope) * within, min(doubt, 0.5) * abs(rest))
     return LocalEstimate(
         value,
         mcse,
-        min(value, other) - _WIDE * mcse,
-        max(value, other) + _WIDE * mcse,
+        max(min(value, other) - _WIDE * mcse, low),
+        min(max(value, other) + _WIDE * mcse, high),
         raw,
         size,
         (second, rest),
     )
+
+
+def _edges(scaled: np.ndarray, bias: np.ndarray) -> tuple[float, float, float, float]:
+    """Give λ̂ - C and λ̂ in ascending order, each followed by its bound with two errors."""
+    first, second = sorted((scaled - bias, scaled), key=lambda trace: float(np.mean(trace)))
+    least, most = float(np.mean(first)), float(np.mean(second))
+    return least, least - _WIDE * _mcse(first), most, most + _WIDE * _mcse(second)
 
 
 def _mcse(values: np.ndarray) -> float:

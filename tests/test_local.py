@@ -69,7 +69,8 @@ def test_a_gaussian_is_known_up_to_the_step(line, sampler):
     else:
         assert abs(corrected - exact) < 9 * error
     found = sltprob.estimate(run)
-    assert found.low < exact < found.high
+    # The interval is of two errors; three more make a miss as rare as above.
+    assert found.low - 3 * found.mcse < exact < found.high + 3 * found.mcse
     assert sltprob.diagnose(run).trusted
 
 
