@@ -10,6 +10,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # Test processes. Most of their time is compilation, which uses one core; 0 runs the tests in pytest's own process.
 WORKERS ?= 2
+# Neighbours go to one process, as they share what is compiled; who has finished takes from the others.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -23,10 +25,10 @@ demo: $(STAMP) ## measure lambda-hat with three samplers; a new folder runs/demo
 	$(BIN)/sltprob compare tanh_zero --out "$$out" $(ARGS) && echo "Report: $$out/report.html"
 
 test: $(STAMP) ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-slow: $(STAMP) ## run only the slow tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .

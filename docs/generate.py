@@ -24,13 +24,35 @@ _GROUPS = (
     ("Models", ("models/",)),
     (
         "Tempering a program",
-        ("tempering.py", "posterior.py", "structure.py", "data.py", "optimum.py", "program.py"),
+        (
+            "tempering.py",
+            "posterior.py",
+            "structure.py",
+            "observed.py",
+            "optimum.py",
+            "program.py",
+            "problem.py",
+        ),
+    ),
+    (
+        "Data",
+        ("data.py", "arguments.py", "reading.py", "sampling/minibatches.py"),
     ),
     ("Trained networks", ("local", "streams.py", "sampling/local", "trajectories/")),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimate.py")),
     ("Reports", ("report/", "files.py")),
-    ("Studies and comparisons", ("grids/", "comparison.py", "league/", "probes/", "calibration/")),
+    (
+        "Studies and comparisons",
+        (
+            "grids/",
+            "comparison.py",
+            "marginal_likelihood.py",
+            "league/",
+            "probes/",
+            "calibration/",
+        ),
+    ),
     ("The command line", ("cli/",)),
     ("Theory", ("theory/", "quadrature.py", "collapsed/", "finding/")),
 )
@@ -64,6 +86,8 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
     attributes = {
         "beta": 1.0,
         "minimum_loss": 0.0,
+        "minimum_loss_source": "given",
+        "minimum_loss_error": 0.0,
         "loss_rounding": 1.0,
         "data_error": 1.0,
     }
@@ -159,7 +183,7 @@ def _text(node: ast.expr | None) -> str:
 
 def _message(call: ast.Call) -> str | None:
     name = getattr(call.func, "id", "")
-    if name == "_refuse" and len(call.args) == 3:
+    if name == "refuse" and len(call.args) == 3:
         what, instead = _text(call.args[1]), _text(call.args[2])
         return f"site '…' cannot be tempered: {what}; {instead}"
     if name in _ERRORS and call.args:

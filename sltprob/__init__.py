@@ -22,16 +22,23 @@ from sltprob.ladder import Ladder, ladder, rung
 
 if TYPE_CHECKING:
     from sltprob import models, samplers
+    from sltprob.calibration.calibrate import calibrate
     from sltprob.comparison import compare
+    from sltprob.finding.curve import curve
     from sltprob.grids.study import Study
+    from sltprob.known_coefficient import learning_coefficient
+    from sltprob.league.bench import bench
     from sltprob.local_posterior import LocalPosterior
     from sltprob.localising import local
+    from sltprob.marginal_likelihood import evidence
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
     from sltprob.optimum import find_optimum
     from sltprob.posterior import TemperedPosterior
     from sltprob.probes.probe import probe
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
+    from sltprob.problem import wbic
+    from sltprob.report.page import write_report
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.tempering import temper
@@ -52,13 +59,18 @@ __all__ = [
     "TemperedPosterior",
     "Truth",
     "Verdict",
+    "bench",
+    "calibrate",
     "compare",
+    "curve",
     "diagnose",
     "estimate",
+    "evidence",
     "find_optimum",
     "from_arviz",
     "from_loss",
     "ladder",
+    "learning_coefficient",
     "load",
     "load_weights",
     "local",
@@ -73,6 +85,8 @@ __all__ = [
     "simulation_based_calibration",
     "temper",
     "trajectory",
+    "wbic",
+    "write_report",
 ]
 
 _LAZY = {
@@ -82,10 +96,15 @@ _LAZY = {
     "Study": "sltprob.grids.study",
     "TemperedPosterior": "sltprob.posterior",
     "Truth": "sltprob.models.base",
+    "bench": "sltprob.league.bench",
+    "calibrate": "sltprob.calibration.calibrate",
     "compare": "sltprob.comparison",
+    "curve": "sltprob.finding.curve",
+    "evidence": "sltprob.marginal_likelihood",
     "find_optimum": "sltprob.optimum",
     "from_loss": "sltprob.models._loss",
     "local": "sltprob.localising",
+    "learning_coefficient": "sltprob.known_coefficient",
     "probe": "sltprob.probes.probe",
     "sample": "sltprob.sampling.run",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
@@ -94,6 +113,8 @@ _LAZY = {
     "save_weights": "sltprob.trajectories.weights",
     "temper": "sltprob.tempering",
     "trajectory": "sltprob.trajectories.trajectory",
+    "wbic": "sltprob.problem",
+    "write_report": "sltprob.report.page",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sltprob.diagnostics.base import Run, is_sampled
 from sltprob.diagnostics.local_checks import estimate_of
 from sltprob.diagnostics.verdict import judge
 
-__all__ = ["CELL_FIELDS", "summarise"]
+__all__ = ["CELL_FIELDS", "name_of_truth", "summarise"]
 
 #: The names of a cell, in order. They are an interface: documented and stable.
 CELL_FIELDS = (
@@ -26,6 +27,7 @@ CELL_FIELDS = (
     "mcse",
     "exact",
     "exact_mcse",
+    "exact_method",
     "z",
     "ess",
     "rhat",
@@ -70,12 +72,13 @@ def summarise(draws: xr.DataTree, verdict: Verdict | None = None) -> dict[str, A
         "ess": ess,
         "rhat": rhat,
     }
-    return {
+    cell = {
         "model": str(attributes["model"]),
         "sampler": str(attributes["sampler"]),
         "beta": float(attributes["beta"]),
         "seed": int(attributes["seed"]),
         **{key: value if math.isfinite(value) else None for key, value in numbers.items()},
+        "exact_method": attributes.get("exact_method"),
         "draws": int(count),
         "chains": int(chains),
         "gradients": gradients,
@@ -86,3 +89,11 @@ def summarise(draws: xr.DataTree, verdict: Verdict | None = None) -> dict[str, A
         "verdict": verdict.status,
         "failed_checks": [check.name for check in verdict.failed],
     }
+    return {name: cell[name] for name in CELL_FIELDS}
+
+
+def name_of_truth(cells: Iterable[Mapping[str, Any]]) -> str:
+    """Say what the column of exact values holds: "exact", or "reference" where it was sampled."""
+    methods = [cell["exact_method"] for cell in cells if cell["exact_method"]]
+    sampled = [method for method in methods if method.startswith("reference")]
+    return "reference" if sampled and len(sampled) == len(methods) else "exact"

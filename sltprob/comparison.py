@@ -14,7 +14,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob import samplers as registry
-from sltprob.cell import CELL_FIELDS, summarise
+from sltprob.cell import CELL_FIELDS, name_of_truth, summarise
 from sltprob.command import typed
 from sltprob.data import Data
 from sltprob.estimate import estimate
@@ -24,7 +24,7 @@ from sltprob.models import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import Problem, problem
 from sltprob.progress import ProgressBar, shown
-from sltprob.reference import reference
+from sltprob.reference import answers
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
 
@@ -39,6 +39,7 @@ def compare(
     data: Data | Mapping[str, Any] | str | Path | None = None,
     minimum_loss: float | None = None,
     reparameterise: str | None = None,
+    rows: str | int | None = None,
     draws: int = 2000,
     out: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Progress], None] = False,
@@ -57,7 +58,7 @@ def compare(
         The arguments of a program of your own.
     minimum_loss : float, optional
         L*, in nats per datum; searched for where it is not known.
-    reparameterise : str, optional
+    reparameterise, rows : optional
         Of `sltprob.temper`.
     draws : int
         Kept draws per chain.
@@ -79,7 +80,9 @@ def compare(
     ValueError
         If an argument is out of range, a sampler does not apply, or `out` holds something.
     """
-    chosen = problem(model, data, minimum_loss=minimum_loss, reparameterise=reparameterise)
+    chosen = problem(
+        model, data, minimum_loss=minimum_loss, reparameterise=reparameterise, rows=rows
+    )
     kernels = [registry.get(name) if isinstance(name, str) else name for name in samplers]
     values = list(dict.fromkeys(chosen.beta(beta) for beta in betas))
     if not kernels or not values:
@@ -90,9 +93,9 @@ def compare(
     folder = None if out is None else new_folder(out)
     found = []
     with shown(progress) as bar:
-        answers = _answers(chosen, values, bar)
+        known = answers(chosen, values, progress=bar)
         for kernel in kernels:
-            for posterior, answer in zip(posteriors, answers, strict=True):
+            for posterior, answer in zip(posteriors, known, strict=True):
                 run = measure(posterior, kernel, exact=answer, progress=bar, draws=draws, **options)
                 cell = summarise(run)
                 if isinstance(bar, ProgressBar):
@@ -105,17 +108,6 @@ def compare(
     if folder is not None:
         comparison.write(folder, _curve(chosen, values))
     return comparison
-
-
-def _answers(
-    chosen: Problem, betas: Sequence[float], progress: Callable[[Progress], None] | None
-) -> list[Exact | None]:
-    """Give the exact answer at every beta, or a reference where none is known."""
-    answers = [chosen.exact(beta) for beta in betas]
-    if any(answers):
-        return answers
-    known = {value.beta: value for value in reference(chosen, betas, progress=progress)}
-    return [known.get(beta) for beta in betas]
 
 
 def measure(
@@ -193,6 +185,14 @@ class Comparison:
     runs: tuple[xr.DataTree, ...]
     cells: tuple[dict[str, Any], ...]
 
+    @property
+    def recommendation(self) -> str:
+        """One sentence: which sampler to use and why; empty where only one has run."""
+        from sltprob.report.answer import recommendation  # brings Plotly
+        from sltprob.report.judged import judge
+
+        return recommendation(judge(self.runs))
+
     def write(self, folder: Path, curve: Sequence[Exact] = ()) -> None:
         """Write the page and the table into a folder.
 
@@ -213,6 +213,10 @@ class Comparison:
             command=typed(),
         )
 
+    @property
+    def _headings(self) -> tuple[str, ...]:
+        return ("sampler", "β", "λ̂ ± MCSE", name_of_truth(self.cells), "z", "ESS", "verdict")
+
     def _rows(self) -> list[tuple[str, ...]]:
         return [
             (
@@ -228,8 +232,8 @@ class Comparison:
         ]
 
     def __str__(self) -> str:
-        rows = [_HEADINGS, *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+        rows = [self._headings, *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
@@ -238,15 +242,12 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""
-        heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in _HEADINGS)
+        heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in self._headings)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>"
             for row in self._rows()
         )
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-
-
-_HEADINGS = ("sampler", "β", "λ̂ ± MCSE", "exact", "z", "ESS", "verdict")
 
 
 def _show(value: float | None, form: str) -> str:

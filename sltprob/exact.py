@@ -5,9 +5,26 @@ errors zero), from quadrature or from sampling a collapsed density, so that a co
 error of the truth into its z-score.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-__all__ = ["Exact"]
+from sltprob.spec import positive
+
+__all__ = ["Exact", "check_beta", "check_ladder"]
+
+
+def check_beta(beta: float) -> float:
+    """Refuse an inverse temperature that is not positive and finite."""
+    return float(positive().read("beta", float(beta), "1e4"))
+
+
+def check_ladder(betas: Sequence[float]) -> None:
+    """Refuse inverse temperatures that do not increase, or none."""
+    for beta in betas:
+        check_beta(beta)
+    if not len(betas) or any(colder <= hotter for hotter, colder in pairwise(betas)):
+        raise ValueError(f"betas={betas!r} must increase, and be one at least; write [1e4, 1e8].")
 
 
 @dataclass(frozen=True, kw_only=True)

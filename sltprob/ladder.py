@@ -18,7 +18,20 @@ from scipy.special import expit, logsumexp
 from sltprob import draws as schema
 from sltprob.estimate import LambdaHat, estimate
 
-__all__ = ["Curve", "Ladder", "Rung", "difference", "has_ladder", "ladder", "rung"]
+__all__ = [
+    "EXACT_ON_RUNGS",
+    "Curve",
+    "Ladder",
+    "Rung",
+    "difference",
+    "has_ladder",
+    "ladder",
+    "rung",
+    "rung_rows",
+]
+
+#: What is known exactly on a rung.
+EXACT_ON_RUNGS = ("lambda_hat", "mcse", "free_energy", "free_energy_mcse")
 
 
 @dataclass(frozen=True)
@@ -349,4 +362,31 @@ def _distinct(log_evidence: np.ndarray) -> np.ndarray:
         return log_evidence
     changed = np.any(np.diff(log_evidence, axis=0) != 0, axis=1)
     rows: np.ndarray = log_evidence[np.concatenate([[True], changed])]
+    return rows
+
+
+def rung_rows(run: xr.DataTree) -> list[dict[str, float | None]]:
+    """Put the exact values beside the estimates, one row for each rung."""
+    constants = run["constant_data"].to_dataset() if "constant_data" in run.children else {}
+    rows = []
+    for rung in ladder(run).rungs:
+        row: dict[str, float] = {
+            "beta": rung.beta,
+            "lambda_hat": rung.lambda_hat.value,
+            "mcse": rung.lambda_hat.mcse,
+            "ess": rung.lambda_hat.ess,
+            "free_energy": rung.free_energy,
+            "free_energy_mcse": rung.free_energy_mcse,
+            "integrated": rung.integrated,
+            "integrated_error": rung.integrated_error,
+        }
+        exact = dict.fromkeys(EXACT_ON_RUNGS, math.nan)
+        for name in EXACT_ON_RUNGS:
+            if f"ladder_exact_{name}" in constants:
+                exact[name] = float(constants[f"ladder_exact_{name}"].sel(beta=rung.beta))
+        row |= {f"exact_{name}": value for name, value in exact.items()}
+        for name, error in (("lambda_hat", "mcse"), ("free_energy", "free_energy_mcse")):
+            total = math.hypot(row[error], exact[error])
+            row[f"z_{name}"] = (row[name] - exact[name]) / total if total > 0 else math.nan
+        rows.append({key: None if math.isnan(value) else value for key, value in row.items()})
     return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
 
-__all__ = ["Optimum", "find_optimum", "near_zero"]
+__all__ = ["Optimum", "find_optimum", "hessian_eigenvalues", "near_zero"]
 
 # Times that a search goes on from a point below which the loss still falls.
 _ROUNDS = 5
@@ -25,6 +26,10 @@ _STATIONARY = 1e-6
 _COORDINATES = 16
 # Up to this dimension all eigenvalues of the Hessian are computed.
 _DENSE = 100
+
+_SPREAD_DRAWS = 400
+# A program that runs once is not worth optimising.
+_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 type Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -106,7 +111,7 @@ def find_optimum(
         return float(loss), np.asarray(gradient, dtype=float)
 
     found = []
-    for position, key in zip(positions, [*keys, *keys], strict=False):
+    for position, key in zip(positions, itertools.cycle(keys), strict=False):
         start = np.asarray(ravel_pytree(position)[0], dtype=float)
         loss, gradient = objective(start)
         if not (np.isfinite(loss) and np.all(np.isfinite(gradient))):
@@ -187,13 +192,12 @@ def _curvature(loss: Callable[[Any], Any], end: Any) -> tuple[float, float]:
         return 0.0, 0.0
 
     def product(flat: Any, vector: Any) -> Any:
-        return jax.jvp(jax.grad(loss), (flat,), (vector,))[1]
+        return _hessian_product(loss, flat, vector)
 
-    options = {"xla_backend_optimization_level": 0}
     point = jnp.asarray(end.x)
     rounding = float(np.finfo(float).eps) * max(1.0, abs(float(end.fun)))
     if size > _DENSE:
-        run = jax.jit(product, compiler_options=options)
+        run = jax.jit(product, compiler_options=_ONCE)
         operator = scipy.sparse.linalg.LinearOperator(
             (size, size), matvec=lambda v: np.asarray(run(point, v.ravel())), dtype=float
         )
@@ -201,16 +205,38 @@ def _curvature(loss: Callable[[Any], Any], end: Any) -> tuple[float, float]:
             operator, k=1, which="SA", tol=1e-2, return_eigenvectors=False, v0=np.ones(size)
         )
         return float(least[0]), rounding
-    hessian = jax.jit(
-        lambda flat: jax.vmap(lambda vector: product(flat, vector))(jnp.eye(size)),
-        compiler_options=options,
-    )(point)
-    eigenvalues, vectors = np.linalg.eigh(np.asarray(hessian, dtype=float))
+    eigenvalues, vectors = np.linalg.eigh(_hessian(loss, point))
     parts = vectors.T @ end.jac
     # Along directions that are flat within rounding nothing is to be gained.
     steep = np.abs(eigenvalues) > 1e-10 * np.max(np.abs(eigenvalues), initial=1e-300)
     gain = 0.5 * float(np.sum(parts[steep] ** 2 / np.abs(eigenvalues[steep])))
     return float(eigenvalues[0]), max(gain, rounding)
+
+
+def hessian_eigenvalues(posterior: TemperedPosterior, values: Mapping[str, Any]) -> np.ndarray:
+    """Give all eigenvalues of the Hessian of the mean loss, in units of the prior's spread."""
+    flat, unravel = ravel_pytree(posterior.unconstrain(values))
+    keys = jax.random.split(jax.random.key(0), _SPREAD_DRAWS)
+    draws = jax.vmap(lambda key: ravel_pytree(posterior.draw_prior(key))[0])(keys)
+    # Of a heavy tail too, half of the draws lie within a finite distance.
+    low, high = np.percentile(np.asarray(draws), [25, 75], axis=0)
+    spread = (high - low) / 1.349  # that of a normal distribution
+    hessian = _hessian(lambda point: posterior.loss(unravel(point)), flat)
+    return np.linalg.eigvalsh(spread[:, None] * hessian * spread)
+
+
+def _hessian_product(loss: Callable[[Any], Any], flat: Any, vector: Any) -> Any:
+    return jax.jvp(jax.grad(loss), (flat,), (vector,))[1]
+
+
+def _hessian(loss: Callable[[Any], Any], point: Any) -> np.ndarray:
+    found = jax.jit(
+        lambda flat: jax.vmap(lambda vector: _hessian_product(loss, flat, vector))(
+            jnp.eye(flat.size)
+        ),
+        compiler_options=_ONCE,
+    )(point)
+    return np.asarray(found, dtype=float)
 
 
 def _smallest(values: dict[str, Any]) -> str:

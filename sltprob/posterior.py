@@ -92,7 +92,8 @@ class TemperedPosterior:
     def name(self) -> str:
         """Name of the program."""
         program = self.structure.program
-        return str(getattr(program, "__name__", type(program).__name__))
+        plain = getattr(program, "__name__", type(program).__name__)
+        return str(getattr(program, "sltprob_name", plain))
 
     def __repr__(self) -> str:
         if isinstance(self.beta, jax.core.Tracer):

@@ -17,11 +17,38 @@ from sltprob.exact import Exact
 from sltprob.models import Model
 from sltprob.optimum import find_optimum
 from sltprob.posterior import TemperedPosterior
-from sltprob.program import load_program
+from sltprob.program import is_program, load_program
 from sltprob.reading import columns_of, named_data, read_data
 from sltprob.tempering import temper
 
-__all__ = ["Problem", "problem"]
+__all__ = ["Problem", "problem", "wbic"]
+
+
+def wbic(n: float) -> float:
+    """Give the inverse temperature of WBIC, n / log(n).
+
+    Parameters
+    ----------
+    n : float
+        Number of data, above 1.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If n is not above 1.
+
+    References
+    ----------
+    .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", J. Mach. Learn.
+           Res. 14 (2013) 867-897.
+    """
+    if not 1 < n < math.inf:
+        raise ValueError(f"n={n}: it must be a number of data above 1, such as 1000")
+    return n / math.log(n)
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,11 @@ class Problem:
 
     posterior: TemperedPosterior  # at beta = 1
     model: Model | None  # None for a program of the user's own
+
+    @property
+    def name(self) -> str:
+        """What a run calls it: the specification of a model, or the name of a program."""
+        return self.posterior.name if self.model is None else models.specification(self.model)
 
     @cached_property
     def minimum_loss(self) -> tuple[float, float]:
@@ -47,9 +79,9 @@ class Problem:
         loss, error = (jnp.zeros_like(tempered.beta) + value for value in self.minimum_loss)
         return replace(tempered, minimum_loss=loss, minimum_loss_error=error)
 
-    def exact(self, beta: float) -> Exact | None:
+    def exact(self, beta: float, tolerance: float = 0.01) -> Exact | None:
         """Compute the exact answer, or None where none is known."""
-        return None if self.model is None else self.model.exact(beta)
+        return None if self.model is None else self.model.exact(beta, tolerance=tolerance)
 
     def beta(self, value: float | str) -> float:
         """Read an inverse temperature: a number, ``"n"`` for the posterior, or ``"wbic"``.
@@ -66,7 +98,7 @@ class Problem:
                     f"beta={value} needs a data set of n >= 3; give data, or a model with n=, "
                     "such as tanh_zero[n=1000]"
                 )
-            return size / math.log(size) if value == "wbic" else float(size)
+            return wbic(size) if value == "wbic" else float(size)
         try:
             number = float(value)
         except ValueError:
@@ -84,6 +116,7 @@ def problem(
     *,
     minimum_loss: float | None = None,
     reparameterise: str | None = None,
+    rows: str | int | None = None,
 ) -> Problem:
     """Read what is to be measured.
 
@@ -98,7 +131,7 @@ def problem(
         .feather, .nc or .zarr; of a table the program gets the columns that its arguments name.
     minimum_loss : float, optional
         L*, in nats per datum; searched for where it is not known.
-    reparameterise : str, optional
+    reparameterise, rows : optional
         Of `sltprob.temper`.
 
     Returns
@@ -114,7 +147,7 @@ def problem(
         if data is not None:
             raise ValueError("data go with a program; a posterior has its own")
         return Problem(model.at(1.0), model.structure.model)
-    own = callable(model) or (isinstance(model, str) and ".py:" in model)
+    own = is_program(model) or (callable(model) and not isinstance(model, Model))
     if own and data is None:
         raise ValueError(f"{model} needs its data; give its arguments, such as --data data.csv")
     if not own and data is not None:
@@ -132,5 +165,6 @@ def problem(
         beta=1.0,
         minimum_loss=minimum_loss,
         reparameterise=reparameterise,
+        rows=rows,
     )
     return Problem(posterior, None if own else chosen)

@@ -1,18 +1,21 @@
-"""A NumPyro program of the user's own, from a file, and its data."""
+"""A NumPyro program of the user's own, from a file."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
+__all__ = ["is_program", "load_program"]
 
-from sltprob.data import Data
 
-__all__ = ["load_data", "load_program"]
+def is_program(text: Any) -> bool:
+    """Say whether a text names a function in a file, and not a model of the registry."""
+    return isinstance(text, str) and ".py:" in text
 
 
 def load_program(text: str) -> Callable[..., Any]:
@@ -23,6 +26,21 @@ def load_program(text: str) -> Callable[..., Any]:
         raise ValueError(f"{text!r} is not a program; write path/to/file.py:function")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; write path/to/file.py:function")
+    known = path.stat()
+    module = _module(path.resolve(), known.st_mtime_ns, known.st_size)
+    program = getattr(module, name, None)
+    if not callable(program):
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise ValueError(f"{path} has no function {name!r}; it has {', '.join(functions)}")
+    # What a run calls it: two files may have a function of one name.
+    program.sltprob_name = f"{path.name}:{name}"
+    found: Callable[..., Any] = program
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _module(path: Path, _changed: int, _size: int) -> ModuleType:
+    """Run a file once until it changes: another function object would be compiled again."""
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
@@ -33,22 +51,4 @@ def load_program(text: str) -> Callable[..., Any]:
         specification.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
-    program = getattr(module, name, None)
-    if not callable(program):
-        functions = [key for key, value in vars(module).items() if callable(value)]
-        raise ValueError(f"{path} has no function {name!r}; it has {', '.join(functions)}")
-    return program
-
-
-def load_data(path: Path) -> Data:
-    """Load the arguments of a program from an .npz file; ``weights`` are the data's weights."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; write --data data.npz")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise ValueError(f"{path} is not an .npz file of plain arrays ({error})") from error
-    weights = arrays.pop("weights", None)
-    arguments = {name: value.item() if value.ndim == 0 else value for name, value in arrays.items()}
-    return Data(arguments, weights)
+    return module

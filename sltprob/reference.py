@@ -21,11 +21,26 @@ from sltprob.ladder import ladder
 from sltprob.problem import Problem
 from sltprob.sampling import Progress, sample
 
-__all__ = ["reference"]
+__all__ = ["answers", "reference"]
 
 _SAMPLERS = ("replica_exchange", "tempered_smc")
 # Draws for one effective draw after reweighting to the next colder beta.
 _LARGEST_LOSS_OF_DRAWS = 20.0
+
+
+def answers(
+    problem: Problem,
+    betas: Sequence[float],
+    *,
+    tolerance: float = 0.01,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Exact | None]:
+    """Give the exact answer at every beta; where none is known, a reference, or None."""
+    found = [problem.exact(beta, tolerance) for beta in betas]
+    if any(found):
+        return found
+    known = {value.beta: value for value in reference(problem, betas, progress=progress)}
+    return [known.get(beta) for beta in betas]
 
 
 def reference(

@@ -3,20 +3,178 @@
 One notation serves the command line, the tables, the stored runs and the reports. A
 specification is a registry name, followed by options in brackets when they differ from the
 defaults; a value may itself be a specification (``tanh_zero[embedding_prior=normal[1]]``).
+
+A class says what an option may be beside its type, and nowhere else::
+
+    num_steps: Annotated[int | None, whole(1, example=16, none="to choose it")] = None
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
+import math
+import numbers
 import pkgutil
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Registry", "build", "defaults", "describe", "parse", "split_outside_brackets"]
+__all__ = [
+    "Registry",
+    "Rule",
+    "at_least",
+    "between",
+    "build",
+    "check_options",
+    "defaults",
+    "describe",
+    "finite",
+    "number_list",
+    "one_of",
+    "parse",
+    "positive",
+    "read_numbers",
+    "split_outside_brackets",
+    "whole",
+    "write_numbers",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What the value of an option must be."""
+
+    wanted: str  # as the end of "it must be"
+    allows: Callable[[Any], bool]
+    example: Any = None  # None for the default of the option
+    none: str | None = None  # what None stands for, where it is allowed: "to adapt it"
+
+    def read(self, name: str, value: Any, default: Any = None) -> Any:
+        """Give the value in its one form, or refuse it."""
+        if value is None and self.none is not None:
+            return value
+        try:
+            allowed = self.allows(value)
+        except (TypeError, ValueError):  # another type, or text that is no number
+            allowed = False
+        if allowed:
+            return self.written(value)
+        example = default if self.example is None else self.example
+        such = "" if example is None or example == "" else f", such as {example}"
+        none = f", or none {self.none}" if self.none else ""
+        raise ValueError(f"{name}={value}: it must be {self.wanted}{such}{none}")
+
+    def written(self, value: Any) -> Any:
+        """Give an allowed value in its one form."""
+        return value
+
+
+class _NumberList(Rule):
+    def written(self, value: Any) -> str:
+        return write_numbers(read_numbers("", value, ""))
+
+
+def whole(
+    least: int, most: float = math.inf, *, example: int | None = None, none: str | None = None
+) -> Rule:
+    """Ask for a whole number."""
+    wanted = f">= {least}" if most == math.inf else f"from {least} to {most}"
+    return Rule(
+        f"a whole number {wanted}", lambda value: _is_whole(value, least, most), example, none
+    )
+
+
+def _is_whole(value: Any, least: float, most: float = math.inf) -> bool:
+    integral = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return integral and least <= value <= most
+
+
+def positive(*, example: float | None = None, none: str | None = None) -> Rule:
+    """Ask for a positive, finite number."""
+    return Rule("positive and finite", lambda value: 0 < value < math.inf, example, none)
+
+
+def finite() -> Rule:
+    """Ask for a finite number."""
+    return Rule("finite", math.isfinite)
+
+
+def at_least(low: float) -> Rule:
+    """Ask for a finite number that is not below a bound."""
+    return Rule(f">= {low}", lambda value: low <= value < math.inf)
+
+
+def between(low: float, high: float, *, example: float | None = None) -> Rule:
+    """Ask for a number inside an open interval."""
+    return Rule(f"between {low} and {high}", lambda value: low < value < high, example)
+
+
+def one_of(*choices: str) -> Rule:
+    """Ask for one of some words."""
+    words = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
+    return Rule(words, lambda value: value in choices, "")
+
+
+def number_list(least: int) -> Rule:
+    """Ask for a list of whole numbers, see `read_numbers`."""
+
+    def allows(value: Any) -> bool:
+        found = read_numbers("", value, "")
+        return all(number.is_integer() and number >= least for number in found)
+
+    return _NumberList(f"whole numbers >= {least} with : between them", allows)
+
+
+def read_numbers(name: str, text: str | Sequence[float], example: str) -> tuple[float, ...]:
+    """Read a list of finite numbers: ``2:4:6``, ``[2,4,6]``, or a sequence."""
+    parts: Sequence[Any] = text
+    try:
+        if isinstance(text, str):
+            parts = text.strip().removeprefix("[").removesuffix("]").replace(",", ":").split(":")
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not all(math.isfinite(number) for number in found):
+        raise ValueError(f"{name}={text}: it must be numbers with : between them, as in {example}")
+    return found
+
+
+def write_numbers(values: Sequence[float]) -> str:
+    """Write a list of numbers so that it reads back equal, whole numbers without a point."""
+    return ":".join(
+        str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
+        for value in values
+    )
+
+
+@functools.cache
+def _rules(cls: type) -> dict[str, Rule]:
+    """Find the rules that a class declares for its options."""
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except NameError:  # names that only a type checker sees: no rule is among them
+        return {}
+    return {
+        name: part
+        for name, hint in hints.items()
+        for part in getattr(hint, "__metadata__", ())
+        if isinstance(part, Rule)
+    }
+
+
+def check_options(thing: Any) -> None:
+    """Check the options of a frozen dataclass, and write each in its one form."""
+    cls: Any = type(thing)
+    rules = _rules(cls)
+    for field in dataclasses.fields(thing):
+        if field.name in rules:
+            value = getattr(thing, field.name)
+            read = rules[field.name].read(field.name, value, field.default)
+            object.__setattr__(thing, field.name, read)
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -167,6 +325,10 @@ class Registry[T]:
         """Make the object that a specification describes."""
         name, options = parse(text)
         return build(self.type_of(name), name, options)
+
+    def specification(self, thing: Any) -> str:
+        """Write the text from which `get` makes an equal object."""
+        return describe(thing, self.name_of(thing))
 
     def name_of(self, thing: Any) -> str:
         """Give the registry name of an object, or its class name if it is in no registry."""

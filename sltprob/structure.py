@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
+from numpyro.contrib.module import ParamShape
 from numpyro.distributions import biject_to
 
 from sltprob.models.base import Model
@@ -221,7 +222,10 @@ def _check_param(name: str, value: Any, sites: Mapping[str, Any]) -> None:
     prefix = name.removesuffix("$params") + "/"
     drawn = sum(key.startswith(prefix) for key, site in sites.items() if site["type"] == "sample")
     if name.endswith("$params") and drawn:
-        left = len(jax.tree.leaves(value)) - drawn
+        leaves = jax.tree.leaves(value, is_leaf=lambda leaf: isinstance(leaf, ParamShape))
+        # Flax's arrays are replaced by their shapes where they are drawn, Equinox's stay.
+        shapes = sum(isinstance(leaf, ParamShape) for leaf in leaves)
+        left = len(leaves) - (shapes or drawn)
         if left <= 0:
             return
         raise refuse(

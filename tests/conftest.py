@@ -1,5 +1,6 @@
 """Switches that hold for every test, set before anything makes an array."""
 
+import argparse
 import atexit
 import os
 import shutil
@@ -31,6 +32,35 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.
 # the change's.
 hypothesis.settings.register_profile("sltprob", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sltprob")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Read K/N."""
+    which, _, count = text.partition("/")
+    if not (which.isdecimal() and count.isdecimal() and 1 <= int(which) <= int(count)):
+        raise argparse.ArgumentTypeError(f"--shard={text}: write K/N with 1 <= K <= N, such as 2/8")
+    return int(which), int(count)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a part of the chosen tests run; the N parts together are all of them."""
+    parser.addoption(
+        "--shard",
+        type=_shard,
+        default="1/1",
+        metavar="K/N",
+        help="run the K-th, (K+N)-th, (K+2N)-th ... of the chosen tests",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # what -m and -k leave
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep every N-th test; neighbours, often cases of one test, go to different parts."""
+    which, count = config.getoption("shard")
+    config.hook.pytest_deselected(
+        items=[item for place, item in enumerate(items) if place % count != which - 1]
+    )
+    items[:] = items[which - 1 :: count]
 
 
 def pytest_configure(config: pytest.Config) -> None:

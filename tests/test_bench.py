@@ -12,8 +12,8 @@ import pytest
 import sltprob
 from sltprob.cli import main
 from sltprob.comparison import measure
+from sltprob.league.bench import bench as league
 from sltprob.league.groups import grouped, league_sentences
-from sltprob.league.league import league
 from sltprob.league.overview import overview
 from sltprob.league.standing import STANDING_FIELDS, Standing, draws_to_accuracy, score
 from sltprob.league.text import league_csv, league_markdown
@@ -183,7 +183,7 @@ def test_a_biased_sampler_ranks_below_one_that_is_right():
     [
         (([], ["hmc"], [10.0]), "at least one"),
         (([MODEL], ["hmc"], []), "at least one"),
-        ((["cusp[n=20]"], ["hmc"], [10.0]), "no exact answer"),
+        (([MODEL], ["hmc"], ["wbic"]), "needs a data set"),
     ],
 )
 def test_a_league_of_nothing_is_refused(arguments, words):
@@ -249,18 +249,24 @@ def test_the_overview_has_a_cell_for_everything():
         overview([])
 
 
-def test_what_is_finished_is_known_before_the_end():
+def test_what_is_finished_is_known_before_the_end(tmp_path):
     seen = []
+    written = tmp_path / "league" / "league.csv"
     league(
         [MODEL, "even_powers"],
         ["random_walk"],
         [10.0],
         seeds=[0],
-        progress=lambda progress: seen.append((progress.done, progress.total, len(progress.rows))),
+        out=tmp_path / "league",
+        progress=lambda progress: seen.append(
+            (progress.done, progress.total, written.exists() and written.read_text().count(MODEL))
+        ),
         draws=20,
         warmup=20,
     )
-    assert seen == [(1, 2, 0), (2, 2, 1)]
+    assert seen[0] == (1, 2, False)
+    assert seen[1][:2] == (2, 2)
+    assert seen[1][2] > 0
 
 
 @pytest.mark.slow
@@ -319,7 +325,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
         (["--samplers", ","], "--samplers"),
         (["--models", ","], "--models"),
         (["--betas", "0"], "beta=0"),
-        (["--models", "cusp[n=20]", "--samplers", "mala"], "no exact answer"),
+        (["--models", "regular", "--samplers", "mala", "--betas", "wbic"], "needs a data set"),
         (["--samplers", "gibbs"], "unknown sampler"),
     ],
 )

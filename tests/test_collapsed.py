@@ -700,11 +700,11 @@ def altered(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (altered(beta=0.0), r"beta=0.0.*write beta=1e4"),
+        (altered(beta=0.0), r"beta=0.0.*such as 1e4"),
         (altered(beta=math.nan), r"beta=nan"),
         (altered(beta=math.inf), r"beta=inf"),
         (altered(tolerance=0.0), r"tolerance=0.0.*write tolerance=0.01"),
-        (altered(readout_scale=-1.0), r"readout_scale=-1.0.*write readout_scale=1.0"),
+        (altered(readout_scale=-1.0), r"readout_scale=-1.0.*such as 1.0"),
         (altered(features=lambda w: w), r"features gave shape \(2, 3\).*write"),
         (altered(features=lambda w: np.full((len(w), 3, 5), np.nan)), r"not finite"),
         (altered(features=lambda w: np.zeros((len(w), 3, 5))), r"nothing but zeros"),
@@ -719,7 +719,7 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) ->
 
 def test_wrong_arguments_of_importance_sampling_are_refused() -> None:
     problem = Problem(**network(3))
-    with pytest.raises(ValueError, match=r"num_draws=1.*write num_draws=4096"):
+    with pytest.raises(ValueError, match=r"num_draws=1.*such as 4096"):
         collapsed.importance_sampling([1.0], problem, num_draws=1)
     with pytest.raises(ValueError, match=r"betas=\[\]"):
         collapsed.importance_sampling([], problem)

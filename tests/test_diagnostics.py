@@ -404,14 +404,3 @@ def test_what_is_no_run_is_refused():
     del run.attrs["beta"]
     with pytest.raises(ValueError, match="beta"):
         sltprob.diagnose(run)
-
-
-def test_judging_needs_no_jax():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; sys.modules['jax'] = sys.modules['blackjax'] = sys.modules['numpyro'] = None;"
-        "import sltprob; sltprob.diagnose, sltprob.estimate, sltprob.load"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

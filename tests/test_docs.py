@@ -7,10 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
+from scripts import run_with_few_draws
 
 from sltprob.cli import app
 
@@ -26,43 +28,34 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 WITH_CODE = [page.name for page in PAGES if blocks(page, "python")]
 
-# The code as it stands, but with few draws; its assertions hold all the same, apart from those
-# about how good the draws are, which the slow test leaves as they are.
-_SMALL = """
-import sltprob, sltprob.sampling
-_sample = sltprob.sampling.sample
-def _few(*arguments, **options):
-    options["draws"] = min(options.get("draws", 1000), 120)
-    options["warmup"] = min(options.get("warmup", 500), 60)
-    return _sample(*arguments, **options)
-sltprob.sample = _few
-"""
 
-
-def run_page(name: str, folder: Path, before: str) -> None:
+def write_script(name: str, folder: Path) -> Path:
     page = next(page for page in PAGES if page.name == name)
     script = folder / "page.py"
-    script.write_text(before + "\n\n".join(blocks(page, "python")), encoding="utf-8")
+    script.write_text("\n\n".join(blocks(page, "python")), encoding="utf-8")
+    # A reader is in the project's folder.
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return script
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_python_of_a_page_runs_with_few_draws(name, tmp_path, monkeypatch):
+    """Its own assertions hold, apart from those about how good the draws are: these are slow."""
+    run_with_few_draws(write_script(name, tmp_path), tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_python_of_a_page_runs_as_it_is_written(name, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script)],
-        cwd=folder,
+        [sys.executable, "-W", "ignore", str(write_script(name, tmp_path))],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.mark.parametrize("name", WITH_CODE)
-def test_python_of_a_page_runs(name, tmp_path):
-    run_page(name, tmp_path, _SMALL)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WITH_CODE)
-def test_python_of_a_page_runs_as_it_is_written(name, tmp_path):
-    run_page(name, tmp_path, "")
 
 
 def commands(page: Path) -> list[str]:
@@ -109,6 +102,22 @@ def test_links_of_the_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             if not target.startswith(("http", "#", "mailto:")):
                 assert (page.parent / target.partition("#")[0]).exists(), (page.name, target)
+
+
+def test_links_of_the_readme_work_where_the_package_is_published():
+    """They are absolute, and those into the repository name a file of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    repository = project["urls"]["Repository"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    links = [inline or reference for inline, reference in targets]
+    assert all(link.startswith(("https://", "#")) for link in links)
+    ours = [link for link in [*links, *project["urls"].values()] if link.startswith(repository)]
+    files = [re.sub(rf"^{re.escape(repository)}/(?:blob|raw)/main/", "", link) for link in ours]
+    pages = {repository, f"{repository}/issues"}
+    assert [file for file in files if file not in pages and not (ROOT / file).is_file()] == []
+    labels = set(re.findall(r"\]\[([^\]]+)\]", text))
+    assert labels == set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
 
 
 # ---- the site

@@ -195,7 +195,6 @@ def test_mode_bound_holds_for_every_network():
         (lambda: hermite.sampled_coefficients([1.0], [1.0, 2.0], 3), "shape"),
         (lambda: hermite.fit_slope(np.zeros(10), 21, 199), "at least 3"),
         (lambda: hermite.predicted_slope(0.0), "above 0"),
-        (lambda: hermite.wanted_inputs([0.0], 1.0), "above 0"),
         (lambda: kernel.nngp_kernel(0), "width"),
         (lambda: kernel.nngp_kernel(4, activation="relu"), "activation"),
         (lambda: kernel.slope_rule("cauchy", 1.0), "family"),

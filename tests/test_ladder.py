@@ -206,7 +206,7 @@ def test_the_command_reads_a_stored_run(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ladder", "regular", "--sampler", "hmc"], "write --sampler replica_exchange"),
+        (["ladder", "regular", "--sampler", "hmc"], "take replica_exchange"),
         (["ladder", "regular", "--beta", "0"], "it must be positive"),
         (["ladder", "no.nc"], "no such file"),
         (["ladder", "regular", "--sampler", "tempered_smc[num_rungs=2]"], "it must be >= 4"),

@@ -58,11 +58,14 @@ def test_report_needs_no_jax_and_writes_report_html_here(folder, tmp_path):
     code = (
         "import sys\n"
         "for name in ('jax', 'numpyro', 'blackjax'): sys.modules[name] = None\n"
+        "from sltprob import load\n"
+        "from sltprob.report import write_report\n"
+        "write_report([load(sys.argv[1])], 'python.html', title='t')\n"
         "from sltprob.cli import main\n"
-        "main(sys.argv[1:])\n"
+        "main(['report', sys.argv[2]])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "report", folder],
+        [sys.executable, "-c", code, folder / "part0" / "run0.nc", folder],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -71,6 +74,7 @@ def test_report_needs_no_jax_and_writes_report_html_here(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "8 runs" in done.stdout
     assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "python.html").is_file()
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "damaged", "directory"])
@@ -103,20 +107,21 @@ def test_open_shows_the_page(folder, tmp_path, monkeypatch):
 
 
 def test_figures_and_tables_of_a_paper(folder, tmp_path):
-    beside = tmp_path / "figures"
-    assert command("report", folder, "--out", tmp_path / "r.html", "--figures", beside) == 0
+    part, beside = folder / "part0", tmp_path / "figures"
+    runs = len(list(part.iterdir()))
+    assert command("report", part, "--out", tmp_path / "r.html", "--figures", beside) == 0
     names = {path.name for path in beside.iterdir()}
     assert {"curve.svg", "curve.pdf", "table.md", "table.tex", "table.csv"} <= names
-    assert len(names) == 2 + 3 + 2 * len(gallery())
+    assert len(names) == 2 + 3 + 2 * runs
     for path in beside.iterdir():
         start = path.read_bytes()[:200]
         assert start.startswith(b"%PDF") == (path.suffix == ".pdf")
         assert (b"<?xml" in start) == (path.suffix == ".svg")
-    assert (beside / "table.tex").read_text(encoding="utf-8").count("\\\\") == len(gallery()) + 1
+    assert (beside / "table.tex").read_text(encoding="utf-8").count("\\\\") == runs + 1
 
 
 def test_same_runs_give_the_same_figures(tmp_path):
-    runs = gallery()[:4]
+    runs = gallery()[:2]
     first = write_figures(runs, tmp_path / "a")
     second = write_figures(runs[::-1], tmp_path / "b")
     assert [path.name for path in first] == [path.name for path in second]

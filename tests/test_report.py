@@ -9,8 +9,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -517,19 +515,6 @@ def _fail(_: int) -> None:
 def test_same_runs_give_the_same_file(tmp_path):
     first = render(tmp_path, gallery()).text
     assert render(tmp_path, gallery()[::-1]).text == first
-
-
-def test_report_needs_no_jax(tmp_path):
-    schema.save(make(), tmp_path / "run.nc")
-    code = (
-        "import sys\n"
-        "for name in ('jax', 'numpyro', 'blackjax'): sys.modules[name] = None\n"
-        "from sltprob import load\n"
-        "from sltprob.report import write_report\n"
-        "write_report([load(sys.argv[1])], sys.argv[2], title='t')\n"
-    )
-    arguments = [str(tmp_path / "run.nc"), str(tmp_path / "report.html")]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
 
 
 # ---- the page in a browser

@@ -6,14 +6,14 @@ import importlib
 import sys
 
 import pytest
-from studies import BUDGET, GRID, TOML, command
+from studies import BUDGET, GRID, TOML
 
 from sltprob.grids.definition import StudyError
 from sltprob.grids.study import Study
 from sltprob.grids.toml_lines import toml_lines
 
 TEXT = "it must be a text"
-NUMBER = "it must be a number, such as 1e4"
+NUMBER = 'it must be a number, "n" or "wbic", such as 1e4'
 WHOLE = "it must be a whole number from 1 to 10^9, such as 1000"
 SEEDS = "it must be a number of seeds from 1 to 2^32, or a list of them, such as 10"
 REFUSED = {
@@ -194,12 +194,14 @@ def test_a_cluster_without_dask_is_refused_with_what_to_install(refusal, monkeyp
     assert said == "sltprob: --cluster needs dask; pip install 'sltprob[cluster]'\n"
 
 
-def test_the_command_tells_each_problem_in_a_line_of_its_own(tmp_path):
+def test_the_command_tells_each_problem_in_a_line_of_its_own(tmp_path, capsys):
     path = tmp_path / "study.toml"
     path.write_text(BUDGET.replace("20", "-1", 1) + GRID.replace("seeds = 3", "seeds = 0"))
-    done = command("plan", path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module("sltprob.cli._app").main(["study", "plan", str(path)])
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
     assert [line.split(":")[2] for line in lines] == ["2", "9"]
     assert all(line.startswith("sltprob: ") for line in lines)

@@ -121,7 +121,7 @@ def test_truth_is_the_theorem():
         ("tanh_zero[readout_scale=-1]", "readout_scale"),
         ("tanh_zero[embedding_prior=normal[0]]", "embedding_prior"),
         ("tanh_zero[embedding_prior=cauchy[1]]", "uniform[bound] or normal[sd]"),
-        ("tanh_zero[modes=0]", "write modes=5"),
+        ("tanh_zero[modes=0]", "such as 5"),
         ("tanh_zero[modes=200]", "from 1 to 99"),
         ("tanh_zero[depth=3]", "its options are: width"),
         ("tanh_one", "there are:"),

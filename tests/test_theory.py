@@ -128,12 +128,24 @@ def test_scaling_bound_table(width, exponents, dimension, value):
     assert found.status == "upper bound"
 
 
+def reduced_rank_minimum(m, h, n, r):
+    """Minimise over the number k of singular values of A that are left beside the truth's.
+
+    Integrating B out gives Z = E det(I + β A Aᵀ)^(-N/2); k singular values of A are of order 1,
+    the others of order 1/√β.
+    """
+    p = min(m, h) - r
+    values = [Fraction(k * (k + abs(m - h)) + (n - r) * (p - k), 2) for k in range(p + 1)]
+    value = min(values) + Fraction(r * (m + n - r), 2)
+    return theory.LearningCoefficient(value, values.count(min(values)), "minimum over k")
+
+
 @given(sizes, sizes, sizes, st.data())
 def test_reduced_rank_identities(m, h, n, data):
     rank = data.draw(st.integers(0, min(m, h, n)))
     four_cases = theory.reduced_rank(input=m, hidden=h, output=n, rank=rank)
     for other in (
-        theory.reduced_rank_minimum(input=m, hidden=h, output=n, rank=rank),
+        reduced_rank_minimum(m, h, n, rank),
         theory.reduced_rank(input=n, hidden=h, output=m, rank=rank),
         theory.deep_linear(widths=[m, h, n], rank=rank),
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,9 +21,17 @@ import xarray as xr
 from sltprob import draws as schema
 from sltprob.calibration.run import applies, make_run
 from sltprob.calibration.score import Calibration, score
-from sltprob.calibration.settings import Plan, is_training, plans
+from sltprob.calibration.settings import (
+    OwnProgram,
+    Plan,
+    is_training,
+    plans,
+    plans_of_program,
+)
 from sltprob.cell import summarise
 from sltprob.diagnostics import diagnose
+from sltprob.problem import problem
+from sltprob.program import is_program
 from sltprob.sampling.compilation import forgive_cache
 
 __all__ = ["calibrate"]
@@ -32,11 +40,41 @@ __all__ = ["calibrate"]
 def calibrate(
     folder: str | os.PathLike[str],
     *,
+    model: str | None = None,
+    data: str | os.PathLike[str] | None = None,
+    betas: Sequence[float | str] = ("wbic", "n"),
     small: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int, dict[str, Any]], None] | None = None,
 ) -> Calibration:
     """Make the runs that are not there yet, judge all of them, and count the errors.
+
+    Parameters
+    ----------
+    folder : path
+        For the runs; what is there is not run again.
+    model : str, optional
+        A program of your own, ``"mine.py:function"``, in place of the models of the study: how
+        often the verdict is wrong on it, against a reference from the prior.
+    data : path, optional
+        The arguments of the program.
+    betas : sequence of float, ``"n"`` or ``"wbic"``, dimensionless
+        Of the program.
+    small : bool
+        About a tenth of the runs.
+    workers : int, optional
+        Processes; one for each core by default.
+    progress : callable, optional
+        Called with the number of runs done and in all, and the row of the last one.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there is no trusted reference for the program.
 
     References
     ----------
@@ -46,7 +84,8 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
-    chosen = [plan for plan in plans(small=small) if applies(plan)]
+    wanted = plans(small=small) if model is None else _of_program(model, data, betas)
+    chosen = [plan for plan in wanted if applies(plan)]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
@@ -57,6 +96,24 @@ def calibrate(
             if progress is not None:
                 progress(len(rows), len(chosen), row)
     return score(rows)
+
+
+def _of_program(
+    model: str, data: str | os.PathLike[str] | None, betas: Sequence[float | str]
+) -> Iterator[Plan]:
+    if not is_program(model) or data is None:
+        raise ValueError(
+            f"model={model!r}, data={data}: give a program and its data, such as mine.py:model and "
+            "data.csv; the models of the study are chosen for it"
+        )
+    path, _, function = model.rpartition(":")
+    chosen = problem(model, Path(data))
+    own = OwnProgram(
+        f"{Path(path).resolve()}:{function}",
+        str(Path(data).resolve()),
+        tuple(chosen.beta(beta) for beta in betas),
+    )
+    return plans_of_program(chosen.name, own)
 
 
 def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, Any]]:

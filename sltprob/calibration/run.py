@@ -12,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from sltprob import models, samplers
+from sltprob import samplers
 from sltprob.calibration.altered import Altered, AlteredPosterior, NeverRejects
-from sltprob.calibration.settings import Plan
+from sltprob.calibration.settings import OwnProgram, Plan
 from sltprob.exact import Exact
 from sltprob.posterior import TemperedPosterior
+from sltprob.problem import Problem, problem
+from sltprob.reference import reference
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
-from sltprob.tempering import temper
 
 __all__ = ["applies", "make_run"]
 
@@ -30,10 +31,10 @@ _DEATH = {"dead": 0.0, "freezing": 0.5, "nan": 0.7}
 def make_run(plan: Plan) -> xr.DataTree:
     """Sample as a plan says, and put the exact value beside the draws."""
     setting = plan.setting
-    exact = _exact(plan.model, plan.beta)
+    exact = _exact(plan.model, plan.beta, plan.own)
     base = _sampler(plan.sampler)
     with _precision(setting.dtype):
-        posterior = _posterior(plan.model, setting.dtype)
+        posterior = _posterior(plan.model, setting.dtype, plan.own)
         altered = AlteredPosterior.of(
             # Past the test of `at`: a run in float32 that is too cold is one of the bad ones.
             replace(posterior, beta=jnp.asarray(plan.beta, dtype=float)),
@@ -59,6 +60,7 @@ def make_run(plan: Plan) -> xr.DataTree:
         "warmup": setting.warmup,
         "exact": exact.lambda_hat,
         "exact_mcse": exact.mcse,
+        "exact_method": exact.method,
         "plan": plan.key,
     }
     return _damaged(draws, setting.damage)
@@ -66,7 +68,7 @@ def make_run(plan: Plan) -> xr.DataTree:
 
 def applies(plan: Plan) -> bool:
     """Say whether the sampler can draw from the model at all."""
-    return _sampler(plan.sampler).applies_to(_posterior(plan.model, "float64")) is None
+    return _sampler(plan.sampler).applies_to(_posterior(plan.model, "float64", plan.own)) is None
 
 
 def _sampler(name: str) -> Sampler:
@@ -74,16 +76,30 @@ def _sampler(name: str) -> Sampler:
 
 
 @functools.cache
-def _exact(model: str, beta: float) -> Exact:
-    exact = models.get(model).exact(beta, tolerance=0.003)
-    assert exact is not None
-    return exact
+def _problem(model: str, own: OwnProgram | None, dtype: str) -> Problem:
+    # The precision is a part of the key, as the arrays have it.
+    return problem(model) if own is None else problem(own.program, own.data)
 
 
 @functools.cache
-def _posterior(model: str, dtype: str) -> TemperedPosterior:
-    # The precision is a part of the key, as the arrays have it.
-    return temper(models.get(model), beta=1.0)
+def _exact(model: str, beta: float, own: OwnProgram | None) -> Exact:
+    chosen = _problem(model, own, "float64")
+    if own is None:
+        exact = chosen.exact(beta, 0.003)
+        assert exact is not None
+        return exact
+    found = reference(chosen, own.betas)
+    if len(found) < len(own.betas):
+        raise ValueError(
+            f"no run of a ladder from the prior is trusted for {chosen.name} at all of beta = "
+            f"{', '.join(f'{beta:g}' for beta in own.betas)}, so nothing can be called wrong"
+        )
+    return next(answer for answer in found if answer.beta == beta)
+
+
+def _posterior(model: str, dtype: str, own: OwnProgram | None) -> TemperedPosterior:
+    chosen = _problem(model, own, dtype)
+    return chosen.posterior if own is None else chosen.at(1.0)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-__all__ = ["SETTINGS", "TEST_MODELS", "TRAINING_MODELS", "Plan", "Setting", "is_training", "plans"]
+__all__ = [
+    "SETTINGS",
+    "TEST_MODELS",
+    "TRAINING_MODELS",
+    "OwnProgram",
+    "Plan",
+    "Setting",
+    "is_training",
+    "plans",
+    "plans_of_program",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +143,23 @@ _PRECISION = (
 )
 
 
+@dataclass(frozen=True)
+class OwnProgram:
+    """A program of the user's own, with its data."""
+
+    program: str  # ``path.py:function``
+    data: str
+    betas: tuple[float, ...]
+
+    @property
+    def content(self) -> str:
+        """Hash of the files: what was run on others is no part of the study."""
+        digest = hashlib.sha256()
+        for path in (self.program.rpartition(":")[0], self.data):
+            digest.update(Path(path).read_bytes())
+        return digest.hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One run of the study."""
@@ -140,6 +169,7 @@ class Plan:
     sampler: str
     setting: Setting
     seed: int
+    own: OwnProgram | None = None
 
     @property
     def kind(self) -> str:
@@ -151,12 +181,20 @@ class Plan:
     def key(self) -> str:
         """A name that no other run has, fit for a file."""
         text = f"{self.model}-{self.beta:g}-{self.sampler}-{self.setting.name}-{self.seed}"
+        if self.own is not None:
+            text += f"-{self.own.content[:12]}"
         return "".join(c if c.isascii() and (c.isalnum() or c in "-.=") else "_" for c in text)
 
 
 def is_training(model: str) -> bool:
     """Say whether limits may be chosen by what this model shows; the others only count."""
     return model in TRAINING_MODELS
+
+
+def plans_of_program(name: str, own: OwnProgram) -> Iterator[Plan]:
+    """List the runs of a program of the user's own."""
+    for plan in _plans_of(name, own.betas, 0, small=True):
+        yield replace(plan, own=own)
 
 
 def plans(*, small: bool = False) -> Iterator[Plan]:

@@ -3,27 +3,17 @@
 Exit codes: 0 done, 1 a verdict failed under --strict, 2 bad usage (one line on standard error).
 """
 
-# In the order in which `sltprob --help` lists the commands: importing a file registers its own.
-from sltprob.cli import measure, local, ladder, theory, curve, modes, ansatz, effective  # isort: skip
-from sltprob.cli import bench, calibrate, listing, judge, probe, sbc, study  # isort: skip
+from importlib import import_module
+from pkgutil import iter_modules
+
 from sltprob.cli._app import app, main
 
-__all__ = [
-    "ansatz",
-    "app",
-    "bench",
-    "calibrate",
-    "curve",
-    "effective",
-    "judge",
-    "ladder",
-    "listing",
-    "local",
-    "main",
-    "measure",
-    "modes",
-    "probe",
-    "sbc",
-    "study",
-    "theory",
-]
+__all__ = ["app", "main"]
+
+# In the order in which `sltprob --help` lists the commands; a file that is not named comes after
+# these. Importing a file registers its commands.
+_FIRST = ("measure", "ladder", "ansatz", "theory", "curve", "modes", "effective", "bench")
+
+_found = sorted(module.name for module in iter_modules(__path__) if module.name[0] != "_")
+for _name in dict.fromkeys([*(name for name in _FIRST if name in _found), *_found]):
+    import_module(f"{__name__}.{_name}")

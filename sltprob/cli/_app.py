@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
 from sltprob.command import typing
 
-__all__ = ["app", "main"]
+__all__ = ["JUDGE", "MANY", "MEASURE", "THEORY", "app", "main"]
 
 app = typer.Typer(
-    help="Measure lambda-hat of singular models, and say when not to believe the measurement.",
     pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
+    # Not "rich": the brackets of tanh_zero[width=64] are no markup.
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+#: The groups of commands in `sltprob --help`.
+MEASURE = "Measure λ̂"
+JUDGE = "Judge and report"
+MANY = "Many runs"
+THEORY = "Exact answers and theory"
 
 # Every error of usage of the parser; typer exports only this subclass.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"sltprob {version('sltprob')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="and nothing else"),
+    ] = False,
+) -> None:
+    """Measure lambda-hat of singular models, and say when not to believe the measurement."""
 
 
 def main(arguments: list[str] | None = None) -> None:

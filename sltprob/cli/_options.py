@@ -22,7 +22,9 @@ __all__ = [
     "MinimumLoss",
     "ModelArgument",
     "OpenPage",
+    "Quiet",
     "Reparameterise",
+    "RowsOption",
     "Seed",
     "Strict",
     "TargetMcse",
@@ -32,6 +34,8 @@ __all__ = [
     "exit_unless_trusted",
     "names",
     "read_betas",
+    "read_init",
+    "read_rows",
 ]
 
 ModelArgument = Annotated[
@@ -46,15 +50,25 @@ DataOption = Annotated[
         "--data", help="arguments of your own program: npz, csv, parquet, arrow, netCDF or zarr"
     ),
 ]
+RowsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rows", help="what counts the data of your own program: a plate, or an axis such as 0"
+    ),
+]
 MinimumLoss = Annotated[
     float | None, typer.Option(help="L*, where it is not known; by default searched for")
 ]
 Chains = Annotated[int, typer.Option(help="number of chains")]
 Draws = Annotated[int, typer.Option(help="kept draws per chain")]
 WarmupOption = Annotated[int, typer.Option(help="warm-up draws per chain")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress on standard error")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same draws")]
 Init = Annotated[
-    str, typer.Option(help="where chains start: prior, optimum, or half of them each: both")
+    str,
+    typer.Option(
+        help="where chains start: prior, optimum, half of them each: both; or values in a file.npz"
+    ),
 ]
 TargetMcse = Annotated[
     float | None, typer.Option(help="stop when the error of lambda-hat is at most this")
@@ -101,6 +115,20 @@ def read_betas(text: str) -> list[float]:
             )
         values.append(value)
     return list(dict.fromkeys(values))
+
+
+def read_init(text: str) -> Any:
+    """Read ``--init``: a word, or a file with the values of every site."""
+    if not text.endswith(".npz"):
+        return text
+    from sltprob.reading import read_data
+
+    return read_data(Path(text))
+
+
+def read_rows(text: str | None) -> str | int | None:
+    """Read ``--rows``: a whole number is an axis, another word a plate."""
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text
 
 
 def exit_unless_trusted(cells: Sequence[dict[str, Any]], strict: bool) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
+from sltprob.cell import name_of_truth
 from sltprob.diagnostics import Check, Verdict
 from sltprob.diagnostics.checks import Run
 from sltprob.progress import COLOURS
@@ -77,7 +78,7 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
         show_edge=False,
     )
     table.add_column("sampler", overflow="fold", min_width=9)
-    for heading in ("λ̂ ± MCSE", "exact", "z", "ESS", "ESS/s", "gradients", "time"):
+    for heading in ("λ̂ ± MCSE", name_of_truth(cells), "z", "ESS", "ESS/s", "gradients", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for cell in cells:

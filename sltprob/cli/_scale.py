@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from sltprob.models import Model
 
 __all__ = [
-    "SOURCES",
     "BetaRange",
     "Out",
     "averaged",
@@ -29,26 +27,14 @@ __all__ = [
     "print_sentences",
     "read_range",
     "stored",
+    "tell",
     "trusted_columns",
-    "write_rows",
 ]
 
 BetaRange = Annotated[
     str, typer.Option(help="range from:to[:per decade], such as 1:1e12, or comma-separated")
 ]
 Out = Annotated[Path | None, typer.Option(help="new or empty folder for the page and the CSV")]
-
-SOURCES = (
-    "Watanabe, S. (2009). Algebraic Geometry and Statistical Learning Theory. Cambridge.",
-    "Aoyagi, M. (2009). Log canonical threshold of Vandermonde matrix type singularities and "
-    "generalization error of a three-layered neural network in Bayesian estimation. International "
-    "Journal of Pure and Applied Mathematics 52, 177-204.",
-    "Hille, E. (1940). Contributions to the theory of Hermitian series II. Transactions of the "
-    "AMS 47, 80-94.",
-    "Neal, R. M. (1996). Bayesian Learning for Neural Networks. Springer.",
-    "Lartillot, N. and Philippe, H. (2006). Computing Bayes factors using thermodynamic "
-    "integration. Systematic Biology 55, 195-207.",
-)
 
 
 def read_range(text: str) -> list[float]:
@@ -76,15 +62,15 @@ def columns(values: Sequence[Exact]) -> tuple[list[float], list[float], list[flo
     )
 
 
+def tell(value: Exact) -> None:
+    """Tell of an exact value on standard error."""
+    text = f"β = {value.beta:.3g}: λ̂ = {value.lambda_hat:.5g} ({value.method})"
+    Console(stderr=True).print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 def exact_values(model: Model, betas: Sequence[float], tolerance: float) -> list[Exact]:
     """Compute exact values, and tell of each on standard error."""
     from sltprob.finding import scale
-
-    console = Console(stderr=True)
-
-    def tell(value: Exact) -> None:
-        text = f"β = {value.beta:.3g}: λ̂ = {value.lambda_hat:.5g} ({value.method})"
-        console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     return scale.exact_values(model, betas, tolerance=tolerance, progress=tell)
 
@@ -111,14 +97,6 @@ def print_sentences(sentences: Sequence[str]) -> None:
     """Print sentences, one a line."""
     for sentence in sentences:
         Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
-
-
-def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a CSV."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def stored(path: Path, model: str) -> list[Any]:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sltprob.cli._app import app
-from sltprob.cli._options import AsJson, ModelArgument, Seed, Tolerance, configure
-from sltprob.cli._output import print_json
+from sltprob.cli._app import MEASURE, THEORY, app
+from sltprob.cli._options import (
+    AsJson,
+    Chains,
+    DataOption,
+    Draws,
+    ModelArgument,
+    Quiet,
+    RowsOption,
+    Seed,
+    Strict,
+    Tolerance,
+    WarmupOption,
+    configure,
+    exit_unless_trusted,
+    read_rows,
+)
+from sltprob.cli._output import print_json, print_verdict
 from sltprob.cli._scale import (
     BetaRange,
     averaged,
@@ -25,7 +40,7 @@ from sltprob.cli._scale import (
 __all__ = ["ansatz", "free_energy"]
 
 
-@app.command()
+@app.command(rich_help_panel=THEORY)
 def ansatz(
     model: ModelArgument = "tanh_zero",
     betas: BetaRange = "1e2:1e12",
@@ -54,7 +69,7 @@ def ansatz(
     print_sentences(found.sentences())
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def free_energy(
     model: ModelArgument = "tanh_zero",
     betas: BetaRange = "1:1e12",
@@ -63,10 +78,37 @@ def free_energy(
         typer.Option(help="integrate stored runs instead of exact values, file or folder"),
     ] = None,
     tolerance: Tolerance = 0.01,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    chains: Chains = 4,
+    draws: Draws = 2000,
+    warmup: WarmupOption = 500,
+    seed: Seed = 0,
+    strict: Strict = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Integrate lambda-hat to the free energy, beside the exact one and that of tempering."""
+    """Give the free energy; of your own program and data, the log marginal likelihood.
+
+    For a model with exact values, lambda-hat is integrated over log beta and put beside the exact
+    free energy and that of sequential Monte Carlo. For a program of your own, one run of replica
+    exchange from the prior to the posterior gives log p(data) with its error.
+    """
     configure("float64")
+    from sltprob.program import is_program
+
+    if is_program(model):
+        options = {
+            "chains": chains,
+            "draws": draws,
+            "warmup": warmup,
+            "seed": seed,
+            "progress": not quiet,
+        }
+        _evidence(model, data, read_rows(rows), options, strict, as_json)
+        return
+    if data is not None:
+        raise ValueError(f"--data goes with a program of your own; {model} has its own data")
     from sltprob import models
     from sltprob.finding.free_energy import free_energies
     from sltprob.models.tanh_zero import TanhZero
@@ -91,3 +133,37 @@ def free_energy(
         return
     print_rows(f"F in nats, {models.specification(chosen)}", found.headings, found.table())
     print_sentences(found.sentences())
+
+
+def _evidence(
+    program: str,
+    data: Path | None,
+    rows: str | int | None,
+    options: dict[str, Any],
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Measure and print the marginal likelihood of a program of the user's own."""
+    from sltprob.cli.ladder import print_rungs
+    from sltprob.ladder import rung_rows
+    from sltprob.marginal_likelihood import evidence
+
+    found = evidence(program, data=data, rows=rows, **options)
+    if as_json:
+        names = ("log_marginal_likelihood", "mcse", "integrated", "integrated_error", "beta")
+        print_json(
+            {name: getattr(found, name) for name in names}
+            | {"verdict": found.verdict.status, "rungs": rung_rows(found.run)}
+        )
+    else:
+        print_rungs(rung_rows(found.run), f"{program}: F in nats, from the prior to β = n")
+        print_sentences(
+            [
+                f"log p(data) = {found.log_marginal_likelihood:.7g} ± {found.mcse:.2g} nats, the "
+                "log marginal likelihood.",
+                f"By thermodynamic integration {found.integrated:.7g} ± "
+                f"{found.integrated_error:.2g}.",
+            ]
+        )
+        print_verdict(found.verdict)
+    exit_unless_trusted([{"verdict": found.verdict.status}], strict)

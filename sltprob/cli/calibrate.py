@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from sltprob.cli._app import app
-from sltprob.cli._options import AsJson, configure
+from sltprob.cli._app import MANY, app
+from sltprob.cli._options import AsJson, DataOption, configure, names
 from sltprob.cli._output import print_json
+from sltprob.files import write_text
 
 if TYPE_CHECKING:
     from sltprob.calibration.score import Calibration
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
-@app.command()
+@app.command(rich_help_panel=MANY)
 def calibrate(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="your own program in place of the models of the study, against a reference",
+        ),
+    ] = None,
+    data: DataOption = None,
+    betas: Annotated[str, typer.Option(help="of your own program: numbers, n, wbic")] = "wbic,n",
     small: Annotated[bool, typer.Option("--small", help="about a tenth of the runs")] = False,
     workers: Annotated[
         int | None, typer.Option(help="processes; one for each core if left out")
@@ -37,19 +47,25 @@ def calibrate(
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: a file of that name exists; choose a folder")
-    with Progress(console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("runs", total=None)
 
         def show(done: int, total: int, row: dict[str, Any]) -> None:
             what = f"{row['model']} {row['sampler']}"
             bar.update(task, completed=done, total=total, description=what)
 
-        found = calibration.calibrate(out, small=small, workers=workers, progress=show)
+        found = calibration.calibrate(
+            out,
+            model=model,
+            data=data,
+            betas=names("--betas", betas, "wbic,n"),
+            small=small,
+            workers=workers,
+            progress=show,
+        )
     text = page(found)
-    target = out / "calibration.md"
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(target)
+    target = write_text(text, out / "calibration.md")
     if as_json:
         print_json(_document(found))
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sltprob.cli._app import app
+from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, Seed, configure, read_betas
 from sltprob.cli._output import print_json
 from sltprob.cli._scale import print_rows, print_sentences
@@ -15,7 +15,7 @@ from sltprob.cli._scale import print_rows, print_sentences
 __all__ = ["effective"]
 
 
-@app.command()
+@app.command(rich_help_panel=THEORY)
 def effective(
     betas: Annotated[str, typer.Option(help="comma-separated")] = "1e2,1e4,1e8",
     modes: Annotated[

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +14,10 @@ from rich.console import Console
 
 from sltprob import draws as schema
 from sltprob.cell import summarise
-from sltprob.cli._app import app
+from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
 from sltprob.cli._output import open_in_browser, print_json, print_table, print_trace, print_verdict
+from sltprob.command import typed
 from sltprob.diagnostics import diagnose
 from sltprob.foreign import from_arviz, is_foreign
 
@@ -29,7 +28,7 @@ MinimumLoss = Annotated[
 ]
 
 
-@app.command("diagnose")
+@app.command("diagnose", rich_help_panel=JUDGE)
 def diagnose_(
     path: Annotated[
         Path, typer.Argument(metavar="RUN", help="RUN.nc, ours or of PyMC, NumPyro or CmdStan")
@@ -62,7 +61,7 @@ def diagnose_(
     exit_unless_trusted([cell], strict)
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def report(
     paths: Annotated[
         list[Path], typer.Argument(metavar="RUN_OR_FOLDER...", help="RUN.nc, or folders of them")
@@ -89,8 +88,7 @@ def report(
     models = sorted({str(run.attrs["model"]) for run in runs})
     title = models[0] if len(models) == 1 else f"{len(models)} models"
     written = [] if figures is None else write_figures(runs, figures, overwrite=overwrite)
-    command = shlex.join(["sltprob", *sys.argv[1:]])
-    write_report(runs, out, title=title, command=command, overwrite=overwrite)
+    write_report(runs, out, title=title, command=typed(), overwrite=overwrite)
     cells = [summarise(run) for run in runs]
     if as_json:
         print_json({"report": str(out), "figures": [str(path) for path in written], "cells": cells})

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sltprob.cli._app import app
+from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson
 from sltprob.cli._output import plain, print_json
 from sltprob.spec import defaults
@@ -16,7 +16,7 @@ from sltprob.spec import defaults
 __all__ = ["list_"]
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=THEORY)
 def list_(
     what: Annotated[str, typer.Argument(metavar="models|samplers")], as_json: AsJson = False
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sltprob.cli._app import app
+from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import (
     AsJson,
     Chains,
@@ -20,7 +20,9 @@ from sltprob.cli._options import (
     MinimumLoss,
     ModelArgument,
     OpenPage,
+    Quiet,
     Reparameterise,
+    RowsOption,
     Seed,
     Strict,
     TargetMcse,
@@ -28,6 +30,8 @@ from sltprob.cli._options import (
     configure,
     exit_unless_trusted,
     names,
+    read_init,
+    read_rows,
 )
 from sltprob.cli._output import (
     open_in_browser,
@@ -40,7 +44,7 @@ from sltprob.cli._output import (
 __all__ = ["compare", "run"]
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def compare(
     model: ModelArgument = "tanh_zero",
     samplers: Annotated[str, typer.Option(help="comma-separated")] = "sgld,mala,hmc",
@@ -48,6 +52,7 @@ def compare(
         str, typer.Option(help="comma-separated; n the posterior, wbic for n/log(n)")
     ] = "1,1e2,1e4",
     data: DataOption = None,
+    rows: RowsOption = None,
     minimum_loss: MinimumLoss = None,
     chains: Chains = 4,
     draws: Draws = 2000,
@@ -60,6 +65,7 @@ def compare(
     dtype: Dtype = "float64",
     strict: Strict = False,
     open_page: OpenPage = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure lambda-hat with several samplers, against the exact value."""
@@ -74,27 +80,30 @@ def compare(
         data=data,
         minimum_loss=minimum_loss,
         reparameterise=None if reparameterise == "none" else reparameterise,
+        rows=read_rows(rows),
         chains=chains,
         draws=draws,
         warmup=warmup,
         seed=seed,
-        init=init,
+        init=read_init(init),
         target_mcse=target_mcse,
         out=folder,
-        progress=True,
+        progress=not quiet,
     )
     if as_json:
         print_json(found.cells)
     else:
         for beta in dict.fromkeys(cell["beta"] for cell in found.cells):
             print_table([cell for cell in found.cells if cell["beta"] == beta], f"β = {beta:g}")
+        if found.recommendation:
+            Console().print(found.recommendation, soft_wrap=True, highlight=False, markup=False)
         Console().print(f"written: {folder / 'report.html'}, summary.csv, runs/", soft_wrap=True)
     if open_page:
         open_in_browser(folder / "report.html")
     exit_unless_trusted(found.cells, strict)
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def run(
     model: ModelArgument,
     sampler: Annotated[str, typer.Option(help="such as 'hmc[num_steps=64]'")] = "hmc",
@@ -102,6 +111,7 @@ def run(
         str, typer.Option(help="inverse temperature; n the posterior, wbic for n/log(n)")
     ] = "1e4",
     data: DataOption = None,
+    rows: RowsOption = None,
     minimum_loss: MinimumLoss = None,
     chains: Chains = 4,
     draws: Draws = 2000,
@@ -113,6 +123,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="file to write, ending in .nc")] = None,
     dtype: Dtype = "float64",
     strict: Strict = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure lambda-hat once, and judge the measurement."""
@@ -124,7 +135,7 @@ def run(
     from sltprob.diagnostics import diagnose
     from sltprob.files import new_file
     from sltprob.problem import problem
-    from sltprob.progress import ProgressBar
+    from sltprob.progress import ProgressBar, shown
 
     kernel = registry.get(sampler)
     chosen = problem(
@@ -132,12 +143,13 @@ def run(
         data,
         minimum_loss=minimum_loss,
         reparameterise=None if reparameterise == "none" else reparameterise,
+        rows=read_rows(rows),
     )
     value = chosen.beta(beta)
     posterior = chosen.at(value)
     if out is not None:
         new_file(out)
-    with ProgressBar() as bar:
+    with shown(not quiet) as bar:
         result = measure(
             posterior,
             kernel,
@@ -147,12 +159,13 @@ def run(
             draws=draws,
             warmup=warmup,
             seed=seed,
-            init=init,
+            init=read_init(init),
             target_mcse=target_mcse,
         )
         verdict = diagnose(result)
         cell = summarise(result, verdict)
-        bar.tell(line_of(result, cell), cell["verdict"])
+        if isinstance(bar, ProgressBar):
+            bar.tell(line_of(result, cell), cell["verdict"])
     if out is not None:
         schema.save(result, out)
     if beta == "wbic":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +10,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sltprob.cli._app import app
+from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, OpenPage, Seed, configure
 from sltprob.cli._output import open_in_browser, print_json
-from sltprob.cli._scale import SOURCES, Out, print_rows, print_sentences, write_rows
-from sltprob.files import new_folder
+from sltprob.cli._scale import Out, print_rows, print_sentences
+from sltprob.command import typed
+from sltprob.files import new_folder, write_csv
 
 __all__ = ["modes"]
 
 
-@app.command()
+@app.command(rich_help_panel=THEORY)
 def modes(
     width: Annotated[int, typer.Option(help="hidden units of each network")] = 128,
     embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
@@ -95,6 +94,7 @@ def _write_modes(
     folder: Path, title: str, found: Any, modes_table: _TextTable, inputs_table: _TextTable
 ) -> None:
     from sltprob.finding.figures import inputs_figure, modes_figure
+    from sltprob.finding.sources import SOURCES
     from sltprob.report.sheet import SheetTable, write_sheet
 
     figures = [
@@ -116,11 +116,11 @@ def _write_modes(
         figures=figures,
         tables=tables,
         sources=SOURCES[2:3],
-        command=shlex.join(["sltprob", *sys.argv[1:]]),
+        command=typed(),
     )
     rows = [
         {"k": k, "mean": found.squares[:, k].mean(), "prediction": found.prediction[k]}
         | {f"network{n}": value for n, value in enumerate(found.squares[:, k])}
         for k in range(found.squares.shape[1])
     ]
-    write_rows(rows, folder / "modes.csv")
+    write_csv(rows, folder / "modes.csv")

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from sltprob import draws as schema
-from sltprob.cli._app import app
-from sltprob.cli._options import AsJson, configure
+from sltprob.cli._app import JUDGE, app
+from sltprob.cli._options import AsJson, DataOption, configure
 from sltprob.cli._output import json_text, print_checks, print_json
 from sltprob.files import new_file, write_text
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["probe"]
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def probe(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="RUN.nc, of sltprob run --out")],
     checks: Annotated[
@@ -31,7 +31,7 @@ def probe(
         str | None,
         typer.Option(metavar="FILE.py:FUNCTION", help="the program, if the run is of your own"),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="its arguments, an .npz file")] = None,
+    data: DataOption = None,
     draws: Annotated[int, typer.Option(help="draws per chain of each new run")] = 1000,
     warmup: Annotated[int, typer.Option(help="draws per chain before those")] = 500,
     seed: Annotated[int, typer.Option(help="the same seed gives the same new draws")] = 0,
@@ -72,23 +72,18 @@ def probe(
 
 def _posterior(program: str, data: Path | None, stored: Any) -> Any:
     """Temper a program of the user's own as the run has it."""
-    from sltprob.program import load_data, load_program
-    from sltprob.tempering import temper
+    from sltprob.problem import problem
 
     if data is None:
-        raise ValueError(f"--program {program} needs its data; write --data data.npz")
+        raise ValueError(f"--program {program} needs its data; write --data data.csv")
     attributes = stored.attrs
     if float(attributes.get("localization", 0.0)) > 0:
         raise ValueError(
             "the run is localised around a point that it does not tell; probe it from Python, "
             "sltprob.probe(draws, posterior=temper(...))"
         )
-    return temper(
-        load_program(program),
-        load_data(data),
-        beta=float(attributes["beta"]),
-        minimum_loss=float(attributes["minimum_loss"]),
-    )
+    posterior = problem(program, data, minimum_loss=float(attributes["minimum_loss"])).posterior
+    return posterior.at(float(attributes["beta"]))
 
 
 def _document(result: Probe) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sltprob.cli._app import app
-from sltprob.cli._options import AsJson, Chains, Draws, Seed, WarmupOption, configure
+from sltprob.cli._app import JUDGE, app
+from sltprob.cli._options import AsJson, Chains, DataOption, Draws, Seed, WarmupOption, configure
 from sltprob.cli._output import json_text, print_checks, print_json
 from sltprob.files import new_file, write_text
 
@@ -24,15 +24,13 @@ __all__ = ["sbc"]
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def sbc(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="a model, or your own path/to/file.py:function")
     ],
     sampler: Annotated[str, typer.Option(help="such as 'hmc[num_steps=64]'")] = "hmc",
-    data: Annotated[
-        Path | None, typer.Option(help="arguments of your own program, an .npz file")
-    ] = None,
+    data: DataOption = None,
     n: Annotated[int, typer.Option(help="data in every data set of a model")] = 20,
     sets: Annotated[int, typer.Option(help="data sets")] = 200,
     chains: Chains = 4,
@@ -48,11 +46,7 @@ def sbc(
     if out is not None:
         new_file(out)
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
-    from sltprob.program import load_data, load_program
 
-    own = ".py:" in model
-    if own and data is None:
-        raise ValueError(f"{model} needs its data; write --data data.npz with its arguments")
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -65,9 +59,9 @@ def sbc(
     with bar:
         task = bar.add_task("data sets", total=sets)
         result = simulation_based_calibration(
-            load_program(model) if own else model,
+            model,
             sampler,
-            data=load_data(data) if data else None,
+            data=data,
             n=n,
             sets=sets,
             draws=draws,

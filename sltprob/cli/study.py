@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sltprob.cli._app import app
+from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import number, print_json
 from sltprob.grids.definition import StudyError
@@ -28,9 +28,9 @@ __all__ = ["plan", "retry", "run", "status", "table"]
 group = typer.Typer(
     help="Run a grid of models, samplers, betas and seeds that survives being killed.",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
-app.add_typer(group, name="study")
+app.add_typer(group, name="study", rich_help_panel=MANY)
 
 StudyArgument = Annotated[
     Path, typer.Argument(metavar="STUDY", help="study.toml: grids, budget, stop rule")
@@ -45,7 +45,8 @@ WorkersOption = Annotated[
     int | None, typer.Option(help="processes of --cluster local; by default one for each core")
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", help="say nothing; the exit code tells whether a cell failed")
+    bool,
+    typer.Option("--quiet", "-q", help="say nothing; the exit code tells all"),
 ]
 AsEvents = Annotated[bool, typer.Option("--json", help="one JSON object for each event")]
 

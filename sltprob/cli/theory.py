@@ -5,20 +5,21 @@ from __future__ import annotations
 import inspect
 import typing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from sltprob.cli._app import app
-from sltprob.cli._options import AsJson, ModelArgument, Tolerance, configure, read_betas
+from sltprob.cli._app import THEORY, app
+from sltprob.cli._options import AsJson, DataOption, ModelArgument, Tolerance, configure, read_betas
 from sltprob.cli._output import print_json
 
 __all__ = ["exact", "rlct"]
 
 
-@app.command()
+@app.command(rich_help_panel=THEORY)
 def exact(
     model: ModelArgument = "tanh_zero",
     betas: Annotated[str, typer.Option(help="comma-separated")] = "1,1e2,1e4",
@@ -28,7 +29,13 @@ def exact(
     """Compute lambda-hat and the free energy without sampling the posterior."""
     configure("float64")
     from sltprob import models
+    from sltprob.program import is_program
 
+    if is_program(model):
+        raise ValueError(
+            f"no exact answer is known for a program of your own; sltprob ladder {model} --data "
+            "... measures the curve from the prior"
+        )
     chosen = models.get(model)
     values = read_betas(betas)
     if not 0 < tolerance < 1:
@@ -63,20 +70,33 @@ def exact(
 
 
 @app.command(
+    rich_help_panel=THEORY,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="For example: sltprob rlct deep_linear --widths 10,5,10 --rank 3",
 )
 def rlct(
     context: typer.Context,
-    formula: Annotated[str, typer.Argument(metavar="FORMULA", help="see sltprob rlct list")],
+    formula: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMULA_OR_MODEL",
+            help="see sltprob rlct list; or a model such as 'tanh_zero[width=2]', or your own "
+            "path/to/file.py:function",
+        ),
+    ],
+    data: DataOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a learning coefficient from theory, with its multiplicity and source.
 
-    The parameters of the formula are options: whole numbers, or lists as in 10,5,10.
+    The parameters of a formula are options: whole numbers, or lists as in 10,5,10. For a program
+    of your own it says what the Hessian at the optimum tells: d/2 where it has full rank.
     """
     from sltprob.theory.learning_coefficients import FORMULAS
 
+    if formula not in (*FORMULAS, "list"):
+        _of_model(formula, data, context.args, as_json)
+        return
     if formula == "list":
         signatures = {name: list(_parameters(function)) for name, function in FORMULAS.items()}
         if as_json:
@@ -84,8 +104,6 @@ def rlct(
         for name, parameters in signatures.items() if not as_json else ():
             Console().print(f"{name} {' '.join(f'--{key}' for key in parameters)}", markup=False)
         return
-    if formula not in FORMULAS:
-        raise ValueError(f"unknown formula {formula!r}; there are: {', '.join(FORMULAS)}")
     function = FORMULAS[formula]
     given = _extra_options(context.args)
     values = {}
@@ -117,6 +135,31 @@ def rlct(
     else:
         Console().print(f"{found}  ({found.status})", highlight=False)
         Console().print(found.source, highlight=False, markup=False)
+
+
+def _of_model(model: str, data: Path | None, arguments: list[str], as_json: bool) -> None:
+    """Print what is known about the learning coefficient of a model or a program."""
+    from sltprob import models
+    from sltprob.program import is_program
+    from sltprob.theory.learning_coefficients import FORMULAS
+
+    name = model.partition("[")[0]
+    if not is_program(model) and name not in models.registry.names():
+        raise ValueError(
+            f"unknown formula {model!r}; there are: {', '.join(FORMULAS)}; or give a model, see "
+            "sltprob list models"
+        )
+    if arguments:
+        raise ValueError(f"{model} has no option {arguments[0]}; write {name}[option=value]")
+    configure("float64")
+    from sltprob.known_coefficient import learning_coefficient
+
+    found = learning_coefficient(model, data=data)
+    if as_json:
+        print_json({"model": model, **found.as_json()})
+        return
+    Console().print(str(found), highlight=False, soft_wrap=True, markup=False)
+    Console().print(found.source, highlight=False, soft_wrap=True, markup=False)
 
 
 def _parameters(function: Any) -> dict[str, Any]:

@@ -1,16 +1,14 @@
-"""The exact answer by whichever method is good enough."""
+"""The exact λ̂ at one β or at many, by whichever method is good enough there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from sltprob.collapsed.common import check_beta, check_tolerance
+from sltprob.collapsed.common import check_tolerance
 from sltprob.collapsed.density import CollapsedDensity, Problem
 from sltprob.collapsed.importance import enough_draws, weighted_draws
 from sltprob.collapsed.tempering import tempered_sampling
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_ladder
 
 __all__ = ["exact", "exact_ladder"]
 
@@ -52,11 +50,8 @@ def exact_ladder(
     Del Moral, P., Doucet, A. and Jasra, A. (2006). Sequential Monte Carlo samplers. JRSS B 68,
     411-436.
     """
-    for beta in betas:
-        check_beta(beta)
+    check_ladder(betas)
     check_tolerance(tolerance)
-    if not len(betas) or not (np.diff(betas) > 0).all():
-        raise ValueError(f"betas={betas!r} must increase, and be one at least; write [1e4, 1e8].")
     tell = progress or (lambda answer: None)
     answers: list[Exact] = []
     for beta in betas:

@@ -1,4 +1,4 @@
-"""A short orthonormal basis of the inputs that holds the features of most draws of w."""
+"""A short basis of the inputs for the features of most draws: it makes every evaluation cheaper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small things that every method of the collapsed density needs."""
+"""What every method needs: its error, its tolerance, and a mean of exponentials."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PrecisionError", "check_beta", "check_tolerance", "log_mean_exp"]
+__all__ = ["PrecisionError", "check_tolerance", "log_mean_exp"]
 
 type Array = NDArray[np.float64]
 
 
 class PrecisionError(RuntimeError):
     """Say that the exact answer could not be computed to the tolerance that was asked for."""
-
-
-def check_beta(beta: float) -> None:
-    """Refuse an inverse temperature that is not a positive number."""
-    if not (math.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta={beta!r}, but it must be a finite number above 0; write beta=1e4.")
 
 
 def check_tolerance(tolerance: float) -> None:

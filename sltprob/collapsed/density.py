@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sltprob.collapsed.basis import Basis, find_basis
+from sltprob.spec import positive
 
 __all__ = ["CollapsedDensity", "GradedFeatures", "Problem", "ResolutionError"]
 
@@ -97,11 +98,7 @@ class CollapsedDensity:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.readout_scale = problem.readout_scale
-        if not (math.isfinite(self.readout_scale) and self.readout_scale > 0):
-            raise ValueError(
-                f"readout_scale={self.readout_scale!r}, but it must be a finite number above 0; "
-                "write readout_scale=1.0."
-            )
+        positive().read("readout_scale", self.readout_scale, 1.0)
         generator = np.random.default_rng(0)
         self.shape = np.shape(problem.draw_prior(generator, 2))[1:]
         self.dimension = math.prod(self.shape)

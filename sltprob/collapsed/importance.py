@@ -1,4 +1,4 @@
-"""Importance sampling from the prior of w: enough while w keeps its prior."""
+"""Importance sampling of the hidden weights w from their prior: enough while they keep it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sltprob.collapsed.common import check_beta, log_mean_exp
+from sltprob.collapsed.common import log_mean_exp
 from sltprob.collapsed.density import CollapsedDensity, Problem, ResolutionError
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_ladder
+from sltprob.spec import whole
 
 __all__ = [
     "WeightedDraws",
@@ -53,14 +54,8 @@ def importance_sampling(
     ----------
     Owen, A. B. (2013). Monte Carlo theory, methods and examples, chapter 9.
     """
-    if len(betas) == 0:
-        raise ValueError(f"betas={betas!r}, but it needs at least one; write betas=[1e4].")
-    for beta in betas:
-        check_beta(beta)
-    if num_draws < 2:
-        raise ValueError(
-            f"num_draws={num_draws!r}, but it must be 2 or more; write num_draws=4096."
-        )
+    check_ladder(betas)
+    whole(2).read("num_draws", num_draws, 4096)
     model = CollapsedDensity(problem)
     return tuple(draws.answer for draws in weighted_draws(model, betas, num_draws, seed))
 

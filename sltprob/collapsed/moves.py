@@ -1,4 +1,4 @@
-"""Metropolis moves of w on the collapsed density."""
+"""Metropolis moves of the hidden weights w, on their density with the readout integrated out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tempered sequential Monte Carlo on the collapsed density: where w leaves its prior."""
+"""Tempered sequential Monte Carlo over the hidden weights w: where they leave their prior."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sltprob.collapsed.common import (
-    PrecisionError,
-    check_beta,
-    check_tolerance,
-    log_mean_exp,
-)
+from sltprob.collapsed.common import PrecisionError, check_tolerance, log_mean_exp
 from sltprob.collapsed.density import CollapsedDensity, Problem
 from sltprob.collapsed.moves import Mover, Particles
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_beta, check_ladder
 
 __all__ = ["Stage", "started_sampling", "tempered_sampling"]
 
@@ -38,8 +33,9 @@ class Stage:
     """What sequential Monte Carlo found at one inverse temperature."""
 
     answer: Exact
-    spread: float  # Root mean square of all weights w, with its standard error
-    spread_mcse: float  # Root mean square of all weights w, with its standard error
+    # Root mean square of all weights w, with its standard error
+    spread: float
+    spread_mcse: float
 
 
 def tempered_sampling(
@@ -70,11 +66,8 @@ def tempered_sampling(
     Whiteley, N., Lee, A. and Heine, K. (2016). On the role of interaction in sequential Monte Carlo
     algorithms. Bernoulli 22, 494-529 (weighted independent populations).
     """
-    for beta in betas:
-        check_beta(beta)
+    check_ladder(betas)
     check_tolerance(tolerance)
-    if not len(betas) or not (np.diff(betas) > 0).all():
-        raise ValueError(f"betas={betas!r} must increase, and be one at least; write [1e4, 1e8].")
     model = CollapsedDensity(problem)
     descent = _Descent(model, max(betas), np.random.default_rng([seed, 2]))
     stages = []
@@ -146,9 +139,7 @@ class _Descent:
         while self._reached < beta:
             spectra = self._particles.spectra
             following = _next_beta(model, spectra, self._reached, beta)
-            self._reweight(
-                _log_increments(model, spectra, self._reached, following),
-            )
+            self._reweight(_log_increments(model, spectra, self._reached, following))
             self._reached = following
             self._num_rungs += 1
             self.settle()

@@ -34,10 +34,10 @@ class SublevelSet:
     """The prior volume V of {L < level}, and how it shrinks."""
 
     level: float
-    log_volume: float  # log V with its standard error
-    log_volume_mcse: float  # log V with its standard error
+    log_volume: float  # log V
+    log_volume_mcse: float
     exponent: float  # ``d log V / d log level`` over a factor of ten to both sides
-    exponent_mcse: float  # ``d log V / d log level`` over a factor of ten to both sides
+    exponent_mcse: float
 
 
 def sublevel_sets(

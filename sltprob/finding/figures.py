@@ -62,7 +62,7 @@ def _against_theory(
         ("mode bound (rigorous)", [row.mode_bound for row in rows], "@series1", "dash"),
         (
             "crude count ¼(log β/π)²",
-            [row.crude_count if row.crude_count > 0 else None for row in rows],
+            [row.crude_count or None for row in rows],
             "@series4",
             "dot",
         ),

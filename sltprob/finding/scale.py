@@ -73,7 +73,7 @@ def exact_values(
     return found
 
 
-def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
+def scale_rows(model: Model | None, exacts: Sequence[Exact]) -> list[ScaleRow]:
     """Put theory beside exact values.
 
     References
@@ -83,7 +83,7 @@ def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
     Journal of Pure and Applied Mathematics 52, 177-204.
     """
     betas = [value.beta for value in exacts]
-    truth = model.truth().learning_coefficient
+    truth = None if model is None else model.truth().learning_coefficient
     width = getattr(model, "width", None)
     options = _scalar_network(model)
     kernel = _kernel(options)
@@ -112,7 +112,7 @@ def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
             ),
             nngp=None if kernel is None else _infinite_width(kernel, value.beta),
             mode_bound=bounds.get(value.beta),
-            crude_count=crude_count(value.beta),
+            crude_count=None if model is None else crude_count(value.beta),
             claimed=None if width is None else width / 2,
             learning_coefficient=None if truth is None else float(truth),
             method=value.method,
@@ -121,11 +121,11 @@ def scale_rows(model: Model, exacts: Sequence[Exact]) -> list[ScaleRow]:
     ]
 
 
-def _scalar_network(model: Model) -> dict[str, Any] | None:
+def _scalar_network(model: Model | None) -> dict[str, Any] | None:
     """Give the options of a network on x ~ N(0, 1) that learns zero; None for another model."""
     from sltprob.models._embedding import EmbeddingPrior
 
-    if not hasattr(model, "embedding_prior") or not hasattr(model, "width"):
+    if model is None or not (hasattr(model, "embedding_prior") and hasattr(model, "width")):
         return None
     plain = {"modes": None, "inputs": "gaussian", "target": "zero", "depth": 1, "n": None}
     if any(getattr(model, name, value) != value for name, value in plain.items()):

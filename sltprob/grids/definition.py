@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sltprob.grids.toml_lines import TomlPath
 
-__all__ = ["Budget", "Definition", "Grid", "Problem", "StudyError"]
+__all__ = ["Budget", "Definition", "Grid", "Mistake", "StudyError"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Mistake:
     """What is wrong with a definition, and where."""
 
     place: TomlPath  # Path of the key or element, such as ``("grid", 0, "models", 1)``
@@ -44,11 +45,12 @@ class Grid:
     """All combinations of some models, samplers, betas and seeds."""
 
     place: TomlPath  # Where it stands in the file, such as ``("grid", 0)``
-    models: tuple[str, ...]  # Such as ``"tanh_zero[width=64]"``
+    models: tuple[str, ...]  # Such as ``"tanh_zero[width=64]"``, or ``"mine.py:program"``
     samplers: tuple[str, ...]  # Such as ``"hmc[num_steps=64]"``
-    betas: tuple[float, ...]
+    betas: tuple[float | str, ...]  # numbers, ``"n"`` or ``"wbic"``
     seeds: range | tuple[int, ...]
     budget: Budget
+    data: str | None = None  # the file with the arguments of programs of one's own
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ class Definition:
     dtype: str = "float64"  # ``"float64"``, or ``"float32"`` where beta allows it
     exact: bool = True  # Compute the exact value of every (model, beta) where there is one
     name: str = "study"  # what to call it in messages: the path of its file
+    folder: Path = Path()  # what the paths of programs and data start from
     # The line of every key, where it came from a file
     lines: Mapping[TomlPath, int] = field(default_factory=dict, compare=False, repr=False)
     # What is wrong with it so far. What is not wrong is there, so that it can be checked too.
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Mistake, ...] = ()
 
-    def error(self, problems: list[Problem]) -> StudyError:
+    def error(self, problems: list[Mistake]) -> StudyError:
         """Make the exception that tells the problems, each with its line."""
         numbered = [(self._line(problem.place), problem.message) for problem in problems]
         numbered.sort(key=lambda pair: pair[0])

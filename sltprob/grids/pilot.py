@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from sltprob import models, packed, samplers
+from sltprob import packed, samplers
 from sltprob.grids.plan import Block, Plan
+from sltprob.problem import problem
 from sltprob.sampling import sample
-from sltprob.tempering import temper
 
 __all__ = ["Estimate", "estimate_cost"]
 
@@ -43,7 +43,7 @@ def _of_block(block: Block) -> Estimate:
     beta = sorted(block.betas)[len(block.betas) // 2]
     begin = time.perf_counter()
     run = sample(
-        temper(models.get(setting.model), beta=beta),
+        (problem(setting.model) if setting.own is None else setting.own.problem).at(beta),
         samplers.get(setting.sampler),
         draws=short.draws,
         warmup=short.warmup,

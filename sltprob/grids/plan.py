@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -19,11 +19,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from sltprob import models, samplers
-from sltprob.grids.definition import Budget, Definition, Grid, Problem
+from sltprob import samplers
+from sltprob.grids.definition import Budget, Definition, Grid, Mistake
 from sltprob.grids.toml_lines import TomlPath
 from sltprob.posterior import TemperedPosterior
-from sltprob.tempering import temper
+from sltprob.problem import Problem, problem
+from sltprob.program import is_program
 
 __all__ = ["Cell", "Plan", "Setting", "make_plan"]
 
@@ -33,6 +34,26 @@ _SMALL_STEPS = 200
 _SMALL_BYTES = 1_000_000
 # Scalars recorded per draw, generously.
 _SCALARS = 16
+
+
+@dataclass(frozen=True)
+class OwnProgram:
+    """A program of the user's own, and where its data are."""
+
+    program: str  # ``path.py:function``, the path complete
+    data: str
+    source: str  # Hash of the file of the program
+    betas: tuple[float, ...]  # of all cells: one run of a ladder is the reference for all
+
+    @property
+    def problem(self) -> Problem:
+        """The program with its data; read and traced once in each process."""
+        return _own_problem(self.program, self.data, self.source)
+
+
+@cache
+def _own_problem(program: str, data: str, _source: str) -> Problem:
+    return problem(program, data)
 
 
 @dataclass(frozen=True)
@@ -46,15 +67,20 @@ class Setting:
     exact: bool  # whether the exact value is put beside the draws
     data: str  # Hash of the data and the weights
     dimension: int
+    own: OwnProgram | None = None
 
     @cached_property
     def document(self) -> bytes:
         """Everything that determines a cell, apart from beta and seed, as canonical JSON."""
+        # Not where the files of a program are, but what is in them.
+        own = {} if self.own is None else {"program": self.own.source}
         fields = {
-            **dataclasses.asdict(self),
+            **dataclasses.asdict(dataclasses.replace(self, own=None)),
+            **own,
             "versions": {package: _version(package) for package in _PACKAGES},
             "format": 1,
         }
+        del fields["own"]
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
     @property
@@ -66,6 +92,8 @@ class Setting:
         return (
             budget.target_mcse is None
             and budget.init == "prior"
+            # A start is looked for, as its prior may have draws of no density.
+            and self.own is None
             and budget.draws + budget.warmup <= _SMALL_STEPS
             and size <= _SMALL_BYTES
         )
@@ -145,7 +173,7 @@ class _Checker:
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        self.problems: list[Problem] = list(definition.problems)
+        self.problems: list[Mistake] = list(definition.problems)
         self.blocks: list[Block] = []
 
     def attempt(self, place: TomlPath, make: Any) -> Any:
@@ -153,27 +181,30 @@ class _Checker:
         try:
             return make()
         except (ValueError, TypeError, OSError) as error:
-            self.problems.append(Problem(place, " ".join(str(error).split())))
+            self.problems.append(Mistake(place, " ".join(str(error).split())))
             return None
 
     def grid(self, grid: Grid) -> None:
         place = grid.place
-        chosen = self.each("models", grid.models, place, models.get, models.specification)
+        chosen = self.each("models", grid.models, place, self.problem(grid), _name)
         kernels = self.each("samplers", grid.samplers, place, samplers.get, samplers.specification)
-        betas = self.each("betas", grid.betas, place, _positive, str)
+        written = self.each("betas", grid.betas, place, _positive, str)
         self.each("seeds", grid.seeds if isinstance(grid.seeds, tuple) else (), place, int, str)
-        for at_model, (model, name) in chosen.items():
-            where: TomlPath = (*place, "models", at_model)
-            posterior = self.attempt(where, lambda model=model: temper(model, beta=1.0))
-            if posterior is None:
-                continue
+        for (model, own), name in chosen.values():
+            posterior = model.posterior
             data = _hash(posterior)
-            for at_beta, (beta, _) in betas.items():
-                self.attempt((*place, "betas", at_beta), lambda p=posterior, b=beta: p.at(b))
+            read = _beta(model)
+            betas = [
+                self.attempt((*place, "betas", at_beta), lambda b=beta, read=read: read(b))
+                for at_beta, (beta, _) in written.items()
+            ]
+            values = tuple(dict.fromkeys(beta for beta in betas if beta is not None))
+            if own is not None:
+                own = dataclasses.replace(own, betas=values)
             for at_sampler, (kernel, text) in kernels.items():
                 if (reason := kernel.applies_to(posterior)) is not None:
                     message = f"{text} does not apply to {name}: {reason}; leave it out"
-                    self.problems.append(Problem((*place, "samplers", at_sampler), message))
+                    self.problems.append(Mistake((*place, "samplers", at_sampler), message))
                     continue
                 setting = Setting(
                     name,
@@ -183,8 +214,29 @@ class _Checker:
                     self.definition.exact,
                     data,
                     posterior.dimension,
+                    own,
                 )
-                self.add(Block(setting, tuple(b for b, _ in betas.values()), grid.seeds), place)
+                self.add(Block(setting, values, grid.seeds), place)
+
+    def problem(self, grid: Grid) -> Callable[[str], tuple[Problem, OwnProgram | None]]:
+        """Give what reads a model of a grid, or a program with its data."""
+        folder = self.definition.folder
+
+        def read(text: str) -> tuple[Problem, OwnProgram | None]:
+            if not is_program(text):
+                return problem(text), None
+            if grid.data is None:
+                raise ValueError(f'{text} needs its data; write data = "data.csv" in its grid')
+            path, _, function = text.rpartition(":")
+            own = OwnProgram(
+                f"{(folder / path).resolve()}:{function}",
+                str((folder / grid.data).resolve()),
+                hashlib.sha256((folder / path).read_bytes()).hexdigest(),
+                (),
+            )
+            return own.problem, own
+
+        return read
 
     def each(
         self, key: str, values: Any, place: TomlPath, make: Any, write: Any
@@ -198,7 +250,7 @@ class _Checker:
                 continue
             name = write(thing)
             if name in (other for _, other in made.values()):
-                self.problems.append(Problem(where, f"{value!r} comes twice; leave one out"))
+                self.problems.append(Mistake(where, f"{value!r} comes twice; leave one out"))
             else:
                 made[index] = thing, name
         return made
@@ -211,15 +263,30 @@ class _Checker:
                 and set(other.seeds) & set(block.seeds)
             ):
                 message = f"{block.setting.model} with {block.setting.sampler} has cells in two"
-                self.problems.append(Problem(place, f"{message} grids; leave them out of one"))
+                self.problems.append(Mistake(place, f"{message} grids; leave them out of one"))
                 return
         self.blocks.append(block)
 
 
-def _positive(beta: float) -> float:
-    if not 0 < beta < float("inf"):
+def _name(made: tuple[Problem, OwnProgram | None]) -> str:
+    return made[0].name
+
+
+def _positive(beta: float | str) -> float | str:
+    if not isinstance(beta, str) and not 0 < beta < float("inf"):
         raise ValueError(f"beta={beta:g}: it must be positive and finite, such as 1e4")
-    return float(beta)
+    return beta
+
+
+def _beta(model: Problem) -> Callable[[float | str], float]:
+    """Give what reads a beta of a model: positive, and within what the precision can tell."""
+
+    def read(value: float | str) -> float:
+        beta = model.beta(value)
+        model.posterior.at(beta)
+        return beta
+
+    return read
 
 
 def _hash(posterior: TemperedPosterior) -> str:

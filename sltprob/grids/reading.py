@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sltprob.grids.definition import Budget, Definition, Grid, Problem, StudyError
+from sltprob.grids.definition import Budget, Definition, Grid, Mistake, StudyError
 from sltprob.grids.toml_lines import TomlPath, toml_lines
 
 __all__ = ["define", "read_definition"]
@@ -43,11 +43,15 @@ def read_definition(path: str | os.PathLike[str]) -> Definition:
         line = (found and found[1]) or text.rstrip().count("\n") + 1
         said = _TOML_PLACE.sub("", str(error))
         raise StudyError([f"{path}:{line}: not TOML: {said}"]) from None
-    return define(document, name=str(path), lines=toml_lines(text))
+    return define(document, name=str(path), lines=toml_lines(text), folder=path.parent)
 
 
 def define(
-    document: Mapping[str, Any], *, name: str = "study", lines: Mapping[TomlPath, int] | None = None
+    document: Mapping[str, Any],
+    *,
+    name: str = "study",
+    lines: Mapping[TomlPath, int] | None = None,
+    folder: Path = Path(),
 ) -> Definition:
     """Make a definition from the contents of a TOML file."""
     reader = _Reader()
@@ -68,6 +72,7 @@ def define(
         grids,
         **options,
         name=name,
+        folder=folder,
         lines={} if lines is None else lines,
         problems=tuple(reader.problems),
     )
@@ -140,7 +145,14 @@ _GRID = {
     "models": _Rule(_is_list, "a list of texts", '["tanh_zero[width=64]"]', _TEXT),
     "samplers": _Rule(_is_list, "a list of texts", '["hmc", "mala"]', _TEXT),
     "betas": _Rule(
-        _is_list, "a list of numbers", "[1, 1e2, 1e4]", _Rule(_is_number, "a number", "1e4")
+        _is_list,
+        "a list of numbers",
+        "[1, 1e2, 1e4]",
+        _Rule(
+            lambda value: _is_number(value) or value in ("n", "wbic"),
+            'a number, "n" or "wbic"',
+            "1e4",
+        ),
     ),
     "seeds": _Rule(
         lambda value: (_is_whole(value) and 1 <= value <= _SEEDS) or _is_list(value),
@@ -171,10 +183,10 @@ class _Reader:
     """Reads tables by their rules, and keeps every problem."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[Mistake] = []
 
     def say(self, place: TomlPath, message: str) -> None:
-        self.problems.append(Problem(place, message))
+        self.problems.append(Mistake(place, message))
 
     def table(
         self, table: Mapping[str, Any], place: TomlPath, rules: Mapping[str, _Rule]
@@ -205,7 +217,7 @@ class _Reader:
         return all(right)
 
     def grid(self, table: Mapping[str, Any], place: TomlPath, shared: Mapping[str, Any]) -> Grid:
-        good = self.table(table, place, {**_GRID, "budget": _BUDGET_TABLE})
+        good = self.table(table, place, {**_GRID, "data": _TEXT, "budget": _BUDGET_TABLE})
         for key, rule in _GRID.items():
             if key not in table:
                 self.say(place, f"the grid has no {key}; write {key} = {rule.example}")
@@ -215,7 +227,8 @@ class _Reader:
             place=place,
             models=tuple(good.get("models", ())),
             samplers=tuple(good.get("samplers", ())),
-            betas=tuple(map(float, good.get("betas", ()))),
+            betas=tuple(b if isinstance(b, str) else float(b) for b in good.get("betas", ())),
             seeds=range(seeds) if _is_whole(seeds) else tuple(seeds),
             budget=Budget(**{**shared, **own}),
+            data=good.get("data"),
         )

@@ -18,7 +18,7 @@ __all__ = ["TABLE_FIELDS", "write_table"]
 #: The columns, in order: those of a cell, and where it came from. They are an interface.
 TABLE_FIELDS = (*CELL_FIELDS, "key", "error", "content", "file")
 
-_TEXT = ("model", "sampler", "verdict", "key", "error", "content", "file")
+_TEXT = ("model", "sampler", "exact_method", "verdict", "key", "error", "content", "file")
 _WHOLE = ("seed", "draws", "chains")
 
 

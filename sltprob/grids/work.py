@@ -14,19 +14,19 @@ from typing import Any
 
 import xarray as xr
 
-from sltprob import models, packed, samplers
+from sltprob import packed, samplers
 from sltprob.cell import summarise
 from sltprob.comparison import with_exact
 from sltprob.exact import Exact
 from sltprob.grids.batch import LARGEST_BATCH, sample_many
 from sltprob.grids.checkpoint import CellCheckpoint
-from sltprob.grids.plan import Cell
+from sltprob.grids.plan import Cell, Setting
 from sltprob.grids.store import Store
 from sltprob.grids.writing import StoreError
-from sltprob.posterior import TemperedPosterior
+from sltprob.problem import Problem, problem
+from sltprob.reference import answers
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
-from sltprob.tempering import temper
 
 __all__ = ["Outcome", "coordinates", "row_of", "run_cells"]
 
@@ -110,20 +110,21 @@ def _attempt(
     store: Store, cells: Sequence[Cell], tell: Callable[[Cell, Progress], None]
 ) -> list[Outcome]:
     setting = cells[0].setting
-    posterior = _posterior(setting.model, setting.dtype)
+    chosen = _problem(setting.model, setting.dtype) if setting.own is None else setting.own.problem
     kernel = _sampler(setting.sampler)
-    exacts = [_exact(store, cell, posterior) for cell in cells]
+    exacts = [_exact(store, cell, chosen) for cell in cells]
     if setting.is_small:
         points = [(cell.beta, cell.seed) for cell in cells]
         total = setting.budget.draws
         now = Progress("sample", 0, total, 0.0, math.nan, math.nan, cells[0].beta, setting.sampler)
         tell(cells[0], now)
-        runs = sample_many(posterior, kernel, points, setting.budget)
+        runs = sample_many(chosen.posterior, kernel, points, setting.budget)
     else:
         (cell,) = cells
         checkpoint = CellCheckpoint(store, cell.key, _CHECKPOINT_SECONDS)
         run = sample(
-            posterior.at(cell.beta),
+            # A program of the user's own has its L* searched for.
+            chosen.posterior.at(cell.beta) if setting.own is None else chosen.at(cell.beta),
             kernel,
             seed=cell.seed,
             progress=lambda progress: tell(cell, progress),
@@ -143,9 +144,9 @@ def _attempt(
 
 
 @cache
-def _posterior(model: str, dtype: str) -> TemperedPosterior:
+def _problem(model: str, dtype: str) -> Problem:
     """Temper each model once; `dtype` is that of JAX, which tempering looks at."""
-    return temper(models.get(model), beta=1.0)
+    return problem(model)
 
 
 @cache
@@ -154,11 +155,21 @@ def _sampler(text: str) -> Sampler:
     return samplers.get(text)
 
 
-def _exact(store: Store, cell: Cell, posterior: TemperedPosterior) -> Exact | None:
+def _exact(store: Store, cell: Cell, chosen: Problem) -> Exact | None:
     setting = cell.setting
     if not setting.exact:
         return None
-    model = posterior.structure.model
-    assert model is not None
-    name = f"{setting.model} data={setting.data} beta={cell.beta!r} {setting.dtype} {_VERSION}"
-    return store.exact_values.get(name, lambda: model.exact(cell.beta))
+    source = "" if setting.own is None else f" program={setting.own.source}"
+    data = f"{setting.model}{source} data={setting.data}"
+    name = f"{data} beta={cell.beta!r} {setting.dtype} {_VERSION}"
+    if setting.own is None:
+        return store.exact_values.get(name, lambda: chosen.exact(cell.beta))
+    return store.exact_values.get(name, lambda: _references(setting)[cell.beta])
+
+
+@cache
+def _references(setting: Setting) -> dict[float, Exact | None]:
+    """Measure a program of the user's own at all betas of its cells, in one run of a ladder."""
+    assert setting.own is not None
+    betas = setting.own.betas
+    return dict(zip(betas, answers(setting.own.problem, betas), strict=True))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sltprob.cell import name_of_truth
 from sltprob.league.numbers import short
 from sltprob.league.standing import Standing
 from sltprob.report.numbers import inverse_temperature, measured
@@ -30,7 +31,8 @@ class Group:
         # A closed form has no error but rounding.
         error = row.exact_mcse or 0.0
         exact = measured(row.exact, error if error > 1e-6 * (row.exact or 0.0) else None).text()
-        return f"{self.model}, β = {inverse_temperature(self.beta)}, exact λ̂ = {exact}"
+        truth = name_of_truth([{"exact_method": row.exact_method}])
+        return f"{self.model}, β = {inverse_temperature(self.beta)}, {truth} λ̂ = {exact}"
 
 
 def grouped(rows: Sequence[Standing]) -> list[Group]:

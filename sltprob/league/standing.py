@@ -45,6 +45,7 @@ class Standing:
     seeds: int = 0  # Runs
     exact: float | None = None  # λ̂ at this beta, computed without sampling the posterior
     exact_mcse: float | None = None
+    exact_method: str | None = None  # how it was found
     relative_error: float | None = None  # Root mean square over the seeds of (λ̂ - exact) / exact
     relative_bias: float | None = None  # Mean over the seeds, with its sign
     # Root mean square over the seeds of (λ̂ - exact) / standard error; 1 for honest errors
@@ -134,6 +135,7 @@ def score(runs: Sequence[xr.DataTree]) -> Standing:
         seeds=count,
         exact=exact,
         exact_mcse=cells[0]["exact_mcse"],
+        exact_method=cells[0]["exact_method"],
         relative_error=_known(float(np.sqrt(np.mean(errors**2)))),
         relative_bias=_known(float(np.mean(errors))),
         rms_z=_known(float(np.sqrt(np.mean(z**2)))),

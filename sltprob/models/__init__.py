@@ -1,9 +1,12 @@
-"""Models with exact answers, one file each; the file's name is the model's name."""
+"""Models with exact answers, one file each; the file's name is the model's name.
 
-from typing import Any
+Throughout, L is the mean loss of a model, L* its least value and β the inverse temperature; the
+posterior is exp(-β L) times the prior, and λ̂ = β E[L - L*] is an expectation over it. The learning
+coefficient λ and its multiplicity m are what theory says about β → ∞.
+"""
 
 from sltprob.models.base import Model, Truth
-from sltprob.spec import Registry, describe
+from sltprob.spec import Registry
 
 __all__ = ["Model", "Truth", "get", "name_of", "names", "registry", "specification"]
 
@@ -11,8 +14,4 @@ registry: Registry[Model] = Registry("sltprob.models", "model")
 names = registry.names
 get = registry.get
 name_of = registry.name_of
-
-
-def specification(model: Any) -> str:
-    """Write the text from which `get` makes an equal model."""
-    return describe(model, name_of(model))
+specification = registry.specification

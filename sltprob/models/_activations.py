@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ __all__ = ["ACTIVATIONS", "Activation"]
 class Activation:
     """One activation function."""
 
-    in_jax: Callable[[Any], Any]  # the same function
+    in_jax: Callable[[Any], Any]
     in_numpy: Callable[[Any], Any]  # the same function
     odd: bool
     smooth: bool  # whether it is analytic; if not it has its one kink at 0
@@ -47,11 +46,3 @@ ACTIVATIONS = {
     ),
     "tanh": Activation(jnp.tanh, np.tanh, True, True, _ODD),
 }
-
-
-def hermite(order: int, x: np.ndarray) -> np.ndarray:
-    """Evaluate the normalised probabilists' Hermite polynomial He_k / sqrt(k!)."""
-    before, now = np.zeros_like(x), np.ones_like(x)
-    for k in range(order):
-        before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
-    return now

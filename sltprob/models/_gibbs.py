@@ -15,6 +15,10 @@ import numpy as np
 
 __all__ = ["GibbsEstimate", "block_gibbs", "summarise"]
 
+_CHAINS = 64
+_MOST_SWEEPS = 4096
+_SEED = 20240607
+
 
 @dataclass(frozen=True)
 class GibbsEstimate:
@@ -33,9 +37,6 @@ def block_gibbs(
     *,
     prior_means: tuple[np.ndarray, ...],
     tolerance: float,
-    chains: int = 64,
-    most_sweeps: int = 4096,
-    seed: int = 20240607,
 ) -> GibbsEstimate:
     """Sample the posterior of ½ ‖W_L … W_1 - target‖² with unit normal priors.
 
@@ -48,7 +49,7 @@ def block_gibbs(
        restoration of images", IEEE PAMI 6 (1984) 721-741.
     .. [2] A. Gelfand, A. Smith, JASA 85 (1990) 398-409 (averaging conditional expectations).
     """
-    generator = np.random.default_rng(seed)
+    generator, chains = np.random.default_rng(_SEED), _CHAINS
     depth = len(prior_means)
     layers = [mean + generator.standard_normal((chains, *mean.shape)) for mean in prior_means]
     trace: list[np.ndarray] = []
@@ -66,7 +67,7 @@ def block_gibbs(
             trace.append(expected)
         estimate = summarise(np.asarray(trace))
         enough = estimate.mcse <= tolerance * abs(estimate.lambda_hat)
-        if enough or len(trace) >= most_sweeps:
+        if enough or len(trace) >= _MOST_SWEEPS:
             return estimate
 
 

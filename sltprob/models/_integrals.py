@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import optimize, special
 
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_beta
 
 __all__ = [
     "Integral",
@@ -38,8 +38,9 @@ class Integral:
 
     log_partition: float
     lambda_hat: float
-    log_partition_error: float  # Absolute error estimates
-    lambda_hat_error: float  # Absolute error estimates
+    # Absolute
+    log_partition_error: float
+    lambda_hat_error: float
 
 
 def as_exact(beta: float, integral: Integral, method: str, *, improper: bool = False) -> Exact:
@@ -54,14 +55,6 @@ def as_exact(beta: float, integral: Integral, method: str, *, improper: bool = F
         free_energy_mcse=math.nan if improper else integral.log_partition_error,
         method=method,
     )
-
-
-def check_beta(beta: float) -> float:
-    """Refuse an inverse temperature that is not positive and finite."""
-    beta = float(beta)
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta={beta:g}: it must be positive and finite, such as 1e4")
-    return beta
 
 
 def _two_rules(
@@ -119,8 +112,9 @@ class Well:
 
     height: float  # Loss of the minimum above the global one
     taylor: tuple[float, ...]  # Coefficients of δ, δ², δ³, … in L(centre + δ) - L(centre)
-    left: float  # how far the neighbourhood reaches on either side; may be infinite or zero
-    right: float  # how far the neighbourhood reaches on either side; may be infinite or zero
+    # How far the neighbourhood reaches on either side; may be infinite or zero
+    left: float
+    right: float
 
 
 def wells(beta: float, minima: Sequence[Well]) -> Integral:

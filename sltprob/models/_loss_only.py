@@ -1,4 +1,4 @@
-"""Models that are given by a loss of the parameters alone, with data that have this loss."""
+"""Losses that are a formula in the parameters, and data that would have such a loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpyro
 
 from sltprob.data import Data
-from sltprob.models._potential import Potential, no_data
+from sltprob.models._potential import Potential, SquaredError, no_data
 from sltprob.models.base import Model
 
 __all__ = ["LossOnly"]
@@ -41,7 +41,7 @@ class LossOnly(Model):
 
     A data set (`n`) is n noisy observations y_i ~ N(0, 1/2) of g(w) = sqrt(L(w) - L*) at the
     truth, where g = 0; the loss of a datum is (y_i - g)² - y_i² + L*, whose mean over the truth
-    is L.
+    is L. Where L is the square of a function g, `observe_root` takes g itself, of any sign.
     """
 
     def observe(self, loss: Any, y: Any) -> None:
@@ -51,6 +51,10 @@ class LossOnly(Model):
         positive = excess > 0
         root = jnp.where(positive, jnp.sqrt(jnp.where(positive, excess, 1.0)), 0.0)
         numpyro.sample("y", _NoisyPotential(loss, root), obs=y)
+
+    def observe_root(self, root: Any, y: Any) -> None:
+        """Observe the data, or the one datum y = 0, where L = root²."""
+        numpyro.sample("y", SquaredError(root.reshape(1)), obs=y)
 
     def population(self) -> Data:
         """Give the datum y = 0, on which the mean loss is L."""

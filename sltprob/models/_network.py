@@ -1,4 +1,4 @@
-"""The two-layer network with one pass over its hidden units for value and gradient."""
+"""The output of a two-layer tanh network, with a gradient that reuses its activations."""
 
 from __future__ import annotations
 

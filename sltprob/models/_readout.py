@@ -1,4 +1,4 @@
-"""The site in which a squared-error loss is quadratic."""
+"""The readout of a network: the weights of its last, linear layer, which a loss is quadratic in."""
 
 from __future__ import annotations
 

@@ -1,20 +1,21 @@
-"""An Airy-type potential: a cubic with a linear term, on the half line."""
+"""A cubic with a linear term, on the half line: the potential of Airy's function."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpyro
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import Well, as_exact, check_beta, wells
+from sltprob.models._integrals import Well, as_exact, wells
 from sltprob.models._loss_only import LossOnly
 from sltprob.models._potential import FlatHalfLine
 from sltprob.models.base import Truth
+from sltprob.spec import finite
 
 __all__ = ["Airy"]
 
@@ -33,22 +34,13 @@ class Airy(LossOnly):
     slope : float, dimensionless
         Coefficient of w.
 
-    Raises
-    ------
-    ValueError
-        If the slope is not finite.
-
     References
     ----------
     .. [1] NIST Digital Library of Mathematical Functions, section 9.12: Z is β^(-1/3) π
        Hi(-slope β^(2/3)), Hi the Scorer function.
     """
 
-    slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.slope):
-            raise ValueError(f"slope={self.slope}: it must be finite, such as 0.01")
+    slope: Annotated[float, finite()] = 0.01
 
     @property
     def _minimum(self) -> float:
@@ -75,11 +67,8 @@ class Airy(LossOnly):
             value = Fraction(1, 3)
         return Truth(value, 1, "order of vanishing at the minimum, or at the wall")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards the minimum."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         c = self._minimum
         taylor = (max(0.0, self.slope), c, 1 / 3)
         integral = wells(beta, [Well(0.0, taylor, c, math.inf)])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from sltprob.data import Data
-from sltprob.exact import Exact
+from sltprob.exact import Exact, check_beta
 from sltprob.models._readout import Readout
+from sltprob.spec import check_options, whole
+from sltprob.theory.learning_coefficients import LearningCoefficient
 
 __all__ = ["Model", "Truth"]
 
@@ -37,13 +39,19 @@ class Truth:
     source: str
     status: str = "proved"
 
+    @classmethod
+    def of(cls, found: LearningCoefficient) -> Truth:
+        """Take what a formula gives (`sltprob.theory.learning_coefficients`)."""
+        return cls(found.value, found.multiplicity, found.source, found.status)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
     """A model whose loss is known on the whole data distribution.
 
-    A subclass is a frozen dataclass: its fields are its options, and two models with the same
-    options are equal, so that they share one compilation.
+    A subclass is a frozen dataclass: its fields are its options, with a rule beside the type
+    where not every value will do (`sltprob.spec`). Two models with the same options are equal, so
+    that they share one compilation.
 
     Parameters
     ----------
@@ -51,10 +59,18 @@ class Model(abc.ABC):
         Draw a data set of this size from the truth; None for the whole population.
     seed : int
         Of the data set.
+
+    Raises
+    ------
+    ValueError
+        If an option is not what its rule asks for.
     """
 
-    n: int | None = None
-    seed: int = 0
+    n: Annotated[int | None, whole(1, example=1000, none="for the whole population")] = None
+    seed: Annotated[int, whole(0)] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @abc.abstractmethod
     def program(self, **arguments: Any) -> None:
@@ -125,10 +141,9 @@ class Model(abc.ABC):
         ValueError
             If `n` is less than 1, or the model has no data to draw.
         """
+        check_options(self)  # again: a subclass may have a __post_init__ of its own
         if self.n is None:
             return self.population()
-        if self.n < 1:
-            raise ValueError(f"n={self.n}: it must be >= 1, or none for the whole population")
         drawn = self.draw_data(np.random.default_rng(self.seed), self.n)
         if drawn is None:
             raise ValueError(f"n={self.n}: this model has no data to draw; leave n out")
@@ -181,6 +196,20 @@ class Model(abc.ABC):
         Returns
         -------
         Exact or None
-            None where no independent route is known.
+            None where no independent route is known, as for a data set of most models.
+
+        Raises
+        ------
+        ValueError
+            If `beta` is not positive and finite.
         """
+        beta = check_beta(beta)
+        return self._exact(beta, tolerance) if self.n is None else self._exact_on_data(beta)
+
+    def _exact(self, beta: float, tolerance: float) -> Exact | None:
+        """Compute the exact answer on the population."""
+        return None
+
+    def _exact_on_data(self, beta: float) -> Exact | None:
+        """Compute the exact answer on the data set."""
         return None

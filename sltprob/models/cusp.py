@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from scipy import special
 
-from sltprob.data import Data
 from sltprob.exact import Exact
-from sltprob.models._integrals import as_exact, check_beta, log_trapezoid
-from sltprob.models._likelihood import SquaredError
-from sltprob.models._potential import no_data
-from sltprob.models._text import check_whole
-from sltprob.models.base import Model, Truth
+from sltprob.models._integrals import as_exact, log_trapezoid
+from sltprob.models._loss_only import LossOnly
+from sltprob.models.base import Truth
+from sltprob.spec import whole
 
 __all__ = ["Cusp"]
 
@@ -29,18 +27,13 @@ _REACH = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cusp(Model):
+class Cusp(LossOnly):
     """A cusp L = (w1² - w2^power)², with w1, w2 ~ N(0, 1).
 
     Parameters
     ----------
     power : int
         2 for two crossing lines, 3 for the cusp, more for its sharper relatives.
-
-    Raises
-    ------
-    ValueError
-        If the power is not a whole number >= 2.
 
     References
     ----------
@@ -49,23 +42,12 @@ class Cusp(Model):
        min(1, 1/2 + 1/q); the square halves it.
     """
 
-    power: int = 3
-
-    def __post_init__(self) -> None:
-        check_whole("power", self.power, 2, 3)
+    power: Annotated[int, whole(2)] = 3
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
         w = numpyro.sample("w", dist.Normal(0.0, 1.0).expand((2,)).to_event(1))
-        numpyro.sample("y", SquaredError((w[0] ** 2 - w[1] ** self.power).reshape(1)), obs=y)
-
-    def population(self) -> Data:
-        """Give the one datum y = 0."""
-        return no_data()
-
-    def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1/2), the noise that the squared error stands for."""
-        return {"y": generator.normal(0, math.sqrt(0.5), n)}
+        self.observe_root(w[0] ** 2 - w[1] ** self.power, y)
 
     def optimum(self) -> dict[str, Any]:
         """Give the origin."""
@@ -78,11 +60,8 @@ class Cusp(Model):
             Fraction(q + 2, 4 * q), 2 if q == 2 else 1, "weighted homogeneous; Arnold et al. 1988"
         )
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F by two nested trapezoidal rules in resolved coordinates."""
-        beta = check_beta(beta)
-        if self.n is not None:
-            return None
         # ∫ dw1 at w2 = ±exp(u), cached for the two functions that the outer rule asks for.
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 

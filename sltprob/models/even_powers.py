@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +12,11 @@ import numpyro
 import numpyro.distributions as dist
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import Integral, as_exact, box_power, check_beta
+from sltprob.models._integrals import Integral, as_exact, box_power
 from sltprob.models._loss_only import LossOnly
 from sltprob.models._potential import Flat
-from sltprob.models._text import check_positive, read_numbers, read_whole_numbers, write_numbers
 from sltprob.models.base import Truth
+from sltprob.spec import number_list, positive, read_numbers
 from sltprob.theory import learning_coefficients
 
 __all__ = ["EvenPowers"]
@@ -37,28 +37,22 @@ class EvenPowers(LossOnly):
     prior : str
         ``flat``, or ``box[1]`` for the uniform prior on [-1, 1]^d.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] V. I. Arnold, S. M. Gusein-Zade, A. N. Varchenko, Singularities of Differentiable
        Maps II (Birkhäuser, 1988), chapter 7 (quasi-homogeneous functions).
     """
 
-    powers: str = "2:4:6"
+    powers: Annotated[str, number_list(1)] = "2:4:6"
     prior: str = "flat"
 
     def __post_init__(self) -> None:
-        powers = read_whole_numbers("powers", self.powers, 1, "2:4:6")
-        object.__setattr__(self, "powers", write_numbers(powers))
+        super().__post_init__()
         self._bound  # noqa: B018 - reads the prior, and refuses it here rather than later
 
     @property
     def _powers(self) -> tuple[int, ...]:
-        return read_whole_numbers("powers", self.powers, 1, "2:4:6")
+        return tuple(int(power) for power in self.powers.split(":"))
 
     @property
     def _bound(self) -> float:
@@ -69,8 +63,7 @@ class EvenPowers(LossOnly):
         if f"box[{inside}]" != self.prior:
             raise ValueError(f"prior={self.prior}: it must be flat or box[bound], such as box[1]")
         bound = read_numbers("prior", inside, "box[1]")[0]
-        check_positive("prior bound", bound, 1)
-        return bound
+        return float(positive().read("prior bound", bound, 1))
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
@@ -91,14 +84,10 @@ class EvenPowers(LossOnly):
 
     def truth(self) -> Truth:
         """State λ = Σ 1/p_j, m = 1."""
-        found = learning_coefficients.even_powers(powers=self._powers)
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(learning_coefficients.even_powers(powers=self._powers))
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F from incomplete gamma functions; under the flat prior λ̂ = Σ 1/p_j."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         rounding = 1e-14 * len(self._powers)
         if math.isinf(self._bound):
             value = float(learning_coefficients.even_powers(powers=self._powers).value)

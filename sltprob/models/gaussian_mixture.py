@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,10 @@ from scipy import special
 
 from sltprob.data import Data
 from sltprob.exact import Exact
-from sltprob.models._integrals import Integral, as_exact, check_beta
+from sltprob.models._integrals import Integral, as_exact
 from sltprob.models._potential import Potential
-from sltprob.models._text import check_positive, check_whole
 from sltprob.models.base import Model, Truth
+from sltprob.spec import positive, whole
 from sltprob.theory import learning_coefficients
 
 __all__ = ["GaussianMixture"]
@@ -63,11 +63,6 @@ class GaussianMixture(Model):
     anchored : bool
         Fix the first mean at 0; for 2 components and r = 1.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] M. Aoyagi, "A Bayesian learning coefficient of generalization error and Vandermonde
@@ -76,20 +71,18 @@ class GaussianMixture(Model):
        stochastic complexity", Neural Networks 16 (2003) 1029-1038.
     """
 
-    components: int = 2
-    true_components: int = 1
-    mean_scale: float = 1.0
+    components: Annotated[int, whole(1)] = 2
+    true_components: Annotated[int, whole(1)] = 1
+    mean_scale: Annotated[float, positive()] = 1.0
     anchored: bool = False
 
     def __post_init__(self) -> None:
-        check_whole("components", self.components, 1, 2)
-        check_whole("true_components", self.true_components, 1, 1)
+        super().__post_init__()
         if self.true_components > self.components:
             raise ValueError(
                 f"true_components={self.true_components}: the model has only {self.components} "
                 f"components; it must be <= {self.components}"
             )
-        check_positive("mean_scale", self.mean_scale, 1)
         if self.anchored and (self.components, self.true_components) != (2, 1):
             raise ValueError(
                 f"anchored=true with components={self.components}, true_components="
@@ -190,9 +183,8 @@ class GaussianMixture(Model):
         status = "proved" if certain else found.status
         return Truth(found.value, found.multiplicity, found.source, status)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact | None:
         """Compute λ̂ and F by quadrature over all parameters, for at most three of them."""
-        beta = check_beta(beta)
         if self.n is not None or self.components > 2 or self.true_components > 1:
             return None
         if self.components == 1:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,18 +17,21 @@ import numpyro.distributions as dist
 from sltprob import collapsed
 from sltprob.data import Data
 from sltprob.exact import Exact
-from sltprob.models._activations import ACTIVATIONS, hermite
+from sltprob.models._activations import ACTIVATIONS
 from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models._inputs import InputRule, Inputs
-from sltprob.models._likelihood import SquaredError
 from sltprob.models._network import tanh_network
+from sltprob.models._potential import SquaredError
 from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
+from sltprob.spec import one_of, positive, whole
+from sltprob.theory.hermite import hermite_polynomials
 from sltprob.theory.learning_coefficients import vandermonde_tanh
 
 __all__ = ["Network"]
 
 _RULE_NETWORKS = 16
+_UNKNOWN = Truth(None, None, "not known for this combination", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ class Network(Model):
     Raises
     ------
     ValueError
-        If an option is out of range, or `unit` is asked for with depth above one.
+        If ``unit`` is asked for with a depth above one, or ``hermite`` with other inputs than
+        Gaussian ones.
 
     References
     ----------
@@ -71,29 +75,17 @@ class Network(Model):
        International Journal of Pure and Applied Mathematics 52 (2009) 177-204.
     """
 
-    width: int = 16
-    activation: str = "tanh"
+    width: Annotated[int, whole(1)] = 16
+    activation: Annotated[str, one_of(*ACTIVATIONS)] = "tanh"
     inputs: str = "gaussian"
     target: str = "zero"
-    depth: int = 1
+    depth: Annotated[int, whole(1)] = 1
     embedding_prior: str = "uniform[1]"
-    readout_scale: float = 1.0
-    accuracy: float = 1e-10
+    readout_scale: Annotated[float, positive()] = 1.0
+    accuracy: Annotated[float, positive()] = 1e-10
 
     def __post_init__(self) -> None:
-        for name, value in (("width", self.width), ("depth", self.depth)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: it must be a whole number >= 1")
-        for name, number in (
-            ("readout_scale", self.readout_scale),
-            ("accuracy", self.accuracy),
-        ):
-            if not 0 < number < math.inf:
-                raise ValueError(f"{name}={number}: it must be positive and finite")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation={self.activation}: it must be one of {', '.join(ACTIVATIONS)}"
-            )
+        super().__post_init__()
         EmbeddingPrior.parse(self.embedding_prior)
         distribution = Inputs.parse(self.inputs)
         if self._hermite_order is not None and distribution.family != "gaussian":
@@ -170,7 +162,7 @@ class Network(Model):
         if self.target == "unit":
             return ACTIVATIONS[self.activation].in_numpy(first)
         order = self._hermite_order
-        return np.zeros(len(x)) if order is None else hermite(order, first)
+        return np.zeros(len(x)) if order is None else hermite_polynomials(order, first)[-1]
 
     def _draw_weights(self, generator: np.random.Generator, count: int) -> dict[str, np.ndarray]:
         return {
@@ -214,9 +206,7 @@ class Network(Model):
         elif order is None:
             y = jnp.zeros(size)
         else:
-            before, y = jnp.zeros(size), jnp.ones(size)
-            for k in range(order):
-                before, y = y, (first * y - math.sqrt(k) * before) / math.sqrt(k + 1)
+            y = hermite_polynomials(order, first, jnp)[-1]
         return {"x": x, "y": y}
 
     def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
@@ -246,7 +236,6 @@ class Network(Model):
 
     def truth(self) -> Truth:
         """State what is proved or known numerically of this combination."""
-        unknown = Truth(None, None, "not known for this combination", "none")
         if self._hermite_order is not None:
             return Truth(
                 None,
@@ -255,17 +244,16 @@ class Network(Model):
                 "none",
             )
         if self.depth > 1:
-            return unknown
+            return _UNKNOWN
         odd = ACTIVATIONS[self.activation].odd
         scalar = self._shapes["w"] == (self.width,) or self._shapes["w"] == (self.width, 1)
         if self.target == "unit":
             known = {1: (Fraction(1), 1), 2: (Fraction(5, 4), None), 3: (Fraction(3, 2), 2)}
             if self.activation != "tanh" or not scalar or self.width not in known:
-                return unknown
+                return _UNKNOWN
             return Truth(*known[self.width], "linear program over scalings", "numerical")
         if odd and scalar:
-            found = vandermonde_tanh(width=self.width)
-            return Truth(found.value, found.multiplicity, found.source, found.status)
+            return Truth.of(vandermonde_tanh(width=self.width))
         if self.inputs == "circle":
             return self._truth_on_the_circle(odd)
         if self.activation == "relu" and scalar:
@@ -274,7 +262,7 @@ class Network(Model):
                 2 if self.width == 1 else 1,
                 "two half-lines, each the scalar product of a with the positive part of ±w",
             )
-        return unknown
+        return _UNKNOWN
 
     def _truth_on_the_circle(self, odd: bool) -> Truth:
         h = self.width
@@ -287,12 +275,10 @@ class Network(Model):
         if self.activation == "relu":
             coefficient = {1: Fraction(1, 2), 2: Fraction(1)}.get(h, Fraction(h + 1, 3))
             return Truth(coefficient, 2 if h == 2 else 1, "scalings of all weights", "upper bound")
-        return Truth(None, None, "not known for this combination", "none")
+        return _UNKNOWN
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute lambda-hat and F from the density of the hidden weights."""
-        if self.n is not None:
-            return None
         rule = self._rule
         roots = np.sqrt(rule.weights)
         sizes = {site: math.prod(shape) for site, shape in self._shapes.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +12,11 @@ import numpyro
 from scipy import special
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
+from sltprob.models._integrals import as_exact, mellin_barnes
 from sltprob.models._loss_only import LossOnly
 from sltprob.models._potential import PowerLaw
-from sltprob.models._text import check_choice, check_positive, read_whole_numbers, write_numbers
 from sltprob.models.base import Truth
+from sltprob.spec import number_list, one_of, positive
 from sltprob.theory import learning_coefficients
 
 __all__ = ["NormalCrossing"]
@@ -37,50 +37,40 @@ class NormalCrossing(LossOnly):
     coefficient : float, dimensionless
         c, by default 1; ``0.5`` with two powers 1 is a linear network with one hidden unit.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] S. Watanabe, Algebraic Geometry and Statistical Learning Theory (Cambridge, 2009),
        theorem 4.6.
     """
 
-    powers: str = "1:1"
-    prior_powers: str = "0"
-    prior: str = "uniform"
-    coefficient: float = 1.0
+    powers: Annotated[str, number_list(0)] = "1:1"
+    prior_powers: Annotated[str, number_list(0)] = "0"
+    prior: Annotated[str, one_of("uniform", "normal")] = "uniform"
+    coefficient: Annotated[float, positive()] = 1.0
 
     def __post_init__(self) -> None:
-        powers = read_whole_numbers("powers", self.powers, 0, "1:2")
-        prior_powers = read_whole_numbers("prior_powers", self.prior_powers, 0, "0:1")
+        super().__post_init__()
+        powers, prior_powers = _whole_numbers(self.powers), _whole_numbers(self.prior_powers)
         if not any(powers):
             raise ValueError(f"powers={self.powers}: one of them must be > 0, as in 1:2")
-        if len(prior_powers) not in (1, len(powers)) or (
-            len(prior_powers) == 1 < len(powers) and prior_powers != (0,)
-        ):
+        if len(prior_powers) != len(powers) and prior_powers != (0,):
             raise ValueError(
                 f"prior_powers={self.prior_powers}: give one for each of the {len(powers)} "
                 "powers, or a single 0"
             )
-        check_choice("prior", self.prior, ("uniform", "normal"))
-        check_positive("coefficient", self.coefficient, 1)
         # One way to write it, so that equal models are equal.
-        object.__setattr__(self, "powers", write_numbers(powers))
-        shown = prior_powers if any(prior_powers) else (0,)
-        object.__setattr__(self, "prior_powers", write_numbers(shown))
+        if not any(prior_powers):
+            object.__setattr__(self, "prior_powers", "0")
 
     @property
     def _powers(self) -> tuple[int, ...]:
-        return read_whole_numbers("powers", self.powers, 0, "1:2")
+        return _whole_numbers(self.powers)
 
     @property
     def _prior_powers(self) -> tuple[int, ...]:
         if self.prior_powers == "0":
             return (0,) * len(self._powers)
-        return read_whole_numbers("prior_powers", self.prior_powers, 0, "0:1")
+        return _whole_numbers(self.prior_powers)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
@@ -98,13 +88,10 @@ class NormalCrossing(LossOnly):
     def truth(self) -> Truth:
         """State λ = min (h_j + 1) / (2 k_j), m the number of minimisers."""
         found = learning_coefficients.monomial(powers=self._powers, prior_powers=self._prior_powers)
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(found)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F by the Mellin-Barnes integral over the moments of L."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         factors = [(k, h) for k, h in zip(self._powers, self._prior_powers, strict=True) if k > 0]
 
         def log_moment(s: np.ndarray) -> np.ndarray:
@@ -121,3 +108,7 @@ class NormalCrossing(LossOnly):
         ceiling = min((h + 1) / (2 * k) for k, h in factors)
         integral = mellin_barnes(beta, log_moment, ceiling)
         return as_exact(beta, integral, "Mellin-Barnes integral")
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(":"))

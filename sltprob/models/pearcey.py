@@ -1,20 +1,21 @@
-"""A Pearcey-type potential: a quartic with a small quadratic and linear term."""
+"""A quartic with a quadratic and a linear term: the potential of Pearcey's function."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpyro
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import Well, as_exact, check_beta, wells
+from sltprob.models._integrals import Well, as_exact, wells
 from sltprob.models._loss_only import LossOnly
 from sltprob.models._potential import Flat
 from sltprob.models.base import Truth
+from sltprob.spec import finite
 
 __all__ = ["Pearcey"]
 
@@ -35,11 +36,6 @@ class Pearcey(LossOnly):
     linear : float, dimensionless
         Coefficient of w; it tilts the wells.
 
-    Raises
-    ------
-    ValueError
-        If a coefficient is not finite.
-
     References
     ----------
     .. [1] T. Pearcey, "The structure of an electromagnetic field in the neighbourhood of a cusp
@@ -47,13 +43,8 @@ class Pearcey(LossOnly):
     .. [2] NIST Digital Library of Mathematical Functions, chapter 36.
     """
 
-    quadratic: float = 0.01
-    linear: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("quadratic", "linear"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)}: it must be finite, such as 0.01")
+    quadratic: Annotated[float, finite()] = 0.01
+    linear: Annotated[float, finite()] = 0.0
 
     def _loss(self, w: Any) -> Any:
         return w * w * (w * w / 4 + self.quadratic / 2) + self.linear * w
@@ -98,11 +89,8 @@ class Pearcey(LossOnly):
         value = Fraction(1, 4) if self.quadratic == 0 == self.linear else Fraction(1, 2)
         return Truth(value, 1, "order of vanishing at the global minimum")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ by Gauss-Legendre quadrature on panels graded towards each minimum."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         minima, maxima = self._extrema
         edges = [-math.inf, *maxima, math.inf]
         found = []

@@ -1,11 +1,11 @@
-"""A radial power of the distance to one point."""
+"""A power of the distance to one point."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +14,10 @@ import numpyro.distributions as dist
 from scipy import special
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
+from sltprob.models._integrals import as_exact, mellin_barnes
 from sltprob.models._loss_only import LossOnly
-from sltprob.models._text import check_whole
 from sltprob.models.base import Truth
+from sltprob.spec import whole
 
 __all__ = ["Radial"]
 
@@ -33,23 +33,14 @@ class Radial(LossOnly):
     power : int
         q.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] V. I. Arnold, S. M. Gusein-Zade, A. N. Varchenko, Singularities of Differentiable
        Maps II (Birkhäuser, 1988), chapter 7 (quasi-homogeneous functions): λ = d/(2q).
     """
 
-    dimension: int = 3
-    power: int = 2
-
-    def __post_init__(self) -> None:
-        check_whole("dimension", self.dimension, 1, 3)
-        check_whole("power", self.power, 1, 2)
+    dimension: Annotated[int, whole(1)] = 3
+    power: Annotated[int, whole(1)] = 2
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
@@ -64,11 +55,8 @@ class Radial(LossOnly):
         """State λ = d/(2q), m = 1."""
         return Truth(Fraction(self.dimension, 2 * self.power), 1, "homogeneous; Arnold et al. 1988")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F by the Mellin-Barnes integral: L is the q-th power of a χ²."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         half, q = self.dimension / 2, self.power
 
         def log_moment(s: np.ndarray) -> np.ndarray:

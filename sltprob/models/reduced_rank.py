@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpyro
@@ -12,10 +12,9 @@ import numpyro.distributions as dist
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models import _linear
-from sltprob.models._integrals import check_beta
 from sltprob.models._potential import HalfSquaredError
-from sltprob.models._text import check_choice, check_positive
 from sltprob.models.base import Model, Truth
+from sltprob.spec import one_of, positive
 from sltprob.theory import learning_coefficients
 
 __all__ = ["ReducedRank"]
@@ -39,11 +38,6 @@ class ReducedRank(Model):
     prior_scale : float, dimensionless
         Prior standard deviation of every entry.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] M. Aoyagi, S. Watanabe, "Stochastic complexities of reduced rank regression in
@@ -54,13 +48,12 @@ class ReducedRank(Model):
     hidden: int = 3
     output: int = 3
     rank: int = 0
-    prior_center: str = "zero"
-    prior_scale: float = 1.0
+    prior_center: Annotated[str, one_of("zero", "optimum")] = "zero"
+    prior_scale: Annotated[float, positive()] = 1.0
 
     def __post_init__(self) -> None:
-        self.truth()
-        check_choice("prior_center", self.prior_center, ("zero", "optimum"))
-        check_positive("prior_scale", self.prior_scale, 1)
+        super().__post_init__()
+        self.truth()  # refuses widths and ranks that cannot be
 
     @property
     def _widths(self) -> tuple[int, int, int]:
@@ -95,14 +88,12 @@ class ReducedRank(Model):
         found = learning_coefficients.reduced_rank(
             input=self.input, hidden=self.hidden, output=self.output, rank=self.rank
         )
-        return Truth(found.value, found.multiplicity, found.source)
+        return Truth.of(found)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact | None:
         """Compute λ̂: an integral for rank 0 or a scalar side, block Gibbs else."""
-        if self.n is not None:
-            return None
         return _linear.exact_linear(
-            check_beta(beta),
+            beta,
             self._widths,
             self.rank,
             prior_center=self.prior_center,

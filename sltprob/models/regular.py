@@ -1,10 +1,10 @@
-"""A regular model: a quadratic loss of any spectrum, the dial of resolution."""
+"""A regular model: a quadratic loss, whose curvatures are options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +13,9 @@ import numpyro.distributions as dist
 
 from sltprob.data import Data
 from sltprob.exact import Exact
-from sltprob.models._integrals import check_beta
 from sltprob.models._potential import HalfSquaredError
-from sltprob.models._text import check_positive, check_whole, read_numbers, write_numbers
 from sltprob.models.base import Model, Truth
+from sltprob.spec import positive, read_numbers, whole, write_numbers
 
 __all__ = ["Regular"]
 
@@ -37,11 +36,6 @@ class Regular(Model):
     prior_scale : float, dimensionless
         Prior standard deviation of each w_j.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] G. Schwarz, "Estimating the dimension of a model", Annals of Statistics 6 (1978).
@@ -49,13 +43,12 @@ class Regular(Model):
        arXiv 2504.18048 (2025), for the spectrum as a dial of resolution.
     """
 
-    dimension: int = 10
+    dimension: Annotated[int, whole(1)] = 10
     spectrum: str = "ones"
-    prior_scale: float = 1.0
+    prior_scale: Annotated[float, positive()] = 1.0
 
     def __post_init__(self) -> None:
-        check_whole("dimension", self.dimension, 1, 10)
-        check_positive("prior_scale", self.prior_scale, 1)
+        super().__post_init__()
         text = self.spectrum
         if isinstance(text, str) and (text == "ones" or text.startswith("powers[")):
             curvatures = self._curvatures
@@ -114,21 +107,24 @@ class Regular(Model):
         """State λ = d/2, m = 1."""
         return Truth(Fraction(self.dimension, 2), 1, "Laplace's method; Schwarz 1978")
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact:
-        """Compute λ̂ = ½ Σ t_j/(1 + t_j) and F = ½ Σ log(1 + t_j), t_j = β h_j prior_scale².
+    def _exact(self, beta: float, tolerance: float) -> Exact:
+        """Compute λ̂ = ½ Σ t_j/(1 + t_j) and F = ½ Σ log(1 + t_j), t_j = β h_j prior_scale²."""
+        return self._gaussian(beta, np.zeros(self.dimension), 0.0)
 
-        On a data set with mean ȳ the posterior is a Gaussian around a shifted mean, and λ̂,
-        which takes the loss at w = 0 as L*, gets the term -½ β Σ ȳ_j² s_j (2 - s_j) with
-        s_j = t_j/(1 + t_j).
+    def _exact_on_data(self, beta: float) -> Exact:
+        """Compute the same for a Gaussian around a shifted mean.
+
+        On data with mean ȳ, λ̂, which takes the loss at w = 0 as L*, gets the term
+        -½ β Σ ȳ_j² s_j (2 - s_j) with s_j = t_j/(1 + t_j).
         """
-        beta = check_beta(beta)
+        y = np.asarray(self.data().arguments["y"])
+        noise = float(np.mean(np.sum(y**2, axis=1))) / 2
+        return self._gaussian(beta, np.mean(y, axis=0) ** 2, noise)
+
+    def _gaussian(self, beta: float, squares: np.ndarray, noise: float) -> Exact:
         t = beta * self._curvatures * self.prior_scale**2
         rounding = float(np.finfo(float).eps) * self.dimension
         shrink = t / (1 + t)
-        squares, noise = np.zeros(self.dimension), 0.0
-        if self.n is not None:
-            y = np.asarray(self.data().arguments["y"])
-            squares, noise = np.mean(y, axis=0) ** 2, float(np.mean(np.sum(y**2, axis=1))) / 2
         return Exact(
             beta=beta,
             lambda_hat=float(np.sum(shrink - beta * squares * shrink * (2 - shrink)) / 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,30 +13,23 @@ import numpyro
 import numpyro.distributions as dist
 from scipy import special
 
-from sltprob.data import Data
 from sltprob.exact import Exact
-from sltprob.models._integrals import as_exact, check_beta, mellin_barnes
-from sltprob.models._likelihood import SquaredError
-from sltprob.models._potential import no_data
-from sltprob.models._text import check_whole
-from sltprob.models.base import Model, Truth
+from sltprob.models._integrals import as_exact, mellin_barnes
+from sltprob.models._loss_only import LossOnly
+from sltprob.models.base import Truth
+from sltprob.spec import whole
 
 __all__ = ["ScalarProduct"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScalarProduct(Model):
+class ScalarProduct(LossOnly):
     """A cone L = (Σ a_i w_i)² in R^(2p), with a_i, w_i ~ N(0, 1).
 
     Parameters
     ----------
     size : int
         Number p of pairs.
-
-    Raises
-    ------
-    ValueError
-        If the size is not a whole number >= 1.
 
     References
     ----------
@@ -47,25 +40,14 @@ class ScalarProduct(Model):
        U(p/2, (p+1)/2, x), x = 1/(4β).
     """
 
-    size: int = 5
-
-    def __post_init__(self) -> None:
-        check_whole("size", self.size, 1, 5)
+    size: Annotated[int, whole(1)] = 5
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
         prior = dist.Normal(0.0, 1.0).expand((self.size,)).to_event(1)
         a = numpyro.sample("a", prior)
         w = numpyro.sample("w", prior)
-        numpyro.sample("y", SquaredError(jnp.sum(a * w).reshape(1)), obs=y)
-
-    def population(self) -> Data:
-        """Give the one datum y = 0."""
-        return no_data()
-
-    def draw_data(self, generator: np.random.Generator, n: int) -> dict[str, Any]:
-        """Draw y ~ N(0, 1/2), the noise that the squared error stands for."""
-        return {"y": generator.normal(0, math.sqrt(0.5), n)}
+        self.observe_root(jnp.sum(a * w), y)
 
     def optimum(self) -> dict[str, Any]:
         """Give the tip of the cone."""
@@ -79,11 +61,8 @@ class ScalarProduct(Model):
             "square of a quadratic form; Arnold et al. 1988",
         )
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F: given w, L is |w|² z² with z ~ N(0, 1), a product of two χ²."""
-        beta = check_beta(beta)
-        if self.n is not None:
-            return None
 
         def log_moment(s: np.ndarray) -> np.ndarray:
             total = -2 * s * math.log(2)

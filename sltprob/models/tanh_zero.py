@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,13 @@ from sltprob import collapsed, quadrature
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._embedding import EmbeddingPrior
-from sltprob.models._likelihood import SquaredError
 from sltprob.models._network import tanh_network
+from sltprob.models._potential import SquaredError
 from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
+from sltprob.spec import positive, whole
 from sltprob.theory.graded import GradedModes, graded_modes
-from sltprob.theory.hermite import normalised_hermite
+from sltprob.theory.hermite import hermite_polynomials, normalised_hermite
 
 __all__ = ["TanhZero"]
 
@@ -48,11 +49,6 @@ class TanhZero(Model):
     modes : int or None
         Largest Hermite mode that the loss sees, up to 99; even ones vanish. None for all.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] S. Watanabe, Algebraic Geometry and Statistical Learning Theory (Cambridge, 2009).
@@ -61,23 +57,13 @@ class TanhZero(Model):
        International Journal of Pure and Applied Mathematics 52 (2009) 177-204.
     """
 
-    width: int = 128
+    width: Annotated[int, whole(1)] = 128
     embedding_prior: str = "uniform[1]"
-    readout_scale: float = 1.0
-    modes: int | None = None
+    readout_scale: Annotated[float, positive()] = 1.0
+    modes: Annotated[int | None, whole(1, _MOST_MODES, example=5, none="for all")] = None
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width={self.width}: it must be a whole number >= 1, such as 128")
-        if not 0 < self.readout_scale < math.inf:
-            raise ValueError(
-                f"readout_scale={self.readout_scale}: it must be positive and finite, such as 1"
-            )
-        if self.modes is not None and not 1 <= self.modes <= _MOST_MODES:
-            raise ValueError(
-                f"modes={self.modes}: it must be from 1 to {_MOST_MODES}, or none for all; write "
-                "modes=5"
-            )
+        super().__post_init__()
         EmbeddingPrior.parse(self.embedding_prior)
 
     @property
@@ -165,10 +151,8 @@ class TanhZero(Model):
 
         return Readout("a", features)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute lambda-hat and F from the density of w with the readout integrated out."""
-        if self.n is not None:
-            return None
         return collapsed.exact(beta, self.problem(), tolerance=tolerance)
 
     def problem(self) -> collapsed.Problem:
@@ -201,13 +185,7 @@ class TanhZero(Model):
 
 def _odd_modes(order: int, x: Any) -> Any:
     """Evaluate the odd He_k / sqrt(k!), k <= order, at x; shape (n, modes)."""
-    before, now = jnp.zeros_like(x), jnp.ones_like(x)
-    found = []
-    for k in range(order):
-        before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
-        if k % 2 == 0:
-            found.append(now)
-    return jnp.stack(found, axis=-1)
+    return jnp.stack(hermite_polynomials(order, x, jnp)[1::2], axis=-1)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +13,10 @@ import numpyro
 import numpyro.distributions as dist
 
 from sltprob.exact import Exact
-from sltprob.models._integrals import Integral, as_exact, box_power, check_beta
+from sltprob.models._integrals import Integral, as_exact, box_power
 from sltprob.models._loss_only import LossOnly
-from sltprob.models._text import check_positive, check_whole
 from sltprob.models.base import Truth
+from sltprob.spec import between, positive, whole
 
 __all__ = ["TwoPhase"]
 
@@ -47,32 +47,21 @@ class TwoPhase(LossOnly):
     dimension : int
         d.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] S. Watanabe, Mathematical Theory of Bayesian Statistics (CRC Press, 2018), section 9.4
        (phase transitions). The curve is a mixture of two incomplete gamma functions.
     """
 
-    narrow_weight: float = 0.3
-    excess: float = 0.001
-    narrow_power: int = 2
+    narrow_weight: Annotated[float, between(0, 1)] = 0.3
+    excess: Annotated[float, positive()] = 0.001
+    narrow_power: Annotated[int, whole(1)] = 2
     broad_power: int = 6
-    dimension: int = 1
+    dimension: Annotated[int, whole(1)] = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.narrow_weight < 1:
-            raise ValueError(
-                f"narrow_weight={self.narrow_weight}: it must be between 0 and 1, such as 0.3"
-            )
-        check_positive("excess", self.excess, 0.001)
-        check_whole("narrow_power", self.narrow_power, 1, 2)
-        check_whole("broad_power", self.broad_power, self.narrow_power + 1, 6)
-        check_whole("dimension", self.dimension, 1, 1)
+        super().__post_init__()
+        whole(self.narrow_power + 1).read("broad_power", self.broad_power, 6)
 
     def program(self, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
@@ -101,11 +90,8 @@ class TwoPhase(LossOnly):
             Fraction(self.dimension, self.narrow_power), 1, "scaling in the phase of least loss"
         )
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute λ̂ and F as a mixture of incomplete gamma functions."""
-        if self.n is not None:
-            return None
-        beta = check_beta(beta)
         logs, means = [], []
         for share, excess, power in (
             (self.narrow_weight, 0.0, self.narrow_power),

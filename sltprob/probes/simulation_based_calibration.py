@@ -29,9 +29,10 @@ from sltprob.models.base import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.probes.rerun import gradients_of
 from sltprob.probes.significance import FALSE_ALARM_RATE
+from sltprob.problem import problem
+from sltprob.program import is_program
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
-from sltprob.tempering import temper
 
 __all__ = ["Calibration", "rank_checks", "simulation_based_calibration"]
 
@@ -130,7 +131,7 @@ def simulation_based_calibration(
     model : Model, str, or callable
         A NumPyro program goes with `data`.
     sampler : Sampler or str
-    data : Data or mapping of str to array, optional
+    data : Data, mapping of str to array, data frame, or path, optional
         Arguments of a program: the observed ones are replaced, the others are kept.
     n : int
         Data in every data set of a `Model`.
@@ -202,7 +203,7 @@ def simulation_based_calibration(
     found = {name: np.asarray(values) for name, values in ranks.items()}
     built_in = posterior.structure.model
     return Calibration(
-        models.specification(built_in) if built_in else str(getattr(model, "__name__", "program")),
+        models.specification(built_in) if built_in else posterior.name,
         samplers.specification(kernel),
         len(posterior.weights),
         found,
@@ -267,7 +268,7 @@ def _size_check(sizes: Sequence[float]) -> Check:
 
 def _template(model: Any, data: Any, n: int) -> TemperedPosterior:
     """Temper a data set of the right size at β = n."""
-    if isinstance(model, str):
+    if isinstance(model, str) and not is_program(model):
         model = models.get(model)
     if isinstance(model, Model):
         if data is not None:
@@ -278,7 +279,7 @@ def _template(model: Any, data: Any, n: int) -> TemperedPosterior:
                 "likelihood, such as 'regular', 'network' or 'tanh_zero'"
             )
         model = dataclasses.replace(model, n=n)
-    posterior = temper(model, data, beta=1.0, minimum_loss=0.0)
+    posterior = problem(model, data, minimum_loss=0.0).posterior
     weights = np.asarray(posterior.weights)
     if not np.allclose(weights, 1 / len(weights)):
         raise ValueError("the data have weights, which no simulated data set has; leave them out")

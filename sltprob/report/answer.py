@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 
+from sltprob.cell import name_of_truth
 from sltprob.report.judged import CONTRADICTION, Judged
 from sltprob.report.numbers import inverse_temperature, measured
 
-__all__ = ["Answer", "answers", "headline"]
+__all__ = ["Answer", "answers", "headline", "recommendation"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Answer:
         run = self.best or self.nearest
         assert run is not None  # an answer has at least one run
         return run
+
+    @property
+    def truth(self) -> str:
+        """What stands beside λ̂: "exact", or "reference"."""
+        return name_of_truth(run.cell for run in self.runs)
 
     @property
     def exact_text(self) -> str:
@@ -97,11 +103,50 @@ def headline(found: Sequence[Answer]) -> str:
     )
 
 
+def recommendation(judged: Sequence[Judged]) -> str:
+    """Say which sampler to use on one model and why; empty where only one has run."""
+    samplers = list(dict.fromkeys(run.cell["sampler"] for run in judged))
+    betas = {run.cell["beta"] for run in judged}
+    if len(samplers) < 2:
+        return ""
+    usable = [
+        [run for run in judged if run.cell["sampler"] == sampler and run.believable]
+        for sampler in samplers
+    ]
+    usable = [runs for runs in usable if {run.cell["beta"] for run in runs} == betas]
+    everywhere = "at all temperatures" if len(betas) > 1 else "here"
+    if not usable:
+        return f"None of the {len(samplers)} samplers can be believed {everywhere}."
+    rates = {runs[0].cell["sampler"]: min(map(_rate, runs)) for runs in usable}
+    best, second, *_ = [*sorted(rates, key=lambda name: -rates[name]), None]
+    assert best is not None
+    if second is None:
+        return f"Use {best}: it is the only sampler that can be believed {everywhere}."
+    if not rates[best] > 0:
+        return f"{_words([*rates])} can be believed {everywhere}."
+    times = "" if not rates[second] > 0 else f", {rates[best] / rates[second]:.2g} times {second}"
+    return (
+        f"Use {best}: it can be believed {everywhere}, with the most effective draws a second "
+        f"({rates[best]:.3g}{' or more' if len(betas) > 1 else ''}{times})."
+    )
+
+
+def _rate(run: Judged) -> float:
+    """Give the effective draws for each second of warm-up and sampling; 0 if not known."""
+    seconds = run.cell["seconds_warmup"] + run.cell["seconds_sampling"]
+    ess = run.cell["ess"]
+    return ess / seconds if ess is not None and seconds > 0 else 0.0
+
+
+def _words(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
 def _list(found: Sequence[Answer]) -> str:
     texts = [answer.beta_text for answer in found]
     if len(texts) > 4:
         return f"{len(texts)} of them, β = {texts[0]} … {texts[-1]}"
-    return "β = " + (f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0])
+    return "β = " + _words(texts)
 
 
 def _error(run: Judged) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+from sltprob.cell import name_of_truth
 from sltprob.exact import Exact
 from sltprob.report.figures import SERIES, Figure, axis, escape, shortened_name, unavailable
 from sltprob.report.judged import Judged
@@ -96,7 +97,7 @@ def exact_points(judged: Sequence[Judged], exact: Sequence[Exact]) -> list[Exact
 def _exact_line(points: Sequence[Exact]) -> dict[str, Any]:
     texts = []
     for point in points:
-        text = f"exact λ̂ = {measured(point.lambda_hat, point.mcse).text()}"
+        text = f"{_kind([point])} λ̂ = {measured(point.lambda_hat, point.mcse).text()}"
         if math.isfinite(point.free_energy):
             energy = measured(point.free_energy, point.free_energy_mcse).text()
             text += f"<br>free energy = {energy} nats"
@@ -108,12 +109,16 @@ def _exact_line(points: Sequence[Exact]) -> dict[str, Any]:
         "mode": "lines+markers" if few else "lines",
         "x": [float(f"{point.beta:.6g}") for point in points],
         "y": [float(f"{point.lambda_hat:.6g}") for point in points],
-        "name": "exact",
+        "name": _kind(points),
         "line": {"color": "@ink", "width": 1.6},
         "marker": {"symbol": "line-ew-open", "size": 9, "color": "@ink"},
         "text": texts,
         "hoverinfo": "text",
     }
+
+
+def _kind(points: Sequence[Exact]) -> str:
+    return name_of_truth({"exact_method": point.method} for point in points)
 
 
 def _shift(betas: Sequence[float], samplers: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sltprob.cell import summarise
+from sltprob.cell import name_of_truth, summarise
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
 from sltprob.exact import Exact
@@ -89,7 +89,7 @@ class Judged:
         if self.verdict.trusted:
             if self.contradicted:
                 return (
-                    f"all {checks} checks passed, and yet the exact value is "
+                    f"all {checks} checks passed, and yet the {self.truth} is "
                     f"{abs(self.cell['z']):.1f} standard errors away: the checks were deceived"
                 )
             if self.cell["lambda_hat"] is None:
@@ -107,12 +107,17 @@ class Judged:
         return np.asarray(group[name].values, dtype=float)
 
     @property
+    def truth(self) -> str:
+        """What λ̂ is compared with: the exact value, or a reference that was sampled."""
+        return "reference" if name_of_truth([self.cell]) == "reference" else "exact value"
+
+    @property
     def distance(self) -> str:
         """How far the value is from the exact one, in words; empty where that is not known."""
         z = self.cell["z"]
         if z is None:
             return ""
-        return f"{abs(z):.1f} standard errors {'above' if z > 0 else 'below'} the exact value"
+        return f"{abs(z):.1f} standard errors {'above' if z > 0 else 'below'} the {self.truth}"
 
     @property
     def further(self) -> str:
@@ -151,7 +156,11 @@ def _with_exact(cell: dict[str, Any], curves: Mapping[str, Sequence[Exact]]) -> 
         return cell
     for exact in curves.get(cell["model"], ()):
         if math.isclose(exact.beta, cell["beta"], rel_tol=1e-9):
-            cell |= {"exact": exact.lambda_hat, "exact_mcse": exact.mcse}
+            cell |= {
+                "exact": exact.lambda_hat,
+                "exact_mcse": exact.mcse,
+                "exact_method": exact.method,
+            }
             if cell["lambda_hat"] is not None:
                 error = math.hypot(cell["mcse"] or 0.0, exact.mcse)
                 if error > 0:

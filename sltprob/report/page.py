@@ -14,7 +14,7 @@ from sltprob import draws as schema
 from sltprob.exact import Exact
 from sltprob.files import write_text
 from sltprob.report import numbers
-from sltprob.report.answer import answers, headline
+from sltprob.report.answer import answers, headline, recommendation
 from sltprob.report.content import Sources, figures_of, reproduce, settings, versions
 from sltprob.report.curve import by_model, curve_figure
 from sltprob.report.html import render, resource
@@ -109,7 +109,13 @@ def _render(runs: Sequence[xr.DataTree], curve: Curves, title: str, command: str
         charts[figure.key] = figure.spec
         answered = [answer for answer in found if answer.model == model]
         models.append(
-            {"name": model, "headline": headline(answered), "answers": answered, "figure": figure}
+            {
+                "name": model,
+                "headline": headline(answered),
+                "recommendation": recommendation(own),
+                "answers": answered,
+                "figure": figure,
+            }
         )
     sources = Sources()
     points = max(200, min(_POINTS_OF_RUN, _POINTS // len(runs)))

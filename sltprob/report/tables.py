@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sltprob.cell import CELL_FIELDS
+from sltprob.cell import CELL_FIELDS, name_of_truth
 from sltprob.report.numbers import count, inverse_temperature, measured, number, signed
 
 __all__ = ["csv_text", "latex_table", "markdown_table"]
@@ -30,7 +30,7 @@ def markdown_table(cells: Sequence[Cell]) -> str:
     """Write cells as a Markdown table. Model and seed have a column only where they differ."""
     _check(cells)
     columns = _columns(cells)
-    right = {"β", "seed", "λ̂", "exact", "z", "ESS"}
+    right = {"β", "seed", "λ̂", "exact", "reference", "z", "ESS"}
     lines = [
         [heading for heading, _ in columns],
         ["---:" if heading in right else "---" for heading, _ in columns],
@@ -46,11 +46,11 @@ def latex_table(cells: Sequence[Cell]) -> str:
     special: dict[str, Callable[[Cell], str]] = {
         "β": lambda cell: measured(cell["beta"]).latex(),
         "λ̂": lambda cell: measured(cell["lambda_hat"], cell["mcse"]).latex(),
-        "exact": lambda cell: measured(cell["exact"], cell["exact_mcse"]).latex(),
+        name_of_truth(cells): lambda cell: measured(cell["exact"], cell["exact_mcse"]).latex(),
         "z": lambda cell: "--" if cell["z"] is None else f"${cell['z']:+.1f}$",
     }
     columns = _columns(cells)
-    right = {"β", "seed", "λ̂", "exact", "z", "ESS"}
+    right = {"β", "seed", "λ̂", "exact", "reference", "z", "ESS"}
     alignment = "".join("r" if heading in right else "l" for heading, _ in columns)
     rows = [[headings.get(heading, heading) for heading, _ in columns]]
     for cell in cells:
@@ -93,7 +93,7 @@ def _columns(cells: Sequence[Cell]) -> list[tuple[str, Callable[[Cell], str]]]:
         columns.append(("seed", lambda cell: str(cell["seed"])))
     columns += [
         ("λ̂", lambda cell: measured(cell["lambda_hat"], cell["mcse"]).text()),
-        ("exact", lambda cell: measured(cell["exact"], cell["exact_mcse"]).text()),
+        (name_of_truth(cells), lambda cell: measured(cell["exact"], cell["exact_mcse"]).text()),
         ("z", lambda cell: signed(cell["z"])),
         ("ESS", lambda cell: count(cell["ess"])),
         ("R-hat", lambda cell: number(cell["rhat"], 4)),

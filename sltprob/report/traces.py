@@ -71,7 +71,7 @@ def loss_trace(judged: Judged, points: int) -> Figure:
         else f"Of every {number(draws / buckets, 3)} draws the least and the greatest are drawn"
     )
     shaded = " Warm-up is shaded and never averaged in; it may leave the top." * bool(count_warmup)
-    exact = ", the dotted line the exact value" if judged.cell["exact"] is not None else ""
+    exact = f", the dotted line the {judged.truth}" if judged.cell["exact"] is not None else ""
     mean = "λ̂, the mean of all chains" if judged.run.knows_minimum else "the mean of all chains"
     return Figure(
         "loss",

@@ -1,9 +1,11 @@
-"""Samplers, one file each, all on BlackJAX's kernels; the file's name is the sampler's name."""
+"""Samplers, one file each, all on BlackJAX's kernels; the file's name is the sampler's name.
 
-from typing import Any
+A sampler draws from a density that is known up to a factor. One with a Metropolis test draws from
+exactly this density in the long run; one without has a bias that grows with its step size.
+"""
 
 from sltprob.samplers.base import Sampler
-from sltprob.spec import Registry, describe
+from sltprob.spec import Registry
 
 __all__ = ["Sampler", "get", "name_of", "names", "registry", "specification"]
 
@@ -11,8 +13,4 @@ registry: Registry[Sampler] = Registry("sltprob.samplers", "sampler")
 names = registry.names
 get = registry.get
 name_of = registry.name_of
-
-
-def specification(sampler: Any) -> str:
-    """Write the text from which `get` makes an equal sampler."""
-    return describe(sampler, name_of(sampler))
+specification = registry.specification

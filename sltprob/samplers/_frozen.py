@@ -1,4 +1,4 @@
-"""A sampler with the parameters of an earlier run: it starts chains and tunes nothing."""
+"""A sampler whose step size and metric come from an earlier run: it tunes nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What relatives of Hamiltonian Monte Carlo share: lengths of trajectories, and a warm-up by it."""
+"""What relatives of Hamiltonian Monte Carlo (HMC) share: random lengths, and HMC's metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
 from typing import Any
 
 import jax
@@ -11,11 +11,12 @@ from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import metric_parameters
+from sltprob.samplers._options import WithMetric
 from sltprob.samplers._tuning import tune_step_size
-from sltprob.samplers.base import Sampler, Warmup, same_in_all_chains
+from sltprob.samplers.base import Evaluation, Warmup, same_in_all_chains
 from sltprob.samplers.hmc import HMC
 
-__all__ = ["jittered_num_steps", "warm_up_by_hmc"]
+__all__ = ["TaughtByHMC", "jittered_num_steps"]
 
 
 def jittered_num_steps(count: Any, mean: Any) -> Any:
@@ -24,46 +25,47 @@ def jittered_num_steps(count: Any, mean: Any) -> Any:
     return jnp.maximum(halton_trajectory_length(same_in_all_chains(count), mean), 1)
 
 
-def warm_up_by_hmc(
-    sampler: Sampler,
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    positions: Any,
-    num_steps: int,
-    *,
-    init: Callable[[Any], Any],
-    parameters_at: Callable[[Any, dict[str, Any]], dict[str, Any]],
-    metric: str,
-    step_size: float | None,
-    target_acceptance_rate: float,
-) -> Warmup:
-    """Let HMC learn the metric in three quarters of the steps, then adapt the own step."""
-    key_hmc, key_tune = jax.random.split(rng_key)
-    teacher = HMC(metric=metric)
-    steps = 3 * num_steps // 4
-    learned = teacher.warmup(key_hmc, posterior, positions, steps)
-    learned_metric = metric_parameters(learned.parameters)
-    states = jax.vmap(lambda state: init(teacher.evaluate(posterior, state)))(learned.states)
-    tuned = tune_step_size(
-        sampler,
-        key_tune,
-        posterior,
-        states,
-        lambda step_size: parameters_at(step_size, learned_metric),
-        learned.parameters["step_size"] if step_size is None else step_size,
-        num_steps - steps,
-        target_acceptance_rate if step_size is None else None,
-    )
-    used = learned.parameters["warmup_draws_used"]
-    loss = jnp.full((num_steps, *tuned.trace["loss"].shape[1:]), jnp.nan)
-    loss = loss.at[:steps].set(learned.trace["loss"])
-    loss = jax.lax.dynamic_update_slice_in_dim(loss, tuned.trace["loss"], used, axis=0)
-    measured = {
-        "warmup_rhat": learned.parameters["warmup_rhat"],
-        "warmup_draws_used": used + num_steps - steps,
-    }
-    return tuned._replace(
-        parameters=tuned.parameters | measured,
-        trace={"loss": loss},
-        num_gradients=learned.num_gradients + tuned.num_gradients,
-    )
+class TaughtByHMC(WithMetric):
+    """A sampler that takes its metric from HMC, and adapts its own step."""
+
+    @abc.abstractmethod
+    def _init(self, evaluation: Evaluation) -> Any:
+        """Make the state of one chain."""
+
+    def _parameters(self, step_size: Any, metric: dict[str, Any]) -> dict[str, Any]:
+        """Give the parameters that go with a step size and a metric."""
+        return {"step_size": step_size, **metric}
+
+    def warmup(
+        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
+    ) -> Warmup:
+        """Let HMC learn the metric in three quarters of the steps, then adapt the own step."""
+        key_hmc, key_tune = jax.random.split(rng_key)
+        teacher = HMC(metric=self.metric)
+        steps = 3 * num_steps // 4
+        learned = teacher.warmup(key_hmc, posterior, positions, steps)
+        metric = metric_parameters(learned.parameters)
+        free = self.step_size is None
+        tuned = tune_step_size(
+            self,
+            key_tune,
+            posterior,
+            jax.vmap(lambda state: self._init(teacher.evaluate(posterior, state)))(learned.states),
+            lambda step_size: self._parameters(step_size, metric),
+            learned.parameters["step_size"] if free else self.step_size,
+            num_steps - steps,
+            self.target_acceptance_rate if free else None,
+        )
+        used = learned.parameters["warmup_draws_used"]
+        loss = jnp.full((num_steps, *tuned.trace["loss"].shape[1:]), jnp.nan)
+        loss = loss.at[:steps].set(learned.trace["loss"])
+        loss = jax.lax.dynamic_update_slice_in_dim(loss, tuned.trace["loss"], used, axis=0)
+        measured = {
+            "warmup_rhat": learned.parameters["warmup_rhat"],
+            "warmup_draws_used": used + num_steps - steps,
+        }
+        return tuned._replace(
+            parameters=tuned.parameters | measured,
+            trace={"loss": loss},
+            num_gradients=learned.num_gradients + tuned.num_gradients,
+        )

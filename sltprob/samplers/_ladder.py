@@ -1,6 +1,7 @@
 """What samplers of a whole ladder of temperatures share: their options, and how they learn it.
 
-A ladder leads from the prior, β = 0, to the posterior that was asked for.
+The rungs of a ladder are inverse temperatures, from the prior at β = 0 to the β that was asked for.
+What is far apart, or wide, on the last rung is crossed on the first ones.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._options import AcceptanceRate, MaxNumSteps, TrajectoryLength
 from sltprob.samplers._point import Point, carry_gradients
 from sltprob.samplers._population import carry_all, draw_prior, move_all, resample, variances
 from sltprob.samplers._rungs import barriers, equalised, first_rungs
-from sltprob.samplers._tuning import check_target_acceptance_rate
 from sltprob.samplers.base import Sampler
+from sltprob.spec import whole
 
 __all__ = ["LadderSampler", "Learned"]
 
@@ -60,29 +62,19 @@ class LadderSampler(Sampler):
        chapter 17 (kernels tuned from the particles).
     """
 
-    # Rungs, the prior and the target included; None to find out by a pilot run
-    num_rungs: int | None = None
-    # Length of a trajectory, in units of the standard deviations of the rung
-    trajectory_length: float = 1.5
-    max_num_steps: int = 16  # Upper bound on the leapfrog steps of a trajectory
-    target_acceptance_rate: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.num_rungs is not None and self.num_rungs < _FEWEST_RUNGS:
-            raise ValueError(
-                f"num_rungs={self.num_rungs}: it must be >= {_FEWEST_RUNGS}, such as 16, or none "
-                "to find out by a pilot run"
-            )
-        if not 0 < self.trajectory_length < float("inf"):
-            raise ValueError(
-                f"trajectory_length={self.trajectory_length}: it must be positive, such as 1.5"
-            )
-        if self.max_num_steps < 1:
-            raise ValueError(f"max_num_steps={self.max_num_steps}: it must be >= 1, such as 16")
-        check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
+    # Rungs, the prior and the target included
+    num_rungs: Annotated[
+        int | None, whole(_FEWEST_RUNGS, example=16, none="to find out by a pilot run")
+    ] = None
+    trajectory_length: TrajectoryLength = 1.5  # in units of the rung's own standard deviations
+    max_num_steps: MaxNumSteps = 16
+    target_acceptance_rate: AcceptanceRate = 0.8
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Refuse what does not start from the prior of the program."""
+        if posterior.structure.improper:
+            sites = ", ".join(map(repr, posterior.structure.improper))
+            return f"the prior of {sites} is improper, and a ladder starts from draws of the prior"
         if float(posterior.localization) > 0:
             return (
                 "it is localised, and a ladder of temperatures starts from draws of the prior alone"

@@ -10,27 +10,20 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._tuning import (
-    check_target_acceptance_rate,
-    largest_curvature_of_chains,
-    tune_step_size,
-)
+from sltprob.samplers._options import AcceptanceRate, StepSize, StepsPerDraw
+from sltprob.samplers._tuning import largest_curvature_of_chains, tune_step_size
 from sltprob.samplers.base import Sampler, Warmup
 
-__all__ = ["LocalSampler", "check_step_options"]
+__all__ = ["LocalSampler"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSampler(Sampler):
     """A sampler of local proposals: warm-up adapts one step size over all chains."""
 
-    step_size: float | None = None  # None to adapt it
-    steps_per_draw: int = 50  # Kernel steps between two draws that are kept
-    target_acceptance_rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_step_options(self.step_size, self.steps_per_draw)
-        check_target_acceptance_rate(self.target_acceptance_rate, type(self).target_acceptance_rate)
+    step_size: StepSize = None
+    steps_per_draw: StepsPerDraw = 50
+    target_acceptance_rate: AcceptanceRate = 0.5
 
     @abc.abstractmethod
     def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
@@ -83,13 +76,3 @@ class LocalSampler(Sampler):
             "acceptance_rate": jnp.mean(acceptance_rates),
             "num_gradients": jnp.asarray(self.steps_per_draw),
         }
-
-
-def check_step_options(step_size: float | None, steps_per_draw: int) -> None:
-    """Refuse options that no sampler with a step size can use."""
-    if step_size is not None and not 0 < step_size < float("inf"):
-        raise ValueError(
-            f"step_size={step_size}: it must be positive, such as 1e-3, or none to adapt it"
-        )
-    if steps_per_draw < 1:
-        raise ValueError(f"steps_per_draw={steps_per_draw}: it must be >= 1, such as 50")

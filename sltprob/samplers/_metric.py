@@ -1,4 +1,4 @@
-"""Metrics of Hamiltonian samplers: how they are learned, stored, and read."""
+"""Metrics of Hamiltonian samplers: a unit of length for each direction, learned from draws."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from scipy import special
 
 __all__ = [
     "METRICS",
-    "check_metric",
     "empty_moments",
     "energy_of_draw",
     "identity_metric",
@@ -35,12 +34,6 @@ _RANK = 10
 _SHRINKAGE = 5.0
 # R-hat of a coordinate below which its chains cover the same range.
 _AGREEMENT = 1.1
-
-
-def check_metric(metric: str) -> None:
-    """Refuse a metric that is not one of `METRICS`."""
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric}: it must be one of {', '.join(METRICS)}")
 
 
 def identity_metric(metric: str, dimension: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What the microcanonical samplers share: where they exist, and their warm-up."""
+"""What samplers share whose velocity has a fixed length: where they exist, and their warm-up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
 from typing import Any
 
 import jax
@@ -13,54 +13,68 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._tuning import largest_curvature_of_chains, tune_step_size
 from sltprob.samplers.base import Sampler, Warmup
 
-__all__ = ["GRADIENTS_PER_STEP", "reason_against", "warm_up_by_tuner"]
+__all__ = ["GRADIENTS_PER_STEP", "Microcanonical"]
 
 #: Of BlackJAX's default integrator, McLachlan's minimal-norm scheme.
 GRADIENTS_PER_STEP = 2
 
 
-def reason_against(posterior: TemperedPosterior) -> str | None:
-    """Say why microcanonical dynamics does not exist here, if it does not."""
-    if posterior.dimension < 2:
-        return "it has one dimension, and a velocity of fixed length can only turn in two"
-    return None
+class Microcanonical(Sampler):
+    """A sampler whose velocity has a fixed length and only turns.
 
+    BlackJAX's tuner learns a diagonal metric and a step on every chain in the first two thirds of
+    warm-up; their geometric means are taken, and the last third runs with them.
+    """
 
-def warm_up_by_tuner(
-    sampler: Sampler,
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    positions: Any,
-    num_steps: int,
-    *,
-    tune: Callable[[Any, Any, MCLMCAdaptationState, int], tuple[Any, MCLMCAdaptationState, Any]],
-    parameters_at: Callable[[Any, MCLMCAdaptationState], dict[str, Any]],
-    step_size: float | None,
-    target_acceptance_rate: float | None,
-) -> Warmup:
-    """Tune every chain by BlackJAX's tuner in two thirds of the draws, pool, and run the rest."""
-    key_guess, key_tuner, key_run = jax.random.split(rng_key, 3)
-    guess = _first_guess(key_guess, posterior, positions)
-    draws = 2 * num_steps // 3
-    keys = jax.random.split(key_tuner, len(jax.tree.leaves(positions)[0]))
-    # One chain after the other: vectorised, the tuners take twice as long to compile.
-    states, tuned, counts = jax.lax.map(
-        lambda chain: tune(chain[0], chain[1], guess, draws), (keys, positions)
-    )
-    # One set of parameters for all chains: geometric means.
-    pooled = jax.tree.map(lambda leaf: jnp.exp(jnp.mean(jnp.log(leaf), axis=0)), tuned)
-    warm = tune_step_size(
-        sampler,
-        key_run,
-        posterior,
-        states,
-        lambda step_size: parameters_at(step_size, pooled),
-        pooled.step_size if step_size is None else step_size,
-        num_steps - draws,
-        target_acceptance_rate if step_size is None else None,
-    )
-    gradients = warm.num_gradients + GRADIENTS_PER_STEP * jnp.mean(counts)
-    return warm._replace(num_gradients=gradients)
+    step_size: float | None  # an option of every subclass
+
+    @abc.abstractmethod
+    def _tune(
+        self, rng_key: Any, posterior: TemperedPosterior, position: Any, guess: Any, num_draws: int
+    ) -> tuple[Any, MCLMCAdaptationState, Any]:
+        """Tune one chain; give its state, what was tuned, and the steps that it took."""
+
+    def _parameters(self, step_size: Any, tuned: MCLMCAdaptationState) -> dict[str, Any]:
+        """Give the parameters that go with a step size."""
+        return {"step_size": step_size, "inverse_mass_matrix": tuned.inverse_mass_matrix}
+
+    def _aim(self) -> float | None:
+        """Give the acceptance rate that the last third adapts the step size to, if any."""
+        return None
+
+    def applies_to(self, posterior: TemperedPosterior) -> str | None:
+        """Ask for two dimensions."""
+        if posterior.dimension < 2:
+            return "it has one dimension, and a velocity of fixed length can only turn in two"
+        return None
+
+    def warmup(
+        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
+    ) -> Warmup:
+        """Tune every chain by BlackJAX's tuner, pool, and run the rest."""
+        key_guess, key_tuner, key_run = jax.random.split(rng_key, 3)
+        guess = _first_guess(key_guess, posterior, positions)
+        draws = 2 * num_steps // 3
+        keys = jax.random.split(key_tuner, len(jax.tree.leaves(positions)[0]))
+        # One chain after the other: vectorised, the tuners take twice as long to compile.
+        states, tuned, counts = jax.lax.map(
+            lambda chain: self._tune(chain[0], posterior, chain[1], guess, draws), (keys, positions)
+        )
+        # One set of parameters for all chains: geometric means.
+        pooled = jax.tree.map(lambda leaf: jnp.exp(jnp.mean(jnp.log(leaf), axis=0)), tuned)
+        free = self.step_size is None
+        warm = tune_step_size(
+            self,
+            key_run,
+            posterior,
+            states,
+            lambda step_size: self._parameters(step_size, pooled),
+            pooled.step_size if free else self.step_size,
+            num_steps - draws,
+            self._aim() if free else None,
+        )
+        gradients = warm.num_gradients + GRADIENTS_PER_STEP * jnp.mean(counts)
+        return warm._replace(num_gradients=gradients)
 
 
 def _first_guess(

@@ -1,4 +1,4 @@
-"""A position on a rung of a ladder of temperatures: its evaluation, its moves, its way elsewhere.
+"""A position on a rung of a ladder of temperatures: its density, moves from it, and other rungs.
 
 Only the posterior knows β: a rung is the same posterior with another one.
 """

@@ -1,4 +1,4 @@
-"""Where the rungs of a ladder of temperatures are: as far apart as their neighbours overlap."""
+"""How to space the rungs of a ladder of temperatures: all neighbours overlap equally."""
 
 from __future__ import annotations
 

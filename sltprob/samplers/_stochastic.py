@@ -1,4 +1,4 @@
-"""What samplers share that follow a gradient, of all data or of a minibatch, without a test.
+"""What samplers share that follow a gradient, perhaps of a minibatch, and have no Metropolis test.
 
 They record what the check ``step_bias`` needs to judge them by their own draws: ``log_tilt``, the
 logarithm of the factor by which the step size tilts the invariant density, to first order in the
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._local import check_step_options
+from sltprob.samplers._options import BatchSize, StepSize, StepsPerDraw
 from sltprob.samplers.base import (
     Evaluation,
     Sampler,
@@ -26,6 +26,7 @@ from sltprob.samplers.base import (
 )
 
 __all__ = [
+    "Judged",
     "StochasticChain",
     "StochasticGradientSampler",
     "by_leaf",
@@ -43,6 +44,13 @@ class StochasticChain(NamedTuple):
 
     evaluation: Evaluation
     memory: Any
+
+
+class Judged(NamedTuple):
+    """A draw, with the error of one gradient there."""
+
+    evaluation: Evaluation
+    noise: Any
 
 
 def squared_norm(tree: Any) -> Any:
@@ -107,17 +115,9 @@ class StochasticGradientSampler(Sampler):
     unadjusted: ClassVar[bool] = True
     step_order: ClassVar[int | None] = 1
 
-    step_size: float | None = None  # None to set it by the rule of the subclass
-    # Data in a minibatch: fresh x for a population model, rows for data; None for all data
-    batch_size: int | None = 32
-    steps_per_draw: int = 50  # Kernel steps between two draws that are kept
-
-    def __post_init__(self) -> None:
-        check_step_options(self.step_size, self.steps_per_draw)
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(
-                f"batch_size={self.batch_size}: it must be >= 1, such as 32, or none for all data"
-            )
+    step_size: StepSize = None
+    batch_size: BatchSize = 32
+    steps_per_draw: StepsPerDraw = 50
 
     @abc.abstractmethod
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
@@ -135,14 +135,9 @@ class StochasticGradientSampler(Sampler):
 
     @abc.abstractmethod
     def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
+        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        """Give ``log_tilt`` and ``noise_bias``; `noise` is the error of one gradient."""
+        """Give ``log_tilt`` and ``noise_bias``."""
 
     def local_start(self, rng_key: Any, displacement: Any) -> Any:
         """Make the memory of a chain around trained parameters.
@@ -296,7 +291,7 @@ class StochasticGradientSampler(Sampler):
         estimate = self._gradient(posterior, evaluation.position, key_minibatch)
         noise = jax.tree.map(jnp.subtract, estimate, evaluation.logdensity_grad)
         return state, {
-            **self._judge(key_judge, posterior, evaluation, noise, parameters),
+            **self._judge(key_judge, posterior, Judged(evaluation, noise), parameters),
             "num_gradients": self._cost(posterior),
         }
 

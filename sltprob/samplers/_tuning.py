@@ -14,20 +14,11 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, Warmup, in_groups
 
 __all__ = [
-    "STIFF_ACCEPTANCE",
     "adapt_step_size",
-    "check_step_size",
-    "check_target_acceptance_rate",
     "largest_curvature",
     "largest_curvature_of_chains",
     "tune_step_size",
 ]
-
-#: Acceptance that samplers of long trajectories aim at. The usual 0.8 fits the step to the bulk,
-#: and a singular posterior has arms that are many times stiffer: at 0.8 chains stayed out of them,
-#: and of 108 runs of hmc on nine such models 24 were not trusted, against 2 at 0.95. That
-#: costs up to 30 % more gradients for the same error (benchmarks/acceptance.py).
-STIFF_ACCEPTANCE = 0.95
 
 
 def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], position: Any) -> Any:
@@ -135,20 +126,3 @@ def tune_step_size(
         )
     gradients = jnp.sum(jnp.mean(trace["num_gradients"], axis=1))
     return Warmup(states, parameters_at(step_size), trace, gradients)
-
-
-def check_target_acceptance_rate(target_acceptance_rate: float, example: float) -> None:
-    """Refuse a target acceptance that is no probability."""
-    if not 0 < target_acceptance_rate < 1:
-        raise ValueError(
-            f"target_acceptance_rate={target_acceptance_rate}: it must lie between 0 and 1, "
-            f"such as {example}"
-        )
-
-
-def check_step_size(step_size: float | None) -> None:
-    """Refuse a step size that is no length."""
-    if step_size is not None and not 0 < step_size < float("inf"):
-        raise ValueError(
-            f"step_size={step_size}: it must be positive, such as 0.01, or none to adapt it"
-        )

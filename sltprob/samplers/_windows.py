@@ -1,9 +1,9 @@
-"""Warm-up in windows: from hot to the target temperature, until metric, step and loss settle."""
+"""The warm-up of HMC: the temperature falls to its target, then metric, step and loss settle."""
 
 from __future__ import annotations
 
+import abc
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +20,11 @@ from sltprob.samplers._metric import (
     metric_scales,
     update_moments,
 )
+from sltprob.samplers._options import WithMetric
 from sltprob.samplers._tuning import adapt_step_size, largest_curvature_of_chains
-from sltprob.samplers.base import in_groups
+from sltprob.samplers.base import Warmup, in_groups
 
-__all__ = ["Settled", "warm_up_in_windows"]
+__all__ = ["WindowedSampler", "warm_up_in_windows"]
 
 _WINDOWS = 10
 _SHORTEST_WINDOW = 25
@@ -36,13 +37,24 @@ _LARGEST_STEP_CHANGE = 0.2
 _LARGEST_METRIC_CHANGE = 0.3
 
 
-class Settled(NamedTuple):
-    """What the windows leave behind."""
+class WindowedSampler(WithMetric):
+    """A sampler that learns its metric and its step size in windows of its warm-up."""
 
-    states: Any
-    parameters: dict[str, Any]
-    trace: dict[str, Any]
-    num_gradients: Any
+    @abc.abstractmethod
+    def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
+        """Make the state of one chain."""
+
+    @abc.abstractmethod
+    def _parameters_at(
+        self, step_size: Any, metric: dict[str, Any], stretch: Any
+    ) -> dict[str, Any]:
+        """Give the parameters of the run; `stretch` is how far chains are apart in the metric."""
+
+    @abc.abstractmethod
+    def _warming_parameters_at(
+        self, step_size: Any, metric: dict[str, Any], window: Any
+    ) -> dict[str, Any]:
+        """Give the parameters of a window, counted from the first at the target temperature."""
 
 
 class _Carry(NamedTuple):
@@ -60,20 +72,12 @@ class _Carry(NamedTuple):
 
 
 def warm_up_in_windows(
+    sampler: WindowedSampler,
     rng_key: Any,
     posterior: TemperedPosterior,
     positions: Any,
     num_steps: int,
-    *,
-    metric: str,
-    init: Callable[[Any, Any], Any],
-    step: Callable[[Any, TemperedPosterior, Any, dict[str, Any]], tuple[Any, dict[str, Any]]],
-    position_of: Callable[[Any], Any],
-    parameters_at: Callable[[Any, dict[str, Any], Any], dict[str, Any]],
-    warming_parameters_at: Callable[[Any, dict[str, Any], Any], dict[str, Any]],
-    step_size: float | None,
-    target_acceptance_rate: float,
-) -> Settled:
+) -> Warmup:
     """Cool the chains, and learn a metric and a step size for all of them.
 
     The hottest temperature is that at which the starting points have an energy β(L - L*) of half
@@ -90,6 +94,7 @@ def warm_up_in_windows(
     .. [2] A. Gelman, D. B. Rubin, "Inference from iterative simulation using multiple sequences",
        Statistical Science 7 (1992) 457-472.
     """
+    metric, step_size = sampler.metric, sampler.step_size
     chains = len(jax.tree.leaves(positions)[0])
     dimension = posterior.dimension
     sites = _site_of_coordinates(positions)
@@ -111,6 +116,10 @@ def warm_up_in_windows(
         key_curvature, posterior.heated(heats[0]).logdensity, positions
     )
 
+    def places(states: Any) -> tuple[Any, Any]:
+        position, logdensity, _ = jax.vmap(lambda state: sampler.evaluate(posterior, state))(states)
+        return position, logdensity
+
     def run_window(carry: _Carry) -> _Carry:
         window = carry.window
         now = posterior.heated(heats[window])
@@ -118,17 +127,17 @@ def warm_up_in_windows(
         # Stiff directions shrink by the root of what beta grows.
         ratio = heats[jnp.maximum(window - 1, 0)] / heats[window]
         start = carry.step_size * jnp.sqrt(ratio)
-        held = in_groups(lambda position: init(now, position), carry.positions)
+        held = in_groups(lambda position: sampler._init(now, position), carry.positions)
 
         def all_chains(key: Any, states: Any, step_size: Any) -> Any:
-            parameters = warming_parameters_at(step_size, carry.metric, window - cooling)
+            parameters = sampler._warming_parameters_at(step_size, carry.metric, window - cooling)
             states, moments = states
             states, info = in_groups(
-                lambda key, state: step(key, now, state, parameters),
+                lambda key, state: sampler.step(key, now, state, parameters),
                 jax.random.split(key, chains),
                 states,
             )
-            reached, logdensities = jax.vmap(position_of)(states)
+            reached, logdensities = places(states)
             flat = jax.vmap(lambda position: ravel_pytree(position)[0])(reached)
             trace = {
                 "loss": in_groups(now.loss_from_logdensity, reached, logdensities),
@@ -146,7 +155,7 @@ def warm_up_in_windows(
             (held, carry.moments),
             start if step_size is None else jnp.asarray(step_size, float),
             length,
-            target_acceptance_rate,
+            sampler.target_acceptance_rate,
         )
         if step_size is not None:
             adapted = jnp.asarray(step_size, float)
@@ -166,7 +175,7 @@ def warm_up_in_windows(
         )
         return _Carry(
             window=window + 1,
-            positions=jax.vmap(position_of)(states)[0],
+            positions=places(states)[0],
             states=states,
             step_size=adapted,
             metric=_choose(use, learned, carry.metric),
@@ -186,7 +195,7 @@ def warm_up_in_windows(
 
     blank = jnp.full((num_steps, chains), jnp.nan)
     # Every window makes its states of the positions, so that the first ones can be any.
-    forms = jax.eval_shape(jax.vmap(lambda position: init(posterior, position)), positions)
+    forms = jax.eval_shape(jax.vmap(lambda position: sampler._init(posterior, position)), positions)
     carry = jax.lax.while_loop(
         lambda carry: (carry.window < windows) & ~carry.settled,
         run_window,
@@ -205,9 +214,9 @@ def warm_up_in_windows(
         ),
     )
     stretch = _stretch(carry.positions, metric_scales(carry.metric))
-    parameters = parameters_at(carry.step_size, carry.metric, stretch)
+    parameters = sampler._parameters_at(carry.step_size, carry.metric, stretch)
     parameters |= {"warmup_rhat": carry.rhat, "warmup_draws_used": (carry.window - first) * length}
-    return Settled(carry.states, parameters, carry.trace, carry.num_gradients)
+    return Warmup(carry.states, parameters, carry.trace, carry.num_gradients)
 
 
 def _site_of_coordinates(positions: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A sampler that makes its draws by another one."""
+"""A sampler that makes its draws by another one, and changes one thing."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import blackjax.mcmc.adjusted_mclmc_dynamic as adjusted_mclmc_dynamic
 import jax.numpy as jnp
@@ -11,36 +11,25 @@ from blackjax.adaptation.adjusted_mclmc_adaptation import adjusted_mclmc_find_L_
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._hamiltonian import jittered_num_steps
-from sltprob.samplers._microcanonical import (
-    GRADIENTS_PER_STEP,
-    reason_against,
-    warm_up_by_tuner,
-)
-from sltprob.samplers._tuning import check_step_size, check_target_acceptance_rate
-from sltprob.samplers.base import Evaluation, Sampler, Warmup
+from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical
+from sltprob.samplers._options import AcceptanceRate, StepSize
+from sltprob.spec import at_least
 
 __all__ = ["AdjustedMCLMC"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdjustedMCLMC(Sampler):
+class AdjustedMCLMC(Microcanonical):
     """Microcanonical trajectories of jittered length, then accept or reject.
 
     The velocity has a fixed length and only turns; it is drawn anew before every trajectory. The
     lengths follow a Halton sequence that is the same for all chains: vectorised chains then never
     wait for each other.
 
-    BlackJAX's tuner learns a diagonal metric and a step on every chain in the first two thirds
-    of warm-up; their geometric means are taken, and the last third adapts one step size for all
-    chains.
-
     Parameters
     ----------
     mean_num_steps : float
         Mean number of integration steps of a trajectory, of two gradients each.
-    step_size : float or None
-        Length of a step, in the metric that was learned; None to adapt it.
-    target_acceptance_rate : float
 
     References
     ----------
@@ -50,53 +39,28 @@ class AdjustedMCLMC(Sampler):
        Monte Carlo", arXiv 2503.01707.
     """
 
-    mean_num_steps: float = 8.0
-    step_size: float | None = None
-    target_acceptance_rate: float = 0.8
+    mean_num_steps: Annotated[float, at_least(1.2)] = 8.0
+    step_size: StepSize = None
+    target_acceptance_rate: AcceptanceRate = 0.8
 
-    def __post_init__(self) -> None:
-        check_step_size(self.step_size)
-        check_target_acceptance_rate(self.target_acceptance_rate, 0.8)
-        if not 1.2 <= self.mean_num_steps < float("inf"):
-            raise ValueError(f"mean_num_steps={self.mean_num_steps}: it must be >= 1.2, such as 8")
+    def _aim(self) -> float:
+        return self.target_acceptance_rate
 
-    def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Ask for two dimensions."""
-        return reason_against(posterior)
-
-    def warmup(
-        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
-    ) -> Warmup:
-        """Tune every chain by BlackJAX's tuner, pool, and adapt one step size."""
-
-        def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
-            return adjusted_mclmc_find_L_and_step_size(
-                self._kernel(),
-                posterior.logdensity,
-                draws,
-                adjusted_mclmc_dynamic.init(position, posterior.logdensity, jnp.asarray(0)),
-                key,
-                self.target_acceptance_rate,
-                # The first part runs twice: before and after the metric is learned.
-                frac_tune1=0.25,
-                frac_tune2=0.5,
-                params=guess,
-                target_num_integration_steps=self.mean_num_steps,
-            )
-
-        return warm_up_by_tuner(
-            self,
+    def _tune(
+        self, rng_key: Any, posterior: TemperedPosterior, position: Any, guess: Any, num_draws: int
+    ) -> Any:
+        return adjusted_mclmc_find_L_and_step_size(
+            self._kernel(),
+            posterior.logdensity,
+            num_draws,
+            adjusted_mclmc_dynamic.init(position, posterior.logdensity, jnp.asarray(0)),
             rng_key,
-            posterior,
-            positions,
-            num_steps,
-            tune=tune,
-            parameters_at=lambda step_size, pooled: {
-                "step_size": step_size,
-                "inverse_mass_matrix": pooled.inverse_mass_matrix,
-            },
-            step_size=self.step_size,
-            target_acceptance_rate=self.target_acceptance_rate,
+            self.target_acceptance_rate,
+            # The first part runs twice: before and after the metric is learned.
+            frac_tune1=0.25,
+            frac_tune2=0.5,
+            params=guess,
+            target_num_integration_steps=self.mean_num_steps,
         )
 
     def _kernel(self) -> Any:
@@ -122,7 +86,3 @@ class AdjustedMCLMC(Sampler):
             "diverging": info.is_divergent,
             "num_gradients": GRADIENTS_PER_STEP * info.num_integration_steps,
         }
-
-    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already."""
-        return Evaluation(state.position, state.logdensity, state.logdensity_grad)

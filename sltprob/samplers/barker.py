@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._local import LocalSampler
+from sltprob.samplers._options import AcceptanceRate
 
 __all__ = ["Barker"]
 
@@ -19,17 +20,7 @@ class Barker(LocalSampler):
     """Barker's proposal: Gaussian moves whose signs the gradient biases, then accept or reject.
 
     It is as local as MALA, and its acceptance falls slower when the step is too large.
-    The step size is the standard deviation of the Gaussian. Warm-up adapts it over all chains
-    to the target acceptance.
-
-    Parameters
-    ----------
-    step_size : float or None
-        None to adapt it.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    target_acceptance_rate : float
-        0.4 is optimal in high dimension.
+    The step size is the standard deviation of the Gaussian.
 
     References
     ----------
@@ -39,7 +30,7 @@ class Barker(LocalSampler):
        other locally balanced Metropolis-Hastings algorithms", Biometrika 110 (2023) 579-595.
     """
 
-    target_acceptance_rate: float = 0.4
+    target_acceptance_rate: AcceptanceRate = 0.4  # optimal in high dimension
 
     def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
         return barker.init(position, posterior.logdensity)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.spec import check_options
 
 __all__ = [
     "LARGEST_GROUP",
@@ -70,7 +71,10 @@ class Warmup(NamedTuple):
 class Sampler(abc.ABC):
     """A Markov kernel with its warm-up.
 
-    A subclass is a frozen dataclass: its fields are its options. It is static under jit.
+    A subclass is a frozen dataclass: its fields are its options, with a rule beside the type where
+    not every value will do (`sltprob.spec`); those that several samplers have are described in
+    `sltprob.samplers._options`. It is static under jit.
+
     `unadjusted` says that the kernel has no Metropolis step, so that its stationary law is off
     by something that grows with the step size; `step_order` is the power of the step size with
     which that vanishes, where it is known. `vectorised` says that chains may share one
@@ -80,6 +84,9 @@ class Sampler(abc.ABC):
     unadjusted: ClassVar[bool] = False
     step_order: ClassVar[int | None] = None
     vectorised: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Say why this sampler cannot sample this posterior, if it cannot.
@@ -186,17 +193,7 @@ class Sampler(abc.ABC):
 
 
 def in_groups(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Apply a function of one chain to all chains, vectorised in groups that stay in the cache.
-
-    Parameters
-    ----------
-    function : callable
-    *arguments : pytree, leading axis chain
-
-    Returns
-    -------
-    pytree, leading axis chain
-    """
+    """Apply a function of one chain to all chains, vectorised in groups that stay in the cache."""
     if len(jax.tree.leaves(arguments)[0]) <= LARGEST_GROUP:
         return jax.vmap(function)(*arguments)
     return jax.lax.map(lambda chain: function(*chain), arguments, batch_size=LARGEST_GROUP)
@@ -218,18 +215,7 @@ def evaluate_position(posterior: TemperedPosterior, position: Any) -> Evaluation
 
 
 def random_signs(rng_key: Any, tree: Any) -> Any:
-    """Draw a sign for every entry: a direction whose mean square along every other is the same.
-
-    Parameters
-    ----------
-    rng_key : PRNG key
-    tree : pytree of arrays
-
-    Returns
-    -------
-    pytree
-        Of the same shapes and types, each entry 1 or -1.
-    """
+    """Draw a sign for every entry: a direction whose mean square along every other is the same."""
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(rng_key, len(leaves))
     signs = [
@@ -241,18 +227,9 @@ def random_signs(rng_key: Any, tree: Any) -> Any:
 
 @jax.custom_batching.custom_vmap
 def same_in_all_chains(value: Any) -> Any:
-    """Promise that a value is the same in all chains that share a vectorised call.
+    """Promise that a value is the same in all chains: ``jax.vmap`` does not vectorise it.
 
     A loop whose length is vectorised must keep, at every step, the chains that have ended.
-
-    Parameters
-    ----------
-    value : array
-
-    Returns
-    -------
-    array
-        The value, which ``jax.vmap`` does not vectorise.
     """
     return value
 

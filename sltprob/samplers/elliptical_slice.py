@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._local import check_step_options
+from sltprob.samplers._options import StepsPerDraw
 from sltprob.samplers._tuning import tune_step_size
 from sltprob.samplers.base import Evaluation, Sampler, Warmup, evaluate_position
 
@@ -32,11 +32,6 @@ class EllipticalSlice(Sampler):
     temperature the slice is a small part of every ellipse, and it moves slowly. Chains run one
     after the other, since the number of evaluations differs from step to step.
 
-    Parameters
-    ----------
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-
     References
     ----------
     .. [1] I. Murray, R. P. Adams, D. J. C. MacKay, "Elliptical slice sampling", AISTATS 2010.
@@ -44,22 +39,18 @@ class EllipticalSlice(Sampler):
 
     vectorised: ClassVar[bool] = False
 
-    steps_per_draw: int = 10
-
-    def __post_init__(self) -> None:
-        check_step_options(None, self.steps_per_draw)
+    steps_per_draw: StepsPerDraw = 10
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Compare the prior with the Gaussian that has its derivatives at 0."""
-        reason = (
+        found, expected = _compare_prior(posterior)
+        tolerance = 1e3 * float(jnp.finfo(found.dtype).eps)
+        if np.allclose(found, expected, rtol=tolerance, atol=tolerance):
+            return None
+        return (
             "its prior is not a product of Gaussians in unconstrained coordinates, which "
             "elliptical slice sampling needs"
         )
-
-        found, expected = _compare_prior(posterior)
-        tolerance = 1e3 * float(jnp.finfo(found.dtype).eps)
-        same = np.allclose(found, expected, rtol=tolerance, atol=tolerance)
-        return None if same else reason
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._metric import check_metric, energy_of_draw, metric_of
-from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
-from sltprob.samplers._windows import warm_up_in_windows
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
+from sltprob.samplers._metric import energy_of_draw, metric_of
+from sltprob.samplers._options import (
+    STIFF_ACCEPTANCE,
+    AcceptanceRate,
+    MaxNumSteps,
+    Metric,
+    StepSize,
+    TrajectoryLength,
+)
+from sltprob.samplers._windows import WindowedSampler, warm_up_in_windows
+from sltprob.samplers.base import Evaluation, Warmup, same_in_all_chains
+from sltprob.spec import whole
 
 __all__ = ["HMC"]
 
@@ -40,7 +48,7 @@ class HMCChain(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMC(Sampler):
+class HMC(WindowedSampler):
     """Hamiltonian Monte Carlo with one metric and step size for all chains.
 
     Warm-up cools the chains to the target temperature, hands metric and step size down, and ends
@@ -70,18 +78,7 @@ class HMC(Sampler):
     num_steps : int or None
         Leapfrog steps of every draw, which is one trajectory then; None for the rule above.
     trajectory_length : float
-        Mean length of the longest trajectories, in units of the posterior's standard deviations; a
-        quarter of a period is π/2.
-    max_num_steps : int
-        Upper bound on the steps that follow from the rule.
-    metric : str
-        ``diagonal``; ``dense``, for correlations that do not depend on the place; or
-        ``low_rank``, diagonal but for the ten directions that differ most from it.
-    step_size : float or None
-        Of the integrator, in the metric; None to adapt it.
-    target_acceptance_rate : float
-        Higher than the usual 0.8: a singular posterior is many times stiffer in its arms than
-        in its bulk, and chains whose step fits the bulk stay out of them.
+        Mean length of the longest trajectories.
 
     References
     ----------
@@ -89,28 +86,14 @@ class HMC(Sampler):
        (2011), section 3.2 on the random step size.
     """
 
-    num_steps: int | None = None
-    trajectory_length: float = 1.25
-    max_num_steps: int = 262144
-    metric: str = "diagonal"
-    step_size: float | None = None
-    target_acceptance_rate: float = STIFF_ACCEPTANCE
-
-    def __post_init__(self) -> None:
-        if self.num_steps is not None and self.num_steps < 1:
-            raise ValueError(
-                f"num_steps={self.num_steps}: it must be >= 1, such as 64, or none to follow "
-                "from trajectory_length"
-            )
-        if not 0 < self.trajectory_length < float("inf"):
-            raise ValueError(
-                f"trajectory_length={self.trajectory_length}: it must be positive, such as 0.6"
-            )
-        if self.max_num_steps < 1:
-            raise ValueError(f"max_num_steps={self.max_num_steps}: it must be >= 1, such as 1024")
-        check_metric(self.metric)
-        check_step_size(self.step_size)
-        check_target_acceptance_rate(self.target_acceptance_rate, STIFF_ACCEPTANCE)
+    num_steps: Annotated[
+        int | None, whole(1, example=64, none="to follow from trajectory_length")
+    ] = None
+    trajectory_length: TrajectoryLength = 1.25
+    max_num_steps: MaxNumSteps = 262144
+    metric: Metric = "diagonal"
+    step_size: StepSize = None
+    target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
 
     def _parameters(self, step_size: Any, metric: dict[str, Any], long: Any) -> dict[str, Any]:
         if self.num_steps is not None:
@@ -140,7 +123,15 @@ class HMC(Sampler):
         factor = 0.5 + (_GOLDEN * (index + 1)) % 1.0
         return jnp.maximum(jnp.round(factor * num_steps), 1).astype(num_steps.dtype)
 
-    def _warming_parameters(
+    def _init(self, posterior: TemperedPosterior, position: Any) -> HMCChain:
+        return HMCChain(hmc.init(position, posterior.logdensity), jnp.asarray(0))
+
+    def _parameters_at(
+        self, step_size: Any, metric: dict[str, Any], stretch: Any
+    ) -> dict[str, Any]:
+        return self._parameters(step_size, metric, self._whole(step_size, stretch))
+
+    def _warming_parameters_at(
         self, step_size: Any, metric: dict[str, Any], window: Any
     ) -> dict[str, Any]:
         longest = _LONGEST_AT_FIRST * 2 ** jnp.maximum(window, 0)
@@ -151,27 +142,10 @@ class HMC(Sampler):
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
         """Cool the chains, and learn a metric and a step size for all of them."""
-        settled = warm_up_in_windows(
-            rng_key,
-            posterior,
-            positions,
-            num_steps,
-            metric=self.metric,
-            init=lambda posterior, position: HMCChain(
-                hmc.init(position, posterior.logdensity), jnp.asarray(0)
-            ),
-            step=self.step,
-            position_of=lambda chain: (chain.state.position, chain.state.logdensity),
-            parameters_at=lambda step_size, metric, stretch: self._parameters(
-                step_size, metric, self._whole(step_size, stretch)
-            ),
-            warming_parameters_at=self._warming_parameters,
-            step_size=self.step_size,
-            target_acceptance_rate=self.target_acceptance_rate,
-        )
+        settled = warm_up_in_windows(self, rng_key, posterior, positions, num_steps)
         # The first draw has the whole length, so that the shortest run has one of them.
         states = settled.states._replace(count=jnp.zeros_like(settled.states.count))
-        return Warmup(*settled._replace(states=states))
+        return settled._replace(states=states)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

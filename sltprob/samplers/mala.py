@@ -9,6 +9,7 @@ import blackjax.mcmc.mala as mala
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._local import LocalSampler
+from sltprob.samplers._options import AcceptanceRate
 
 __all__ = ["MALA"]
 
@@ -17,17 +18,7 @@ __all__ = ["MALA"]
 class MALA(LocalSampler):
     """Metropolis-adjusted Langevin: θ' = θ + ε ∇log p + sqrt(2ε) N, then accept or reject.
 
-    The step size is BlackJAX's ε (half of the ε of Welling and Teh). Warm-up adapts it over all
-    chains to the target acceptance.
-
-    Parameters
-    ----------
-    step_size : float or None
-        ε; None to adapt it.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    target_acceptance_rate : float
-        0.574 is optimal in high dimension.
+    The step size is BlackJAX's ε (half of the ε of Welling and Teh).
 
     References
     ----------
@@ -35,7 +26,7 @@ class MALA(LocalSampler):
        Langevin diffusions", JRSS B 60 (1998) 255-268.
     """
 
-    target_acceptance_rate: float = 0.574
+    target_acceptance_rate: AcceptanceRate = 0.574  # optimal in high dimension
 
     def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
         return mala.init(position, posterior.logdensity)

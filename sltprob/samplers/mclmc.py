@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import blackjax.mcmc.mclmc as mclmc
 import jax
 import jax.numpy as jnp
-from blackjax.adaptation.mclmc_adaptation import mclmc_find_L_and_step_size
+from blackjax.adaptation.mclmc_adaptation import (
+    MCLMCAdaptationState,
+    mclmc_find_L_and_step_size,
+)
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._local import check_step_options
-from sltprob.samplers._microcanonical import (
-    GRADIENTS_PER_STEP,
-    reason_against,
-    warm_up_by_tuner,
-)
-from sltprob.samplers.base import Evaluation, Sampler, Warmup
+from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical
+from sltprob.samplers._options import StepSize, StepsPerDraw
+from sltprob.spec import positive
 
 __all__ = ["MCLMC"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCLMC(Sampler):
+class MCLMC(Microcanonical):
     """Microcanonical Langevin: a velocity of fixed length that the gradient and noise turn.
 
     There is no Metropolis step, so the answer is biased by O(ε²). The energy error of a step
@@ -32,18 +31,13 @@ class MCLMC(Sampler):
     BlackJAX's V = 5e-4 and -0.5 % at 1e-5. No comparison of chains sees it; the virial and the
     check ``energy_variance`` do.
 
-    BlackJAX's tuner learns a diagonal metric, the step and the length L of decoherence on every
-    chain in the first two thirds of warm-up; their geometric means are taken, and the last third
-    runs with them.
+    BlackJAX's tuner learns a diagonal metric, the step and the length L of decoherence. A kernel
+    step costs two gradients.
 
     Parameters
     ----------
     desired_energy_var : float
         Variance of the energy error per dimension that the tuner aims at.
-    step_size : float or None
-        Length of a step, in the metric that was learned; None to tune it.
-    steps_per_draw : int
-        Kernel steps, of two gradients each, between two draws that are kept.
 
     References
     ----------
@@ -56,58 +50,31 @@ class MCLMC(Sampler):
     unadjusted: ClassVar[bool] = True
     step_order: ClassVar[int | None] = 2
 
-    desired_energy_var: float = 1e-5
-    step_size: float | None = None
-    steps_per_draw: int = 10
+    desired_energy_var: Annotated[float, positive()] = 1e-5
+    step_size: StepSize = None
+    steps_per_draw: StepsPerDraw = 10
 
-    def __post_init__(self) -> None:
-        check_step_options(self.step_size, self.steps_per_draw)
-        if not 0 < self.desired_energy_var < float("inf"):
-            raise ValueError(
-                f"desired_energy_var={self.desired_energy_var}: it must be positive, such as 1e-5"
-            )
-
-    def applies_to(self, posterior: TemperedPosterior) -> str | None:
-        """Ask for two dimensions."""
-        return reason_against(posterior)
-
-    def warmup(
-        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
-    ) -> Warmup:
-        """Tune every chain by BlackJAX's tuner, pool, and run."""
-
-        def tune(key: Any, position: Any, guess: Any, draws: int) -> Any:
-            key_start, key = jax.random.split(key)
-            return mclmc_find_L_and_step_size(
-                mclmc.build_kernel(),
-                # The second of three parts grows by a third of itself, when it learns a metric.
-                round(draws * self.steps_per_draw / (1 + 0.4 / 3)),
-                mclmc.init(position, posterior.logdensity, key_start),
-                key,
-                logdensity_fn=posterior.logdensity,
-                frac_tune1=0.3,
-                frac_tune2=0.4,
-                frac_tune3=0.3,
-                desired_energy_var=self.desired_energy_var,
-                diagonal_preconditioning=True,
-                params=guess,
-            )
-
-        return warm_up_by_tuner(
-            self,
-            rng_key,
-            posterior,
-            positions,
-            num_steps,
-            tune=tune,
-            parameters_at=lambda step_size, pooled: {
-                "step_size": step_size,
-                "decoherence_length": pooled.L,
-                "inverse_mass_matrix": pooled.inverse_mass_matrix,
-            },
-            step_size=self.step_size,
-            target_acceptance_rate=None,
+    def _tune(
+        self, rng_key: Any, posterior: TemperedPosterior, position: Any, guess: Any, num_draws: int
+    ) -> Any:
+        key_start, key = jax.random.split(rng_key)
+        return mclmc_find_L_and_step_size(
+            mclmc.build_kernel(),
+            # The second of three parts grows by a third of itself, when it learns a metric.
+            round(num_draws * self.steps_per_draw / (1 + 0.4 / 3)),
+            mclmc.init(position, posterior.logdensity, key_start),
+            key,
+            logdensity_fn=posterior.logdensity,
+            frac_tune1=0.3,
+            frac_tune2=0.4,
+            frac_tune3=0.3,
+            desired_energy_var=self.desired_energy_var,
+            diagonal_preconditioning=True,
+            params=guess,
         )
+
+    def _parameters(self, step_size: Any, tuned: MCLMCAdaptationState) -> dict[str, Any]:
+        return {**super()._parameters(step_size, tuned), "decoherence_length": tuned.L}
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
@@ -133,7 +100,3 @@ class MCLMC(Sampler):
             "diverging": ~jnp.all(finite),
             "num_gradients": jnp.asarray(GRADIENTS_PER_STEP * self.steps_per_draw),
         }
-
-    def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already."""
-        return Evaluation(state.position, state.logdensity, state.logdensity_grad)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import blackjax.mcmc.hmc as hmc
 import blackjax.mcmc.nuts as nuts
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._hamiltonian import warm_up_by_hmc
-from sltprob.samplers._metric import check_metric, metric_of
-from sltprob.samplers._tuning import STIFF_ACCEPTANCE, check_step_size, check_target_acceptance_rate
-from sltprob.samplers.base import Sampler, Warmup
+from sltprob.samplers._hamiltonian import TaughtByHMC
+from sltprob.samplers._metric import metric_of
+from sltprob.samplers._options import STIFF_ACCEPTANCE, AcceptanceRate, Metric, StepSize
+from sltprob.samplers.base import Evaluation
+from sltprob.spec import whole
 
 __all__ = ["NUTS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NUTS(Sampler):
+class NUTS(TaughtByHMC):
     """No-U-Turn sampler, multinomial over the trajectory.
 
     HMC learns the metric in the first three quarters of warm-up, or sooner; the rest adapts one
@@ -29,13 +30,6 @@ class NUTS(Sampler):
     ----------
     max_tree_depth : int
         A trajectory has at most 2 to this power steps.
-    metric : str
-        ``diagonal``, ``dense`` or ``low_rank``, as for `HMC`.
-    step_size : float or None
-        Of the integrator, in the metric; None to adapt it.
-    target_acceptance_rate : float
-        Higher than the usual 0.8: a singular posterior is many times stiffer in its arms than
-        in its bulk, and chains whose step fits the bulk stay out of them.
 
     References
     ----------
@@ -46,34 +40,13 @@ class NUTS(Sampler):
 
     vectorised: ClassVar[bool] = False
 
-    max_tree_depth: int = 10
-    metric: str = "diagonal"
-    step_size: float | None = None
-    target_acceptance_rate: float = STIFF_ACCEPTANCE
+    max_tree_depth: Annotated[int, whole(1)] = 10
+    metric: Metric = "diagonal"
+    step_size: StepSize = None
+    target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
 
-    def __post_init__(self) -> None:
-        check_metric(self.metric)
-        check_step_size(self.step_size)
-        check_target_acceptance_rate(self.target_acceptance_rate, STIFF_ACCEPTANCE)
-        if self.max_tree_depth < 1:
-            raise ValueError(f"max_tree_depth={self.max_tree_depth}: it must be >= 1, such as 10")
-
-    def warmup(
-        self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
-    ) -> Warmup:
-        """Learn the metric by HMC, then adapt the step size."""
-        return warm_up_by_hmc(
-            self,
-            rng_key,
-            posterior,
-            positions,
-            num_steps,
-            init=lambda evaluation: hmc.HMCState(*evaluation),
-            parameters_at=lambda step_size, metric: {"step_size": step_size, **metric},
-            metric=self.metric,
-            step_size=self.step_size,
-            target_acceptance_rate=self.target_acceptance_rate,
-        )
+    def _init(self, evaluation: Evaluation) -> Any:
+        return hmc.HMCState(*evaluation)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-import blackjax.mcmc.mala as mala
 import blackjax.sgmcmc.sgld as sgld
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._stochastic import (
-    StochasticGradientSampler,
-    langevin_by_leaf,
-    squared_norm,
-    trace_of_hessian,
-)
+from sltprob.samplers._stochastic import Judged, StochasticGradientSampler, langevin_by_leaf
 from sltprob.samplers._tuning import largest_curvature_of_chains
 from sltprob.samplers.base import Evaluation
+from sltprob.samplers.sgld import STEP_TIMES_CURVATURE, langevin_bias
+from sltprob.spec import between, positive
 
 __all__ = ["PreconditionedSGLD"]
-
-# A mode of curvature c, in the preconditioned coordinates, gets 1/(1 - εc/2) times its variance.
-_STEP_TIMES_CURVATURE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +37,6 @@ class PreconditionedSGLD(StochasticGradientSampler):
 
     Parameters
     ----------
-    step_size : float or None
-        ε of BlackJAX, half of the ε of Welling and Teh; None to set it by the rule.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
     decay : float
         How much of V a step keeps.
     damping : float
@@ -63,15 +50,8 @@ class PreconditionedSGLD(StochasticGradientSampler):
        variance of stochastic gradient Langevin dynamics", JMLR 17 (2016) 159.
     """
 
-    decay: float = 0.999
-    damping: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.decay < 1:
-            raise ValueError(f"decay={self.decay}: it must lie between 0 and 1, such as 0.999")
-        if not 0 < self.damping < float("inf"):
-            raise ValueError(f"damping={self.damping}: it must be positive, such as 1e-3")
+    decay: Annotated[float, between(0, 1)] = 0.999
+    damping: Annotated[float, positive()] = 1e-3
 
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         return jax.tree.map(jnp.square, evaluation.logdensity_grad)
@@ -91,7 +71,7 @@ class PreconditionedSGLD(StochasticGradientSampler):
             lambda position: posterior.logdensity(_multiply(scales, position)),
             jax.vmap(lambda position: _divide(position, scales))(chains.evaluation.position),
         )
-        return {"step_size": _STEP_TIMES_CURVATURE / curvature, "scale": scale}
+        return {"step_size": STEP_TIMES_CURVATURE / curvature, "scale": scale}
 
     def _advance(
         self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
@@ -143,31 +123,17 @@ class PreconditionedSGLD(StochasticGradientSampler):
         return langevin_by_leaf(rng_key, displacement, gradient, parameters["step_size"]), memory
 
     def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
+        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        key_trace, key_accept = jax.random.split(rng_key)
-        step_size = parameters["step_size"]
-        scales = ravel_pytree(evaluation.position)[1](parameters["scale"])
-
-        def logdensity(whitened: Any) -> Any:
-            return posterior.logdensity(_multiply(scales, whitened))
-
-        whitened = _divide(evaluation.position, scales)
-        gradient = _multiply(scales, evaluation.logdensity_grad)
-        trace = trace_of_hessian(key_trace, logdensity, whitened)
-        state = mala.MALAState(whitened, evaluation.logdensity, gradient)
-        _, would_be = mala.build_kernel()(key_accept, state, logdensity, step_size)
-        return {
-            # What a Metropolis test would have accepted of a step of this size on all data.
-            "acceptance_rate": would_be.acceptance_rate,
-            "log_tilt": step_size * (squared_norm(gradient) / 4 - trace / 2),
-            "noise_bias": step_size / 4 * squared_norm(_multiply(scales, noise)),
-        }
+        scales = ravel_pytree(point.evaluation.position)[1](parameters["scale"])
+        position, logdensity, gradient = point.evaluation
+        whitened = Evaluation(_divide(position, scales), logdensity, _multiply(scales, gradient))
+        return langevin_bias(
+            jax.random.split(rng_key),
+            lambda position: posterior.logdensity(_multiply(scales, position)),
+            Judged(whitened, _multiply(scales, point.noise)),
+            parameters["step_size"],
+        )
 
 
 def _multiply(scales: Any, tree: Any) -> Any:

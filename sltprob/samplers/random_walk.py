@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._local import LocalSampler
+from sltprob.samplers._options import AcceptanceRate
 from sltprob.samplers.base import Evaluation, evaluate_position
 
 __all__ = ["RandomWalk"]
@@ -19,17 +20,9 @@ __all__ = ["RandomWalk"]
 class RandomWalk(LocalSampler):
     """Random-walk Metropolis: an isotropic Gaussian move, then accept or reject.
 
-    It needs no gradient; ``num_gradients`` counts its evaluations of the density. It is the
-    baseline that every sampler with gradients should beat.
-
-    Parameters
-    ----------
-    step_size : float or None
-        Standard deviation of the move; None to adapt it.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    target_acceptance_rate : float
-        0.234 is optimal in high dimension.
+    The step size is the standard deviation of the move. There is no gradient; ``num_gradients``
+    counts evaluations of the density. It is the baseline that every sampler with gradients should
+    beat.
 
     References
     ----------
@@ -37,7 +30,7 @@ class RandomWalk(LocalSampler):
        walk Metropolis algorithms", Annals of Applied Probability 7 (1997) 110-120.
     """
 
-    target_acceptance_rate: float = 0.234
+    target_acceptance_rate: AcceptanceRate = 0.234  # optimal in high dimension
 
     def _init(self, posterior: TemperedPosterior, position: Any) -> Any:
         return random_walk.init(position, posterior.logdensity)

@@ -55,11 +55,6 @@ class ReplicaExchange(LadderSampler):
     ----------
     num_rungs : int or None
         Rungs, the prior and the target included; None to find out by a pilot run.
-    trajectory_length : float
-        Length of a trajectory, in units of the standard deviations of the rung.
-    max_num_steps : int
-        Upper bound on the leapfrog steps of a trajectory.
-    target_acceptance_rate : float
 
     References
     ----------

@@ -6,29 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import blackjax.sgmcmc.diffusions as diffusions
-import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
-from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._stochastic import (
-    StochasticGradientSampler,
-    by_leaf,
-    squared_norm,
-    trace_of_hessian,
-)
-from sltprob.samplers._tuning import largest_curvature_of_chains
+from sltprob.samplers._friction import FrictionSampler
+from sltprob.samplers._options import Friction
+from sltprob.samplers._stochastic import by_leaf
 from sltprob.samplers.base import Evaluation
 
 __all__ = ["SGHMC"]
 
-# A mode of curvature c gets about 1 + εc/α times its variance.
-_STEP_TIMES_FREQUENCY = 0.025
-# αε around trained parameters: a momentum lasts for ten steps, which averages their gradients.
-LOCAL_DAMPING = 0.1
-
 
 @dataclass(frozen=True, kw_only=True)
-class SGHMC(StochasticGradientSampler):
+class SGHMC(FrictionSampler):
     """Stochastic gradient HMC: Langevin dynamics with momentum and friction α, by Euler's rule.
 
     θ' = θ + ε p and p' = (1 - αε) p + ε ĝ + sqrt(2αε) N. The step is BlackJAX's; its kernel,
@@ -43,17 +32,6 @@ class SGHMC(StochasticGradientSampler):
     more than about 2.5 % and is 40 times away from the edge. With such a friction the dynamics
     is not faster than Langevin's: Euler's rule gives away what momentum could gain.
 
-    Parameters
-    ----------
-    step_size : float or None
-        ε; None to set it by the rule.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    friction : float or None
-        α; None to set it by the rule.
-
     References
     ----------
     .. [1] T. Chen, E. B. Fox, C. Guestrin, "Stochastic gradient Hamiltonian Monte Carlo",
@@ -63,17 +41,10 @@ class SGHMC(StochasticGradientSampler):
        the invariant law to first order).
     """
 
-    friction: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_friction(self.friction)
+    friction: Friction = None
 
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         return generate_gaussian_noise(rng_key, evaluation.position)
-
-    def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
-        return step_and_friction(rng_key, posterior, chains, self.step_size, self.friction)
 
     def _advance(
         self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
@@ -81,14 +52,6 @@ class SGHMC(StochasticGradientSampler):
         one_step = diffusions.sghmc(parameters["friction"])
         position, momentum = one_step(rng_key, position, memory, gradient, parameters["step_size"])
         return position, momentum
-
-    def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
-        """Give ε and α, by default with αε = 0.1."""
-        return local_friction(langevin_step, self.friction)
-
-    def local_langevin_step(self, step_size: float) -> float:
-        """Give ε/α: what slow directions move by."""
-        return step_size**2 / LOCAL_DAMPING if self.friction is None else step_size / self.friction
 
     def local_advance(
         self,
@@ -113,73 +76,3 @@ class SGHMC(StochasticGradientSampler):
     def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
         """Give momentum and friction."""
         return memory, parameters["friction"]
-
-    def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
-    ) -> dict[str, Any]:
-        return friction_tilt(rng_key, posterior, evaluation, noise, parameters)
-
-
-def check_friction(friction: float | None) -> None:
-    """Refuse a friction that is not positive."""
-    if friction is not None and not 0 < friction < float("inf"):
-        raise ValueError(
-            f"friction={friction}: it must be positive, such as 100, or none to set it by the "
-            "stiffness"
-        )
-
-
-def step_and_friction(
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    chains: Any,
-    step_size: float | None,
-    friction: float | None,
-) -> dict[str, Any]:
-    """Set step size and friction by the largest curvature over the chains."""
-    curvature = largest_curvature_of_chains(
-        rng_key, posterior.logdensity, chains.evaluation.position
-    )
-    frequency = jnp.sqrt(curvature)
-    return {
-        "step_size": _STEP_TIMES_FREQUENCY / frequency
-        if step_size is None
-        else jnp.asarray(step_size),
-        "friction": frequency if friction is None else jnp.asarray(friction),
-    }
-
-
-def friction_tilt(
-    rng_key: Any,
-    posterior: TemperedPosterior,
-    evaluation: Evaluation,
-    noise: Any,
-    parameters: dict[str, Any],
-) -> dict[str, Any]:
-    """Estimate by what Euler's rule and the noise of the gradient change the invariant law.
-
-    To first order in ε the density of θ is tilted by exp((ε/2α)(|∇U|² - 2ΔU)): exact on a
-    Gaussian for every friction, and in general where friction is strong.
-    """
-    ratio = parameters["step_size"] / parameters["friction"]
-    trace = trace_of_hessian(rng_key, posterior.logdensity, evaluation.position)
-    return {
-        "log_tilt": ratio * (squared_norm(evaluation.logdensity_grad) / 2 - trace),
-        "noise_bias": ratio / 4 * squared_norm(noise),
-    }
-
-
-def local_friction(langevin_step: Any, friction: float | None) -> dict[str, Any]:
-    """Give ε and α such that ε/α is the Langevin step."""
-    if friction is not None:
-        alpha = jnp.full_like(langevin_step, friction)
-        return {"step_size": alpha * langevin_step, "friction": alpha}
-    return {
-        "step_size": jnp.sqrt(LOCAL_DAMPING * langevin_step),
-        "friction": jnp.sqrt(LOCAL_DAMPING / langevin_step),
-    }

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._stochastic import (
+    Judged,
     StochasticGradientSampler,
     langevin_by_leaf,
     squared_norm,
@@ -23,7 +24,7 @@ __all__ = ["SGLD"]
 
 # A mode of curvature c gets 1/(1 - εc/2) times its variance: 2.5 % more on the stiffest mode,
 # less on all others.
-_STEP_TIMES_CURVATURE = 0.05
+STEP_TIMES_CURVATURE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +41,6 @@ class SGLD(StochasticGradientSampler):
     mode below about 2.5 %. It is a rule for accuracy, not for speed: modes of curvature near 1
     take c/0.05 steps, and at low temperature no run is that long. The verdict says so.
 
-    Parameters
-    ----------
-    step_size : float or None
-        ε; None to set it by the rule.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-
     References
     ----------
     .. [1] M. Welling, Y. W. Teh, "Bayesian learning via stochastic gradient Langevin
@@ -64,7 +56,7 @@ class SGLD(StochasticGradientSampler):
             return {"step_size": jnp.asarray(self.step_size)}
         positions = chains.evaluation.position
         curvature = largest_curvature_of_chains(rng_key, posterior.logdensity, positions)
-        return {"step_size": _STEP_TIMES_CURVATURE / curvature}
+        return {"step_size": STEP_TIMES_CURVATURE / curvature}
 
     def _advance(
         self, rng_key: Any, position: Any, memory: Any, gradient: Any, parameters: dict[str, Any]
@@ -85,21 +77,22 @@ class SGLD(StochasticGradientSampler):
         return langevin_by_leaf(rng_key, displacement, gradient, parameters["step_size"]), memory
 
     def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
+        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        step_size = parameters["step_size"]
-        trace = trace_of_hessian(rng_key, posterior.logdensity, evaluation.position)
-        _, would_be = mala.build_kernel()(
-            rng_key, mala.MALAState(*evaluation), posterior.logdensity, step_size
+        return langevin_bias(
+            (rng_key, rng_key), posterior.logdensity, point, parameters["step_size"]
         )
-        return {
-            # What a Metropolis test would have accepted of a step of this size on all data.
-            "acceptance_rate": would_be.acceptance_rate,
-            "log_tilt": step_size * (squared_norm(evaluation.logdensity_grad) / 4 - trace / 2),
-            "noise_bias": step_size / 4 * squared_norm(noise),
-        }
+
+
+def langevin_bias(keys: Any, logdensity_fn: Any, point: Judged, step_size: Any) -> dict[str, Any]:
+    """Estimate by what the step size and the noise of the gradient change the invariant law."""
+    evaluation, noise = point
+    trace = trace_of_hessian(keys[0], logdensity_fn, evaluation.position)
+    state = mala.MALAState(*evaluation)
+    _, would_be = mala.build_kernel()(keys[1], state, logdensity_fn, step_size)
+    return {
+        # What a Metropolis test would have accepted of a step of this size on all data.
+        "acceptance_rate": would_be.acceptance_rate,
+        "log_tilt": step_size * (squared_norm(evaluation.logdensity_grad) / 4 - trace / 2),
+        "noise_bias": step_size / 4 * squared_norm(noise),
+    }

@@ -10,15 +10,10 @@ import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._stochastic import StochasticGradientSampler, squared_norm
+from sltprob.samplers._friction import FrictionSampler
+from sltprob.samplers._options import Friction
+from sltprob.samplers._stochastic import Judged, squared_norm
 from sltprob.samplers.base import Evaluation
-from sltprob.samplers.sghmc import (
-    LOCAL_DAMPING,
-    check_friction,
-    friction_tilt,
-    local_friction,
-    step_and_friction,
-)
 
 __all__ = ["SGNHT"]
 
@@ -37,7 +32,7 @@ class Thermostat(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGNHT(StochasticGradientSampler):
+class SGNHT(FrictionSampler):
     """Stochastic gradient Nosé-Hoover thermostat: SGHMC whose friction ξ holds the temperature.
 
     θ' = θ + ε p, p' = (1 - ξε) p + ε ĝ + sqrt(2αε) N and ξ' = ξ + εκ(|p'|²/d - 1): the mean
@@ -52,30 +47,14 @@ class SGNHT(StochasticGradientSampler):
 
     There is no Metropolis step, so the answer is biased by O(ε): a Gaussian mode of curvature c
     gets about 1 + ε(c - c̄)/α - εα/2 times its variance, c̄ the mean curvature. The rule for ε
-    and α is that of `sghmc`, for the same reason: α = sqrt(c) and ε = 0.025/sqrt(c) with the
-    largest curvature c, measured at the start of each round of warm-up.
-
-    Parameters
-    ----------
-    step_size : float or None
-        ε; None to set it by the rule.
-    batch_size : int or None
-        Data in a minibatch: fresh x for a population model, rows for data; None for all data.
-    steps_per_draw : int
-        Kernel steps between two draws that are kept.
-    friction : float or None
-        α, which is also where ξ starts; None to set it by the rule.
+    and for α, where ξ starts, is that of `sghmc`, for the same reason.
 
     References
     ----------
     .. [1] N. Ding et al., "Bayesian sampling using stochastic gradient thermostats", NIPS 2014.
     """
 
-    friction: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_friction(self.friction)
+    friction: Friction = None
 
     def _start(self, rng_key: Any, evaluation: Evaluation) -> Any:
         momentum = generate_gaussian_noise(rng_key, evaluation.position)
@@ -85,7 +64,7 @@ class SGNHT(StochasticGradientSampler):
     def _tune(self, rng_key: Any, posterior: TemperedPosterior, chains: Any) -> dict[str, Any]:
         # E|∇U|² = E ΔU, so it tells the mean curvature.
         mean_curvature = jnp.mean(chains.memory.squared_gradient) / posterior.dimension
-        tuned = step_and_friction(rng_key, posterior, chains, self.step_size, self.friction)
+        tuned = super()._tune(rng_key, posterior, chains)
         return {**tuned, "mean_curvature": mean_curvature}
 
     def _advance(
@@ -103,29 +82,16 @@ class SGNHT(StochasticGradientSampler):
         squared_gradient = old + _MEMORY * (squared_norm(gradient) - old)
         return position, Thermostat(momentum, memory.excess_friction + heat, squared_gradient)
 
-    def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
-        """Give ε and α, by default with αε = 0.1."""
-        return local_friction(langevin_step, self.friction)
-
-    def local_langevin_step(self, step_size: float) -> float:
-        """Give ε/α: what slow directions move by."""
-        return step_size**2 / LOCAL_DAMPING if self.friction is None else step_size / self.friction
-
     def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
         """Give momentum and friction."""
         return memory.momentum, parameters["friction"] + memory.excess_friction
 
     def _judge(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluation: Evaluation,
-        noise: Any,
-        parameters: dict[str, Any],
+        self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:
-        tilt = friction_tilt(rng_key, posterior, evaluation, noise, parameters)
+        tilt = super()._judge(rng_key, posterior, point, parameters)
         step_size, friction = parameters["step_size"], parameters["friction"]
         # The thermostat takes the mean of the excess heat out of all directions alike, and what
         # p' has since its noise came last: by the next step friction has taken half of that.
         mean_excess = step_size * (parameters["mean_curvature"] / friction + friction / 2)
-        return {**tilt, "log_tilt": tilt["log_tilt"] + mean_excess * evaluation.logdensity}
+        return {**tilt, "log_tilt": tilt["log_tilt"] + mean_excess * point.evaluation.logdensity}

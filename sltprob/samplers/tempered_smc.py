@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from sltprob.samplers._ladder import LadderSampler
 from sltprob.samplers._point import Point, carry_gradients
 from sltprob.samplers._population import carry_all, draw_prior, move_all, resample
 from sltprob.samplers.base import Evaluation, Warmup
+from sltprob.spec import whole
 
 __all__ = ["TemperedSMC"]
 
@@ -50,11 +51,6 @@ class TemperedSMC(LadderSampler):
     ----------
     num_rungs : int or None
         Rungs, the prior and the target included; None to find out by a pilot run.
-    trajectory_length : float
-        Length of a trajectory, in units of the standard deviations of the rung.
-    max_num_steps : int
-        Upper bound on the leapfrog steps of a trajectory.
-    target_acceptance_rate : float
     num_particles : int
         Particles of a population.
     num_moves : int
@@ -71,15 +67,8 @@ class TemperedSMC(LadderSampler):
     # A population is vectorised in itself.
     vectorised: ClassVar[bool] = False
 
-    num_particles: int = 250
-    num_moves: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least, example in (("num_particles", 8, 250), ("num_moves", 1, 3)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name}={value}: it must be >= {least}, such as {example}")
+    num_particles: Annotated[int, whole(8)] = 250
+    num_moves: Annotated[int, whole(1)] = 3
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int

@@ -1,1 +1,1 @@
-"""What is known without sampling: closed forms, spectra and bounds."""
+"""What is known about λ̂ without drawing from a posterior: closed forms, spectra and bounds."""

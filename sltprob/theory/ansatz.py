@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
+from sltprob.exact import check_beta
+
 __all__ = ["FORMS", "AnsatzFit", "Form", "fit_forms"]
 
 type Array = NDArray[np.float64]
@@ -107,14 +109,9 @@ class AnsatzFit:
         ----------
         Draper, N. R. and Smith, H. (1998). Applied Regression Analysis, 3rd ed., Wiley.
         """
-        if not beta > 0:
-            raise ValueError(f"beta={beta!r}, but it must be above 0; write beta=1e4.")
-        values = FORMS[self.name].evaluate(np.array([math.log(beta)]), np, *self.parameters)
+        logs = np.array([math.log(check_beta(beta))])
+        values = FORMS[self.name].evaluate(logs, np, *self.parameters)
         return float(np.asarray(values)[0])
-
-    def log_beta_at(self, level: float) -> float:
-        """Extrapolate to the log beta at which lambda-hat has a given value."""
-        return FORMS[self.name].reach(level, *self.parameters)
 
 
 def fit_forms(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sltprob.exact import check_beta
 from sltprob.theory.hermite import coefficients
 from sltprob.theory.kernel import spectrum_of_modes
 
@@ -45,9 +46,7 @@ def crude_count(beta: float) -> float:
     Hille, E. (1940). Contributions to the theory of Hermitian series II. Transactions of the AMS
     47, 80-94.
     """
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta={beta!r}, but it must be finite and above 0; write beta=1e4.")
-    return 0.25 * (math.log(beta) / math.pi) ** 2
+    return 0.25 * (math.log(check_beta(beta)) / math.pi) ** 2
 
 
 def highest_mode(beta: float, largest_slope: float = 1.0) -> int:
@@ -100,8 +99,7 @@ def mode_bound(
 
 
 def _bound_at(beta: float, diagonals: Array, squares: Array, readout_scale: float) -> ModeBound:
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta={beta!r}, but it must be finite and above 0; write beta=1e4.")
+    check_beta(beta)
     factor = 2.0 * beta * readout_scale**2
     energies = 0.5 * np.log1p(factor * squares).sum(axis=1)
     shares = np.exp(energies.min() - energies)

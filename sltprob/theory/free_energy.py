@@ -18,6 +18,8 @@ __all__ = ["PolynomialFit", "ThermodynamicIntegral", "polynomial_fits", "thermod
 
 type Array = NDArray[np.float64]
 
+_DEGREES = (1, 2, 3)
+
 
 @dataclass(frozen=True, eq=False)
 class ThermodynamicIntegral:
@@ -115,7 +117,6 @@ def polynomial_fits(
     betas: Sequence[float] | Array,
     values: ArrayLike,
     errors: ArrayLike,
-    degrees: Sequence[int] = (1, 2, 3),
 ) -> tuple[PolynomialFit, ...]:
     """Fit polynomials in log beta, to tell a quadratic from a cubic.
 
@@ -125,14 +126,14 @@ def polynomial_fits(
     """
     logs, data = np.log(np.asarray(betas, dtype=float)), np.asarray(values, dtype=float)
     spread = np.asarray(errors, dtype=float)
-    if len(logs) < max(degrees) + 2 or data.shape != logs.shape or spread.shape != logs.shape:
+    if len(logs) < max(_DEGREES) + 2 or data.shape != logs.shape or spread.shape != logs.shape:
         raise ValueError(
-            f"{len(logs)} points do not serve for degree {max(degrees)}: it takes "
-            f"{max(degrees) + 2}, with a value and an error each."
+            f"{len(logs)} points do not serve for degree {max(_DEGREES)}: it takes "
+            f"{max(_DEGREES) + 2}, with a value and an error each."
         )
     weights = 1.0 / spread if (spread > 0).all() else np.ones_like(data)
     fits = []
-    for degree in degrees:
+    for degree in _DEGREES:
         design = logs[:, None] ** np.arange(degree + 1) * weights[:, None]
         found = np.linalg.lstsq(design, weights * data, rcond=None)[0]
         misfit = weights * data - design @ found

@@ -1,4 +1,4 @@
-"""Features of an odd unit in Hermite modes, each column to full relative precision.
+"""Features of a tanh unit in Hermite modes, each column to full relative precision.
 
 At a very large beta the collapsed density needs singular values of the feature matrix that are
 below 1e-16 of the largest one, where ``sqrt(weight_q) tanh(w x_q)`` has no digits left. In the
@@ -42,21 +42,14 @@ class GradedModes:
     19.4 (columnwise error of QR).
     """
 
-    def __init__(
-        self,
-        factor: float,
-        largest_slope: float,
-        activation: str = "tanh",
-        *,
-        order: int | None = None,
-    ) -> None:
+    def __init__(self, factor: float, largest_slope: float, order: int | None) -> None:
         last = highest_mode(factor, largest_slope) if order is None else order
         self.largest_slope = largest_slope
         # Functions of w^2, on [-1, 1].
         nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
         slopes = largest_slope * np.sqrt(0.5 * (1.0 + nodes))
         odd = np.arange(1, last + 1, 2)
-        values = coefficients(slopes, last, activation)[:, odd]
+        values = coefficients(slopes, last)[:, odd]
         lead = len(odd)
         if order is None:
             tails = np.cumsum((values**2).max(axis=0)[::-1])[::-1]
@@ -108,7 +101,7 @@ def _directions(values: Array, factor: float) -> Array:
 
 
 def graded_modes(
-    factor: float, largest_slope: float, activation: str = "tanh", *, order: int | None = None
+    factor: float, largest_slope: float, *, order: int | None = None
 ) -> GradedModes | None:
     """Give graded features that serve, from a store of those made before.
 
@@ -122,9 +115,9 @@ def graded_modes(
     slope = 1.2 ** math.ceil(math.log(largest_slope) / math.log(1.2))
     if order is None and highest_mode(rounded, slope) > LARGEST_ORDER:
         return None
-    return _stored(rounded, slope, activation, order)
+    return _stored(rounded, slope, order)
 
 
 @functools.lru_cache(maxsize=64)
-def _stored(factor: float, largest_slope: float, activation: str, order: int | None) -> GradedModes:
-    return GradedModes(factor, largest_slope, activation, order=order)
+def _stored(factor: float, largest_slope: float, order: int | None) -> GradedModes:
+    return GradedModes(factor, largest_slope, order)

@@ -19,8 +19,9 @@ activations have closed forms, or reduce to this one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,12 +34,12 @@ __all__ = [
     "coefficients",
     "fit_slope",
     "fourier_coefficients",
+    "hermite_polynomials",
     "network_coefficients",
     "normalised_hermite",
     "predicted_slope",
     "random_networks",
     "sampled_coefficients",
-    "wanted_inputs",
 ]
 
 type Array = NDArray[np.float64]
@@ -57,14 +58,16 @@ def normalised_hermite(order: int, x: ArrayLike) -> Array:
     Abramowitz, M. and Stegun, I. A. (1972). Handbook of Mathematical Functions, 22.7.14.
     """
     _check_order(order)
-    points = np.asarray(x, dtype=float)
-    values = np.ones((order + 1, *points.shape))
-    if order >= 1:
-        values[1] = points
+    return np.stack(hermite_polynomials(order, np.asarray(x, dtype=float)))
+
+
+def hermite_polynomials(order: int, x: Any, module: Any = np) -> list[Any]:
+    """Evaluate he_0 ... he_order at x; `module` is numpy or jax.numpy."""
+    values = [module.ones_like(x), x]
     for k in range(1, order):
         # Degree and values grow together: this recurrence, unlike that of He_k, does not overflow.
-        values[k + 1] = (points * values[k] - math.sqrt(k) * values[k - 1]) / math.sqrt(k + 1)
-    return values
+        values.append((x * values[k] - math.sqrt(k) * values[k - 1]) / math.sqrt(k + 1))
+    return values[: order + 1]
 
 
 def coefficients(slopes: ArrayLike, order: int, activation: str = "tanh") -> Array:
@@ -163,8 +166,9 @@ class SlopeFit:
     slope: float
     error: float  # Standard error of the slope from the scatter about the line, or between networks
     intercept: float
-    first: int  # Range of modes
-    last: int  # Range of modes
+    # The modes that were fitted
+    first: int
+    last: int
 
 
 def fit_slope(
@@ -332,7 +336,6 @@ def random_networks(
     *,
     width: int,
     networks: int,
-    readout_scale: float = 1.0,
     seed: int = 0,
 ) -> tuple[Array, Array]:
     """Draw readouts and slopes of networks from their prior.
@@ -345,18 +348,5 @@ def random_networks(
         raise ValueError(f"width={width}, networks={networks}: both must be 1 or more, such as 40.")
     generator = np.random.default_rng(seed)
     slopes = draw_slopes(generator, (networks, width))
-    readouts = generator.normal(0.0, readout_scale, (networks, width))
+    readouts = generator.normal(0.0, 1.0, (networks, width))
     return readouts, slopes
-
-
-def wanted_inputs(values: Sequence[float], second_moment: float) -> Array:
-    """Predict how many random inputs give a squared coefficient of each size.
-
-    References
-    ----------
-    Owen, A. B. (2013). Monte Carlo theory, methods and examples, chapter 2.
-    """
-    sizes = np.asarray(values, dtype=float)
-    if not (sizes > 0).all():
-        raise ValueError("squared coefficients must be above 0, such as [1e-6].")
-    return second_moment / sizes

@@ -1,8 +1,9 @@
 """Learning coefficients in closed form, as exact rationals with their multiplicities.
 
 The learning coefficient λ (real log canonical threshold) and its multiplicity m say how the free
-energy grows: F = β L* + λ log β - (m - 1) log log β + O(1). Every function here returns both with
-the theorem that they come from. `FORMULAS` lists the functions by name, for the command line.
+energy grows: F = β L* + λ log β - (m - 1) log log β + O(1). Every function here takes keywords that
+are whole numbers, raises a ValueError for one that is out of range, and returns λ and m with the
+theorem that they come from, as a `LearningCoefficient`. `FORMULAS` lists the functions by name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sltprob.spec import whole
+
 __all__ = [
     "FORMULAS",
     "LearningCoefficient",
@@ -20,7 +23,6 @@ __all__ = [
     "gaussian_mixture",
     "monomial",
     "reduced_rank",
-    "reduced_rank_minimum",
     "regular",
     "scaling_upper_bound",
     "vandermonde",
@@ -58,11 +60,8 @@ class LearningCoefficient:
 
 
 def _whole(name: str, value: int, least: int, example: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"{name}={value!r}: it must be a whole number >= {least}, such as {example}"
-        )
-    return value
+    """Refuse what is not a whole number >= least."""
+    return int(whole(least, example=example).read(name, value))
 
 
 def _least(values: Iterable[Fraction]) -> tuple[Fraction, int]:
@@ -79,15 +78,6 @@ def regular(*, dimension: int) -> LearningCoefficient:
     ----------
     dimension : int
         Number d of parameters.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If the dimension is not a whole number >= 1.
 
     References
     ----------
@@ -111,15 +101,6 @@ def monomial(
         k_j >= 0, not all zero: half the powers in the loss.
     prior_powers : sequence of int, optional
         h_j >= 0, all 0 by default: a prior that is positive at the origin.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If the powers are out of range or their numbers differ.
 
     References
     ----------
@@ -154,15 +135,6 @@ def even_powers(*, powers: Sequence[int]) -> LearningCoefficient:
     powers : sequence of int
         p_j >= 1.
 
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If there is no power, or one is below 1.
-
     References
     ----------
     .. [1] V. I. Arnold, S. M. Gusein-Zade, A. N. Varchenko, Singularities of Differentiable
@@ -171,9 +143,7 @@ def even_powers(*, powers: Sequence[int]) -> LearningCoefficient:
     powers = [_whole("powers", power, 1, 4) for power in powers]
     if not powers:
         raise ValueError("powers=[]: give one for each coordinate, such as [2, 4]")
-    value = Fraction(0)
-    for power in powers:
-        value += Fraction(1, power)
+    value = sum((Fraction(1, power) for power in powers), Fraction(0))
     return LearningCoefficient(value, 1, "scaling of each coordinate; Arnold et al. 1988")
 
 
@@ -199,15 +169,6 @@ def reduced_rank(*, input: int, hidden: int, output: int, rank: int) -> Learning
         Sizes M, H and N, at least 1.
     rank : int
         Rank r of C, at most the least of the sizes.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If a size or the rank is out of range.
 
     References
     ----------
@@ -235,47 +196,6 @@ def reduced_rank(*, input: int, hidden: int, output: int, rank: int) -> Learning
     return LearningCoefficient(value, multiplicity, f"Aoyagi & Watanabe 2005, {case}")
 
 
-def reduced_rank_minimum(*, input: int, hidden: int, output: int, rank: int) -> LearningCoefficient:
-    """Give λ of reduced rank regression as a minimum over the rank of the part of A that is left.
-
-    With M', H', N' the sizes minus the rank and p = min(M', H'): λ = r (M + N - r)/2 +
-    min over 0 <= k <= p of (k² + k |M' - H'| + N' (p - k))/2, and m counts the minimisers. It
-    equals `reduced_rank` and is here to test it.
-
-    Parameters
-    ----------
-    input, hidden, output : int
-        Sizes M, H and N, at least 1.
-    rank : int
-        Rank r of C, at most the least of the sizes.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If a size or the rank is out of range.
-
-    References
-    ----------
-    .. [1] M. Aoyagi, S. Watanabe, Neural Networks 18 (2005) 924-933; the form here comes from
-       integrating B out: Z = E det(I + β A Aᵀ)^(-N/2), and letting k singular values of A be of
-       order 1/√β.
-    """
-    m = _whole("input", input, 1, 10)
-    h = _whole("hidden", hidden, 1, 5)
-    n = _whole("output", output, 1, 10)
-    r = _checked_rank(rank, (m, h, n))
-    p = min(m, h) - r
-    value, multiplicity = _least(
-        Fraction(k * k + k * abs(m - h) + (n - r) * (p - k), 2) for k in range(p + 1)
-    )
-    value += Fraction(r * (m + n - r), 2)
-    return LearningCoefficient(value, multiplicity, "minimum over k; Aoyagi & Watanabe 2005")
-
-
 def deep_linear(*, widths: Sequence[int], rank: int) -> LearningCoefficient:
     """Give λ of a deep linear network, L = ½ ‖W_L … W_1 - C‖² with C of the given rank.
 
@@ -285,15 +205,6 @@ def deep_linear(*, widths: Sequence[int], rank: int) -> LearningCoefficient:
         Widths H_1 (input) … H_(L+1) (output), at least two of them, each at least 1.
     rank : int
         Rank r of C, at most the least width.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If a width or the rank is out of range.
 
     References
     ----------
@@ -346,15 +257,6 @@ def vandermonde(*, width: int, spacing: int) -> LearningCoefficient:
     spacing : int
         Q >= 1, the step between the exponents.
 
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
     References
     ----------
     .. [1] M. Aoyagi, "Log canonical threshold of Vandermonde matrix type singularities and
@@ -380,15 +282,6 @@ def vandermonde_tanh(*, width: int) -> LearningCoefficient:
     width : int
         Number h of hidden units, at least 1.
 
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If the width is not a whole number >= 1.
-
     References
     ----------
     .. [1] M. Aoyagi, International Journal of Pure and Applied Mathematics 52 (2009) 177-204.
@@ -411,15 +304,6 @@ def gaussian_mixture(*, components: int, true_components: int) -> LearningCoeffi
         Number K of components of the model.
     true_components : int
         Number r of components of the truth, 1 <= r <= K.
-
-    Returns
-    -------
-    LearningCoefficient
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
 
     References
     ----------
@@ -446,8 +330,7 @@ def scaling_upper_bound(
     independent combination b_n of the readout for each of the first h exponents e_n. Where
     L < t^(2E), each term with e_n < E has to be small, at the price of a factor t^(E - e_n), so
     λ <= min over E of (h D + Σ_n max(E - e_n, 0)) / (2 E), E = ∞ included, D the dimension of an
-    embedding. The family says
-    nothing about the multiplicity.
+    embedding. The multiplicity stays unknown.
 
     Parameters
     ----------
@@ -458,16 +341,6 @@ def scaling_upper_bound(
         beyond the first h do not matter.
     input_dimension : int
         D >= 1.
-
-    Returns
-    -------
-    LearningCoefficient
-        With status ``"upper bound"``.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
 
     References
     ----------
