@@ -60,7 +60,10 @@ def assemble_local(
             "seed": options.seed,
             "minimum_loss": minimum_loss,
             "minimum_loss_error": 0.0,
-            "minimum_loss_source": "trained parameters",
+            # An iterator of batches tells differences alone; the loss is then counted from L*.
+            "minimum_loss_source": "not known, counted from it"
+            if math.isnan(posterior.minimum_loss)
+            else "trained parameters",
             "localization": float(posterior.gamma),
             "local": 1,
             "num_rows": rows,
