@@ -38,6 +38,7 @@ _GROUPS = (
         "Data",
         ("data.py", "arguments.py", "reading.py", "sampling/minibatches.py"),
     ),
+    ("Trained networks", ("local", "streams.py", "sampling/local", "trajectories/")),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimation.py", "ladders.py")),
     ("Reports", ("report/", "files.py")),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sltprob.known_coefficient import learning_coefficient
     from sltprob.ladders import Ladder, ladder, rung
     from sltprob.league.bench import bench
+    from sltprob.local_posterior import LocalPosterior
+    from sltprob.localising import local
     from sltprob.marginal_likelihood import evidence
     from sltprob.models._loss import from_loss
     from sltprob.models.base import Model, Truth
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.tempering import temper
+    from sltprob.trajectories.sweep import local_sweep
+    from sltprob.trajectories.trajectory import trajectory
+    from sltprob.trajectories.weights import load_weights, save_weights
 
 __all__ = [
     "Check",
@@ -46,6 +51,7 @@ __all__ = [
     "Exact",
     "Ladder",
     "LambdaHat",
+    "LocalPosterior",
     "Model",
     "Sampler",
     "Study",
@@ -65,14 +71,19 @@ __all__ = [
     "ladder",
     "learning_coefficient",
     "load",
+    "load_weights",
+    "local",
+    "local_sweep",
     "models",
     "probe",
     "rung",
     "sample",
     "samplers",
     "save",
+    "save_weights",
     "simulation_based_calibration",
     "temper",
+    "trajectory",
     "wbic",
     "write_report",
 ]
@@ -83,6 +94,7 @@ _LAZY = {
     "Exact": "sltprob.exact",
     "Ladder": "sltprob.ladders",
     "LambdaHat": "sltprob.estimation",
+    "LocalPosterior": "sltprob.local_posterior",
     "Model": "sltprob.models.base",
     "Sampler": "sltprob.samplers.base",
     "Study": "sltprob.grids.study",
@@ -102,12 +114,17 @@ _LAZY = {
     "ladder": "sltprob.ladders",
     "learning_coefficient": "sltprob.known_coefficient",
     "load": "sltprob.draws",
+    "load_weights": "sltprob.trajectories.weights",
+    "local": "sltprob.localising",
+    "local_sweep": "sltprob.trajectories.sweep",
     "probe": "sltprob.probes.probe",
     "rung": "sltprob.ladders",
     "sample": "sltprob.sampling.run",
     "save": "sltprob.draws",
+    "save_weights": "sltprob.trajectories.weights",
     "simulation_based_calibration": "sltprob.probes.simulation_based_calibration",
     "temper": "sltprob.tempering",
+    "trajectory": "sltprob.trajectories.trajectory",
     "wbic": "sltprob.problem",
     "write_report": "sltprob.report.page",
 }

@@ -12,6 +12,7 @@ import xarray as xr
 from sltprob import draws as schema
 from sltprob.diagnostics import Verdict
 from sltprob.diagnostics.base import Run, is_sampled
+from sltprob.diagnostics.local_checks import estimate_of
 from sltprob.diagnostics.verdict import judge
 
 __all__ = ["CELL_FIELDS", "name_of_truth", "summarise"]
@@ -52,6 +53,9 @@ def summarise(draws: xr.DataTree, verdict: Verdict | None = None) -> dict[str, A
     mcse = run.mcse if run.knows_minimum else math.nan
     exists = run.knows_minimum and is_sampled(run.loss)
     lambda_hat = run.lambda_hat if exists else math.nan
+    if exists and run.is_local:
+        found = estimate_of(run)
+        lambda_hat, mcse = found.value, found.mcse
     exact = float(attributes.get("exact", math.nan))
     exact_mcse = float(attributes.get("exact_mcse", math.nan))
     error = math.hypot(mcse, exact_mcse)

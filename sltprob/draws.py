@@ -18,9 +18,17 @@ sample_stats
     draws of the loss on every rung, the last of which is the target's; ``ladder_acceptance_rate``
     and ``ladder_log_evidence``, the estimate of log Z(β)/Z(0) of the population that a draw
     belongs to; and by (chain, draw, pair) ``ladder_swap_acceptance`` of neighbouring rungs.
+    A local run (attribute ``local`` = 1; `sltprob.local`) has ``loss`` by paired differences: L*
+    plus the mean over the steps of a draw of l_i(θ) - l_i(θ*) over the rows of their minibatches,
+    with the variance ``paired_variance`` from the choice of rows; ``step_bias``, C, by how much the
+    step raises λ̂ at most; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
+    mean is the dimension less the drift, and ``squared_distance`` |u_b|², u the displacement from
+    the center in units of the preconditioner; and ``observable_…``.
     ``round_trips`` counts replicas that have come from the prior to the target.
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.
+half_step_sample_stats
+    Of a local run, where half its step was tried as well: the same variables at that step.
 constant_data
     ``site_dimension`` by site: what the mean of ``virial`` must be; and what warm-up tuned. Of a
     ladder the coordinate ``beta`` of the rungs, ascending; what was tuned on every rung, as
@@ -63,7 +71,7 @@ REQUIRED_ATTRIBUTES = (
 )
 
 
-_BY_SITE = ("virial", "virial_offset", "loss_virial")
+_BY_SITE = ("virial", "virial_offset", "loss_virial", "squared_distance")
 _LADDER_DIMENSIONS = {
     "ladder_loss": ["beta"],
     "ladder_acceptance_rate": ["beta"],
@@ -80,6 +88,7 @@ def build(
     tuned: Mapping[str, np.ndarray],
     site_dimensions: Mapping[str, int],
     attributes: Mapping[str, Any],
+    half_step: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Build a run from its arrays.
 
@@ -91,6 +100,7 @@ def build(
     tuned : mapping of str to array
     site_dimensions : mapping of str to int
     attributes : mapping of str to str or number
+    half_step : mapping of str to array, shape (chain, draw) or (chain, draw, site), optional
 
     Returns
     -------
@@ -109,6 +119,8 @@ def build(
         groups["posterior"] = {name.replace("/", "."): values for name, values in posterior.items()}
     if warmup:
         groups["warmup_sample_stats"] = dict(warmup)
+    if half_step:
+        groups["half_step_sample_stats"] = dict(half_step)
     dims = {name: ["site"] for name in _BY_SITE} | _LADDER_DIMENSIONS
     constants: dict[str, Any] = {"site_dimension": ("site", list(site_dimensions.values()))}
     for name, value in tuned.items():

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from sltprob import draws as schema
 from sltprob.array_statistics import array_stats
-from sltprob.diagnostics.base import is_sampled
+from sltprob.diagnostics.base import Run, is_sampled
+from sltprob.diagnostics.local_checks import estimate_of
 
 __all__ = ["LambdaHat", "estimate"]
+
+# Standard errors on either side, for 95 %.
+_WIDE = 1.96
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class LambdaHat:
         Bulk effective sample size of the loss.
     per_chain : tuple of float
         The estimate of every chain.
+    low, high : float, dimensionless
+        Where the truth lies in 95 of 100 cases: two standard errors to either side, and of a run
+        around trained parameters what the size of its step leaves open.
     """
 
     value: float
@@ -38,9 +45,14 @@ class LambdaHat:
     beta: float
     ess: float
     per_chain: tuple[float, ...]
+    low: float = math.nan
+    high: float = math.nan
 
     def __str__(self) -> str:
-        return f"lambda-hat({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}"
+        text = f"lambda-hat({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}"
+        # Where the interval is not what the error says, it is what to look at.
+        wider = self.high - self.low > 4.5 * self.mcse
+        return f"{text}, in [{self.low:.4g}, {self.high:.4g}]" if wider else text
 
     def _repr_html_(self) -> str:
         """Show the estimate in a notebook."""
@@ -108,6 +120,8 @@ def estimate(
         excess = np.asarray(statistics["energy_excess"].values, dtype=float)
     # What overflows or does not exist is NaN in the result: nobody need be warned.
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        if draws.attrs.get("local", 0):
+            return _estimate_local(Run.of(draws), beta)
         return _estimate(beta * (losses - minimum_loss) - excess, beta)
 
 
@@ -115,10 +129,14 @@ def _estimate(scaled: np.ndarray, beta: float) -> LambdaHat:
     per_chain = tuple(float(value) for value in scaled.mean(axis=1))
     if not is_sampled(scaled):
         return LambdaHat(math.nan, math.nan, beta, math.nan, per_chain)
-    return LambdaHat(
-        float(scaled.mean()),
-        float(array_stats.mcse(scaled, chain_axis=0, draw_axis=1, method="mean")),
-        beta,
-        float(array_stats.ess(scaled, chain_axis=0, draw_axis=1, method="bulk")),
-        per_chain,
-    )
+    value = float(scaled.mean())
+    mcse = float(array_stats.mcse(scaled, chain_axis=0, draw_axis=1, method="mean"))
+    ess = float(array_stats.ess(scaled, chain_axis=0, draw_axis=1, method="bulk"))
+    return LambdaHat(value, mcse, beta, ess, per_chain, value - _WIDE * mcse, value + _WIDE * mcse)
+
+
+def _estimate_local(run: Run, beta: float) -> LambdaHat:
+    """Estimate lambda-hat around trained parameters, with the interval that the step leaves."""
+    plain = _estimate(run.loss, beta)
+    found = estimate_of(run)
+    return replace(plain, value=found.value, mcse=found.mcse, low=found.low, high=found.high)

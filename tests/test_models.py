@@ -12,7 +12,9 @@ from scipy import integrate
 
 from sltprob import models, sample, temper
 from sltprob.estimation import estimate
+from sltprob.models import _linear
 from sltprob.models._gibbs import block_gibbs
+from sltprob.models._gibbs_large import block_gibbs_large
 from sltprob.models._integrals import Well, log_trapezoid, mellin_barnes, wells
 from sltprob.models._wishart import product_of_two
 
@@ -661,7 +663,28 @@ def test_deep_linear_of_100000_parameters():
     product[range(5), range(5)] -= 1
     assert float(loss) == pytest.approx(np.sum(product**2) / 2, rel=1e-10)
     assert model.truth().learning_coefficient is not None
-    assert model.exact(100.0) is None
+
+
+@pytest.mark.parametrize(("widths", "rank"), [((6, 5, 4, 6), 2), ((4, 7, 3), 1)])
+def test_block_gibbs_of_large_networks_is_that_of_small_ones(widths, rank):
+    """Two independent runs: |z| < 5, a false alarm in 2 million."""
+    means = _linear.prior_means(widths, rank, "optimum")
+    target = _linear.true_map(widths[0], widths[-1], rank)
+    options = {"prior_means": means, "tolerance": 0.01}
+    small = block_gibbs(1e3, target, **options)
+    large = block_gibbs_large(1e3, target, **options)
+    error = math.hypot(small.mcse, large.mcse)
+    assert error < 0.015 * small.lambda_hat
+    assert abs(small.lambda_hat - large.lambda_hat) < 5 * error
+
+
+@pytest.mark.slow
+def test_exact_of_a_deep_linear_network_with_10800_parameters():
+    """1344.15 ± 0.36 is of 256 sweeps; Aoyagi's λ, for β to infinity, is within 5 %."""
+    model = models.get("deep_linear[widths=60:60:60:60,rank=10,prior_center=optimum]")
+    exact = model.exact(1e3)
+    assert abs(exact.lambda_hat - 1344.15) < 5 * math.hypot(exact.mcse, 0.36)
+    assert exact.lambda_hat == pytest.approx(model.truth().learning_coefficient, rel=0.06)
 
 
 @pytest.mark.parametrize(

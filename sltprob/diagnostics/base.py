@@ -17,7 +17,7 @@ from sltprob.array_statistics import array_stats
 _QUARTILES = 1.349
 
 #: Statistics with an axis of sites.
-BY_SITE = frozenset({"virial", "virial_offset", "loss_virial"})
+BY_SITE = frozenset({"virial", "virial_offset", "loss_virial", "squared_distance"})
 
 __all__ = ["BY_SITE", "Check", "Run", "above", "below", "is_sampled", "ratio", "statistic"]
 
@@ -95,6 +95,8 @@ class Run:
     attributes: dict[str, object]  # of the run
     # Shape (rung,): Inverse temperatures of its ladder; empty where it has none
     betas: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    # Of a local run at half the step, where it was made
+    half_step: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, draws: xr.DataTree) -> Run:
@@ -124,7 +126,13 @@ class Run:
         attributes = {str(name): value for name, value in draws.attrs.items()}
         rungs = node.variables["beta"].values if "beta" in node.variables else []
         betas = np.asarray(rungs, dtype=float)
-        return cls(loss, stats, sites, attributes, betas)
+        halved = {}
+        if "half_step_sample_stats" in draws.children:
+            other = draws["half_step_sample_stats"]
+            halved = {
+                str(n): np.asarray(other[str(n)].values, dtype=float) for n in other.data_vars
+            }
+        return cls(loss, stats, sites, attributes, betas, halved)
 
     def number(self, name: str) -> float:
         """Give an attribute as a number."""
@@ -145,6 +153,8 @@ class Run:
         """
         if not self.loss.size:
             return math.nan
+        if self.is_local:  # the choice of rows spreads the loss as well
+            return abs(self.lambda_hat)
         low, high = np.quantile(self.loss, [0.25, 0.75])
         return max(abs(self.lambda_hat), float(np.square((high - low) / _QUARTILES)))
 
@@ -153,6 +163,11 @@ class Run:
         """The Monte Carlo standard error of lambda-hat, NaN where there is none."""
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return statistic("mcse", self.loss, method="mean")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a run around trained parameters, which has checks of its own."""
+        return bool(self.attributes.get("local", 0))
 
     @property
     def knows_minimum(self) -> bool:

@@ -45,7 +45,7 @@ from sltprob.diagnostics.ladder_checks import (
     ladder_mixing,
 )
 
-__all__ = ["CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
+__all__ = ["CHECKS", "NUMERICAL_CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 
 # The bias of lambda-hat is about 0.26 V^(1/3) on a stiff Gaussian of 256 dimensions (2.1 % at 5e-4
 # and 0.5 % at 1e-5, measured), and less on Gaussians of few dimensions.
@@ -339,6 +339,14 @@ def precision(run: Run) -> list[Check]:
         )
     ]
 
+
+#: The checks that hold for any run, whatever was sampled.
+NUMERICAL_CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
+    finite,
+    alive,
+    precision,
+    relative_error,
+)
 
 #: All checks, in the order in which a verdict shows them.
 CHECKS: tuple[Callable[[Run], list[Check]], ...] = (

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from sltprob import draws as schema
-from sltprob.diagnostics.checks import CHECKS, Check, Run
+from sltprob.diagnostics.checks import CHECKS, NUMERICAL_CHECKS, Check, Run
+from sltprob.diagnostics.local_checks import LOCAL_CHECKS
 
 __all__ = ["Verdict", "diagnose", "judge"]
 
@@ -130,7 +131,8 @@ def judge(run: Run) -> Verdict:
     """
     # Values that overflow or do not exist become NaN, and NaN fails: nobody need be warned.
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-        checks = tuple(check for function in CHECKS for check in function(run))
+        functions = (*NUMERICAL_CHECKS, *LOCAL_CHECKS) if run.is_local else CHECKS
+        checks = tuple(check for function in functions for check in function(run))
     failed = [check for check in checks if not check.passed]
     if not failed:
         return Verdict("trusted", checks)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["GibbsEstimate", "block_gibbs"]
+__all__ = ["GibbsEstimate", "block_gibbs", "summarise"]
 
 _CHAINS = 64
 _MOST_SWEEPS = 4096
@@ -65,7 +65,7 @@ def block_gibbs(
                 expected += energy / depth
                 before = layers[index] if before is None else layers[index] @ before
             trace.append(expected)
-        estimate = _summarise(np.asarray(trace))
+        estimate = summarise(np.asarray(trace))
         enough = estimate.mcse <= tolerance * abs(estimate.lambda_hat)
         if enough or len(trace) >= _MOST_SWEEPS:
             return estimate
@@ -115,7 +115,7 @@ def _update(
     return mean + np.swapaxes(vt, 1, 2) @ draw @ np.swapaxes(p, 1, 2), energy
 
 
-def _summarise(trace: np.ndarray) -> GibbsEstimate:
+def summarise(trace: np.ndarray) -> GibbsEstimate:
     """Average the second half; its error is between chains, or the drift if that is larger."""
     kept = trace[len(trace) // 2 :]
     middle = len(kept) // 2

@@ -16,6 +16,7 @@ from scipy import special
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models._gibbs import block_gibbs
+from sltprob.models._gibbs_large import block_gibbs_large
 from sltprob.models._integrals import (
     Integral,
     as_exact,
@@ -35,7 +36,7 @@ __all__ = [
     "true_map",
 ]
 
-# Parameters beyond which block Gibbs takes minutes on one core.
+# Parameters beyond which few chains do, as large networks average over themselves.
 LARGEST_GIBBS = 2000
 
 
@@ -90,7 +91,7 @@ def exact_linear(
     """Compute λ̂ of a deep linear network by the best route that there is for its sizes.
 
     Closed forms and integrals where the prior is centred at zero and one width is one, or there
-    are two layers and rank 0; block Gibbs else, up to 2,000 parameters.
+    are two layers and rank 0; block Gibbs else, of a million parameters in a minute or two.
 
     References
     ----------
@@ -118,9 +119,9 @@ def exact_linear(
             exact = as_exact(beta, integral, "Pfaffian of Wishart eigenvalue integrals")
     if exact is not None:
         return dataclasses.replace(exact, beta=beta)
-    if sum(mean.size for mean in means) > LARGEST_GIBBS:
-        return None
-    found = block_gibbs(scaled_beta, target, prior_means=means, tolerance=tolerance)
+    small = sum(mean.size for mean in means) <= LARGEST_GIBBS
+    sample = block_gibbs if small else block_gibbs_large
+    found = sample(scaled_beta, target, prior_means=means, tolerance=tolerance)
     return Exact(
         beta=beta,
         lambda_hat=found.lambda_hat,

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from sltprob.arguments import as_array
 from sltprob.data import Data
 from sltprob.models._potential import Potential
-from sltprob.models._row_losses import RowLosses, read_loss
+from sltprob.models._row_losses import RowLosses, read_loss, site_name
 from sltprob.models.base import Model, Truth
 
 __all__ = ["LossModel", "from_loss"]
@@ -112,7 +112,7 @@ def from_loss(
     .. [1] E. Lau et al., "The local learning coefficient", arXiv 2308.12108.
     """
     leaves, tree = jax.tree.flatten_with_path(params)
-    names = tuple(_site(path) for path, _ in leaves)
+    names = tuple(site_name(path) for path, _ in leaves)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
@@ -177,11 +177,3 @@ def from_loss(
 
 def _is_parameter(value: Any) -> bool:
     return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating) and value.size > 0
-
-
-def _site(path: Any) -> str:
-    """Write a path into a pytree as a name that files can hold: ``layers.0.weight``."""
-    parts = [
-        str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path
-    ]
-    return ".".join(parts) or "params"

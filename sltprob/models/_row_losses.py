@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["RowLosses", "read_loss"]
+__all__ = ["RowLosses", "read_loss", "site_name"]
 
 _INSTEAD = "return one value per row, shape (rows,)"
 # Rows of the two random subsets on which a loss is checked, and how far the means may differ.
@@ -81,6 +81,14 @@ def read_loss(
     losses = replace(losses, by_row=shape != ())
     _check(losses, trained, arguments, count)
     return losses
+
+
+def site_name(path: Any) -> str:
+    """Write a path into a pytree as a name that files can hold: ``layers.0.weight``."""
+    parts = [
+        str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path
+    ]
+    return ".".join(parts) or "params"
 
 
 def _digest(value: Any) -> Any:

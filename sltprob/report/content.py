@@ -71,6 +71,20 @@ def reproduce(judged: Judged) -> str:
     if attributes.get("origin") == "ArviZ":
         # Another program made the draws; only the judgement is ours to repeat.
         return shlex.join(["sltprob", "diagnose", cell["model"]])
+    if attributes.get("local", 0):
+        words = ["sltprob", "local", "FILE.py:LOSS", "--params", "FILE", "--data", "FILE"]
+        chosen = {
+            "sampler": cell["sampler"],
+            "nbeta": _literal(cell["beta"]),
+            "gamma": _literal(float(attributes["localization"])),
+            "batch-size": attributes["batch_size"],
+            "steps-per-draw": attributes["steps_per_draw"],
+            "chains": cell["chains"],
+            "draws": cell["draws"],
+            "warmup": int(attributes["warmup"]),
+            "seed": cell["seed"],
+        }
+        return shlex.join([*words, *(str(w) for k, v in chosen.items() for w in (f"--{k}", v))])
     options: dict[str, Any] = {
         "sampler": cell["sampler"],
         "beta": _literal(cell["beta"]),

@@ -19,6 +19,8 @@ __all__ = ["FrictionSampler"]
 
 # A mode of curvature c gets about 1 + εc/α times its variance.
 _STEP_TIMES_FREQUENCY = 0.025
+# αε around trained parameters: a momentum lasts for ten steps, which averages their gradients.
+_LOCAL_DAMPING = 0.1
 
 
 class FrictionSampler(StochasticGradientSampler):
@@ -36,6 +38,22 @@ class FrictionSampler(StochasticGradientSampler):
             ),
             "friction": jnp.asarray(frequency if friction is None else friction),
         }
+
+    def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
+        """Give ε and α such that ε/α is the Langevin step, by default with αε = 0.1."""
+        if self.friction is not None:
+            friction = jnp.full_like(langevin_step, self.friction)
+            return {"step_size": friction * langevin_step, "friction": friction}
+        return {
+            "step_size": jnp.sqrt(_LOCAL_DAMPING * langevin_step),
+            "friction": jnp.sqrt(_LOCAL_DAMPING / langevin_step),
+        }
+
+    def local_langevin_step(self, step_size: float) -> float:
+        """Give ε/α: what slow directions move by."""
+        if self.friction is not None:
+            return step_size / self.friction
+        return step_size**2 / _LOCAL_DAMPING
 
     def _judge(
         self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]

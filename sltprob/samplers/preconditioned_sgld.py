@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._stochastic import Judged, StochasticGradientSampler
+from sltprob.samplers._stochastic import Judged, StochasticGradientSampler, langevin_by_leaf
 from sltprob.samplers._tuning import largest_curvature_of_chains
 from sltprob.samplers.base import Evaluation
 from sltprob.samplers.sgld import STEP_TIMES_CURVATURE, langevin_bias
@@ -88,6 +88,39 @@ class PreconditionedSGLD(StochasticGradientSampler):
             parameters["step_size"],
         )
         return _multiply(scales, whitened), memory
+
+    def local_start(self, rng_key: Any, displacement: Any) -> Any:
+        """Keep nothing: P is learned in warm-up, and frozen."""
+        return ()
+
+    def local_scale(self, moments: Any) -> Any:
+        """Give sqrt(P), of mean square 1, from the mean squares of the gradient.
+
+        Parameters
+        ----------
+        moments : pytree
+
+        Returns
+        -------
+        pytree
+        """
+        sizes = [leaf.size for leaf in jax.tree.leaves(moments)]
+        mean = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(moments)) / sum(sizes)
+        delta = self.damping * jnp.sqrt(mean) + jnp.finfo(mean.dtype).tiny
+        preconditioner = jax.tree.map(lambda leaf: 1 / (delta + jnp.sqrt(leaf)), moments)
+        total = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(preconditioner))
+        return jax.tree.map(lambda leaf: jnp.sqrt(leaf * (sum(sizes) / total)), preconditioner)
+
+    def local_advance(
+        self,
+        rng_key: Any,
+        displacement: Any,
+        memory: Any,
+        gradient: Any,
+        parameters: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Make one step, leaf by leaf."""
+        return langevin_by_leaf(rng_key, displacement, gradient, parameters["step_size"]), memory
 
     def _judge(
         self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]

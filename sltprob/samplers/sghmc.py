@@ -10,6 +10,7 @@ from blackjax.util import generate_gaussian_noise
 
 from sltprob.samplers._friction import FrictionSampler
 from sltprob.samplers._options import Friction
+from sltprob.samplers._stochastic import by_leaf
 from sltprob.samplers.base import Evaluation
 
 __all__ = ["SGHMC"]
@@ -51,3 +52,27 @@ class SGHMC(FrictionSampler):
         one_step = diffusions.sghmc(parameters["friction"])
         position, momentum = one_step(rng_key, position, memory, gradient, parameters["step_size"])
         return position, momentum
+
+    def local_advance(
+        self,
+        rng_key: Any,
+        displacement: Any,
+        memory: Any,
+        gradient: Any,
+        parameters: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Make one step, leaf by leaf."""
+        step_size = parameters["step_size"]
+        one_step = diffusions.sghmc(parameters["friction"])
+        displacement, momentum = by_leaf(
+            lambda key, *leaves: one_step(key, *leaves, step_size),
+            rng_key,
+            displacement,
+            memory,
+            gradient,
+        )
+        return displacement, momentum
+
+    def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Give momentum and friction."""
+        return memory, parameters["friction"]

@@ -13,6 +13,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._stochastic import (
     Judged,
     StochasticGradientSampler,
+    langevin_by_leaf,
     squared_norm,
     trace_of_hessian,
 )
@@ -63,6 +64,17 @@ class SGLD(StochasticGradientSampler):
         kernel = sgld.build_kernel()
         step_size = parameters["step_size"]
         return kernel(rng_key, position, lambda *_: gradient, None, step_size), memory
+
+    def local_advance(
+        self,
+        rng_key: Any,
+        displacement: Any,
+        memory: Any,
+        gradient: Any,
+        parameters: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Make one step, leaf by leaf."""
+        return langevin_by_leaf(rng_key, displacement, gradient, parameters["step_size"]), memory
 
     def _judge(
         self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]

@@ -82,6 +82,10 @@ class SGNHT(FrictionSampler):
         squared_gradient = old + _MEMORY * (squared_norm(gradient) - old)
         return position, Thermostat(momentum, memory.excess_friction + heat, squared_gradient)
 
+    def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Give momentum and friction."""
+        return memory.momentum, parameters["friction"] + memory.excess_friction
+
     def _judge(
         self, rng_key: Any, posterior: TemperedPosterior, point: Judged, parameters: dict[str, Any]
     ) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.transitions import Warmed
 
-__all__ = ["assemble", "model_name"]
+__all__ = ["assemble", "model_name", "versions"]
 
 
 def assemble(
@@ -64,7 +64,7 @@ def assemble(
         "warmup_gradients": float(warmed.num_gradients) * len(record["stats"]["loss"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        **_versions(),
+        **versions(),
     }
     return schema.build(
         sample_stats=record["stats"],
@@ -102,7 +102,8 @@ def model_name(posterior: TemperedPosterior) -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Give the versions of the packages that made a run."""
     return {
         f"version_{package}": version(package)
         for package in ("sltprob", "jax", "numpyro", "blackjax", "arviz", "numpy")

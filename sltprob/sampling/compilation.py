@@ -74,9 +74,13 @@ def begin_compiling(
     clock: Clock,
     device: Any = None,
     run_once: bool = False,
+    donated: tuple[int, ...] = (),
     **static: Any,
 ) -> Program:
-    """Compile once for each function, static options, shapes and device, and do not wait for it."""
+    """Compile once for each function, static options, shapes and device, and do not wait for it.
+
+    Arguments at the places `donated` give their memory to the results.
+    """
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes, device)
@@ -88,7 +92,7 @@ def begin_compiling(
 
         options = {"xla_backend_optimization_level": 0} if run_once else {}
         with clock.running():
-            program = Program(jax.jit(call).lower(*arguments), options)
+            program = Program(jax.jit(call, donate_argnums=donated).lower(*arguments), options)
     programs[signature] = program
     while len(programs) > _MOST_PROGRAMS:
         programs.pop(next(iter(programs)))

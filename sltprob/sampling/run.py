@@ -17,12 +17,15 @@ import xarray as xr
 from jax.sharding import SingleDeviceSharding
 
 from sltprob import samplers
+from sltprob.local_posterior import LocalPosterior
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
+from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.assemble import assemble, model_name
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
+from sltprob.sampling.local_sample import as_tempered, sample_around
 from sltprob.sampling.minibatches import check_minibatches
 from sltprob.sampling.progress import Progress, running_estimate
 from sltprob.sampling.rounding import probe_groups
@@ -35,24 +38,33 @@ _CHUNK_DRAWS = 50
 
 
 def sample(
-    posterior: TemperedPosterior,
+    posterior: TemperedPosterior | LocalPosterior,
     sampler: Sampler | str,
     *,
     draws: int = 1000,
     warmup: int = 500,
     chains: int = 4,
     seed: int = 0,
-    init: Any = "prior",
-    keep: str = "all",
+    init: Any = None,
+    keep: str | None = None,
     target_mcse: float | None = None,
     progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    batch_size: int | None = None,
+    steps_per_draw: int | None = None,
+    step_size: float | None = None,
+    record: str | None = None,
+    vectorized: bool | None = None,
+    half_step: bool | None = None,
+    target_rho: float | None = None,
 ) -> xr.DataTree:
-    """Draw from a tempered posterior.
+    """Draw from a tempered posterior, or from one around trained parameters.
 
     Parameters
     ----------
-    posterior : TemperedPosterior
+    posterior : TemperedPosterior or LocalPosterior
+        Of `sltprob.temper`, or of `sltprob.local`. A sampler without minibatches, such as hmc,
+        takes a local posterior on all data, with the localisation as its prior.
     sampler : Sampler or str
         Such as ``"hmc"`` or ``"sgld[step_size=1e-4]"``.
     draws : int
@@ -66,9 +78,11 @@ def sample(
         ``"prior"`` (draws of the prior), ``"optimum"`` (the optimum of the model, with the
         chains spread by 1e-3 in unconstrained coordinates), ``"both"`` (every other chain from
         the optimum, the others from the prior: R-hat then sees chains that remember their start),
-        or constrained values.
+        or constrained values. By default ``"prior"``, and around trained parameters
+        ``"optimum"``; there the prior is the localisation.
     keep : str
-        ``"all"``, or ``"loss"`` for scalars only, so that memory does not grow with dimension.
+        ``"all"``, or ``"loss"`` for scalars only, so that memory does not grow with dimension,
+        which is the default around trained parameters.
     target_mcse : float, optional
         Stop when lambda-hat's Monte Carlo standard error is at most this, after at least 100
         draws; the same unit as lambda-hat, dimensionless.
@@ -77,6 +91,22 @@ def sample(
     checkpoint : Checkpoint, optional
         Where to keep each finished piece of the run. A run of the same arguments goes on after
         the last piece kept, and its draws are the same bit for bit.
+    batch_size : int, optional
+        Rows of a minibatch, by default 128. This and all that follows is for a local posterior.
+    steps_per_draw : int, optional
+        Steps between two kept draws, by default 10.
+    step_size : float, optional
+        ε of the sampler, in BlackJAX's convention; by default found in warm-up.
+    record : str, optional
+        ``"paired"``: l_i(θ) - l_i(θ*) over the minibatches that the steps have anyway; ``"all"``:
+        over all rows at every draw.
+    vectorized : bool, optional
+        Whether chains share one call; by default where that is faster.
+    half_step : bool, optional
+        Whether to run at half the step as well, which narrows the interval of λ̂; by default where
+        the step biases it by more than a tenth.
+    target_rho : float, dimensionless, optional
+        The bias, relative to λ̂, at which warm-up stops to make the step smaller: 0.08.
 
     Returns
     -------
@@ -90,10 +120,47 @@ def sample(
     TypeError
         If the posterior was not made by `temper`.
     """
+    around: dict[str, Any] = {
+        "batch_size": batch_size,
+        "steps_per_draw": steps_per_draw,
+        "step_size": step_size,
+        "record": record,
+        "vectorized": vectorized,
+        "half_step": half_step,
+        "target_rho": target_rho,
+    }
+    if isinstance(posterior, LocalPosterior):
+        if isinstance(sampler, str):
+            sampler = samplers.get(sampler)
+        if isinstance(sampler, StochasticGradientSampler):
+            if target_mcse is not None or checkpoint is not None:
+                raise ValueError("target_mcse and checkpoint are not for a local posterior yet")
+            _check_counts(draws, warmup, chains, seed, keep or "loss", None)
+            return sample_around(
+                posterior,
+                sampler,
+                draws=draws,
+                warmup=warmup,
+                chains=chains,
+                seed=seed,
+                init=init,
+                keep=keep,
+                progress=progress,
+                **around,
+            )
+        posterior, init = as_tempered(posterior), "optimum" if init is None else init
+    given = [name for name, value in around.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{given[0]} goes with a posterior of sltprob.local and a sampler of minibatches; "
+            f"write it into the sampler where it has such an option, as 'sgld[{given[0]}=...]'"
+        )
+    init = "prior" if init is None else init
+    keep = keep or "all"
     if not isinstance(posterior, TemperedPosterior):
         raise TypeError(
             f"a {type(posterior).__name__} is not a tempered posterior; write "
-            "sample(temper(model, beta=...), sampler)"
+            "sample(temper(model, beta=...), sampler), or sample(local(loss, params, data), 'sgld')"
         )
     if isinstance(sampler, str):
         sampler = samplers.get(sampler)
@@ -103,8 +170,38 @@ def sample(
             f"{samplers.specification(sampler)} does not apply to {model_name(posterior)}: "
             f"{reason}; take another sampler, such as 'hmc'"
         )
-    if (batch_size := getattr(sampler, "batch_size", None)) is not None:
-        check_minibatches(posterior, batch_size)
+    if (own_size := getattr(sampler, "batch_size", None)) is not None:
+        check_minibatches(posterior, own_size)
+    return _sample_tempered(
+        posterior,
+        sampler,
+        draws=draws,
+        warmup=warmup,
+        chains=chains,
+        seed=seed,
+        init=init,
+        keep=keep,
+        target_mcse=target_mcse,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+
+
+def _sample_tempered(
+    posterior: TemperedPosterior,
+    sampler: Sampler,
+    *,
+    draws: int,
+    warmup: int,
+    chains: int,
+    seed: int,
+    init: Any,
+    keep: str,
+    target_mcse: float | None,
+    progress: Callable[[Progress], None] | None,
+    checkpoint: Checkpoint | None,
+) -> xr.DataTree:
+    """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
     key_init, key_warmup, key_prepare, key_rounding, chain_keys = _keys(
         jax.random.key(seed), chains

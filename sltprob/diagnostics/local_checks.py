@@ -1,0 +1,285 @@
+"""The checks of a run around trained parameters, chosen by its attribute ``local``.
+
+A wrong local λ̂ is rarely a chain that does not mix: it is a chain that has not arrived, one that
+has left the basin, a step that is too large, or parameters that are no minimum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from sltprob.diagnostics.base import STEIN, VEHTARI, Check, Run, above, below, ratio, statistic
+from sltprob.local_estimate import LocalEstimate, local_estimate
+
+__all__ = ["LOCAL_CHECKS", "estimate_of"]
+
+LAU = "Lau, Furman, Wang, Murfet, Wei, The local learning coefficient, arXiv 2308.12108"
+STEP = (
+    "Stationarity of |θ - θ*|² under Euler's step; to first order Vollmer, Zygalakis, Teh, JMLR 17 "
+    "(2016) 159"
+)
+# Of λ̂: beyond the first the step makes the answer wrong, below the second it can be left alone.
+_RHO_LIMIT, _RHO_WANTED = 0.3, 0.08
+# Part of the dimension that the squared distance may still grow by.
+_DRIFT_LIMIT = 0.1
+# How far the last quarter may be from the second, relative to λ̂, where errors are smaller.
+_TREND_LIMIT, _ERRORS = 0.05, 4
+_NOISE_LIMIT = 0.05
+_VIRIAL_LIMIT = 0.05
+_BLOCKS = 20
+
+
+def estimate_of(run: Run) -> LocalEstimate:
+    """Estimate λ̂ of a run from what its checks read."""
+    halved = None
+    if run.half_step:
+        scaled = run.number("beta") * (run.half_step["loss"] - run.number("minimum_loss"))
+        halved = {"scaled": scaled, "bias": run.half_step["step_bias"]}
+    return local_estimate(run.loss, run.stats["step_bias"], halved)
+
+
+def step_bias(run: Run) -> list[Check]:
+    """Bound C, by how much the step and the noise of its gradient raise λ̂, relative to λ̂."""
+    found = estimate_of(run)
+    rho = found.rho
+    step = run.number("step_size") * (0.5 if run.half_step else 1)
+    # With momentum the bias grows with the square of the step.
+    power = 1.0 if run.number("step_size") == run.number("langevin_step") else 0.5
+    wanted = step * (_RHO_WANTED / rho) ** power if rho > 0 and math.isfinite(rho) else step / 10
+    return [
+        below(
+            "local_step_bias",
+            rho,
+            _RHO_LIMIT,
+            "bias of λ̂ from the step, at most, relative to λ̂",
+            f"The step is too large: write step_size={wanted:.1g}, and run "
+            f"{_times(step / wanted)} as long.",
+            STEP,
+            evidence=True,
+        )
+    ]
+
+
+def arrived(run: Run) -> list[Check]:
+    """Bound by how much |θ - θ*|² still grows, block by block, as a part of the dimension.
+
+    A block that has arrived has none; one that starts at θ* has all of it. In directions that the
+    loss does not hold it falls like exp(-2γεT), T the number of steps.
+    """
+    worst, name = _worst_drift(run)
+    left = 2 * run.number("localization") * run.number("langevin_step") * _steps(run)
+    longer = max(2.0, math.log(_DRIFT_LIMIT / 2) / math.log(worst)) if 0 < worst < 1 else 10.0
+    gamma = run.number("localization") * longer
+    if left <= 0:
+        gamma = 1 / (run.number("langevin_step") * _steps(run))
+    return [
+        below(
+            f"local_drift[{name}]",
+            worst,
+            _DRIFT_LIMIT,
+            f"part of the dimension of {name} by which |θ - θ*|² still grows",
+            f"The chain is still on its way, and λ̂ grows with the length of the run: run "
+            f"{_times(longer)} as long, or hold it closer with gamma={_round(gamma)}.",
+            STEP,
+        )
+    ]
+
+
+def _steps(run: Run) -> float:
+    return run.number("steps_per_draw") * max(run.chains_and_draws[1] - 1, 1)
+
+
+def _worst_drift(run: Run) -> tuple[float, str]:
+    """Give the block whose squared distance drifts most, beyond twice its error."""
+    distance = run.stats.get("squared_distance")
+    if distance is None or distance.shape[1] < 4:
+        return math.nan, "all"
+    chains, draws = distance.shape[:2]
+    time = np.arange(draws) - (draws - 1) / 2
+    slope = np.einsum("cds,d->cs", distance, time) / np.sum(time**2)
+    per_step = slope / (2 * run.number("langevin_step") * run.number("steps_per_draw"))
+    sizes = np.asarray(list(run.sites.values()), dtype=float)
+    mean = np.abs(per_step.mean(axis=0)) / sizes
+    error = per_step.std(axis=0, ddof=1) / math.sqrt(chains) / sizes if chains > 1 else 0.0
+    left = np.maximum(mean - 2 * error, 0.0)
+    if not np.all(np.isfinite(left)):
+        return math.nan, "all"
+    index = int(np.argmax(left))
+    return float(left[index]), list(run.sites)[index]
+
+
+def trend(run: Run) -> list[Check]:
+    """Compare λ̂ of the last quarter of the draws with that of the second."""
+    quarters = np.array_split(run.loss, 4, axis=1)
+    change = math.nan
+    limit = _TREND_LIMIT
+    if run.chains_and_draws[1] >= 16:
+        change = ratio(float(quarters[3].mean() - quarters[1].mean()), run.scale)
+        error = ratio(run.mcse, run.scale)
+        # A quarter has twice the error of the whole, a difference of two has three times.
+        limit = max(limit, round(_ERRORS * 3 * error, 3) if error < 1 else 0)
+    return [
+        below(
+            "local_trend",
+            abs(change),
+            limit,
+            "change of λ̂ from the second quarter of the draws to the last, relative",
+            "λ̂ still changes as the run goes on: run 4 times as long.",
+            "Geweke, Bayesian Statistics 4 (1992) 169-193",
+        )
+    ]
+
+
+def basin(run: Run) -> list[Check]:
+    """Require that the loss rises along the way from θ* as it does in a basin.
+
+    Where the loss is convex along the ray from θ*, (θ - θ*)·∇L >= L - L*, and twice that where it
+    is quadratic. A chain on a plateau, such as at chance level, has lost its slope; its λ̂ counts
+    dimensions and is not local.
+    """
+    if "loss_virial" not in run.stats:
+        return []
+    slope = float(np.mean(run.stats["loss_virial"].sum(axis=-1)))
+    gamma = run.number("localization")
+    advice = (
+        f"The chain has left the basin of the trained parameters: write gamma={_round(10 * gamma)} "
+        "or more, and read what local_sweep says."
+    )
+    value = ratio(slope, run.lambda_hat) if run.lambda_hat > 0 else math.inf
+    return [
+        above(
+            "local_basin",
+            value,
+            1.0,
+            "(θ - θ*)·∇L relative to L - L* (2 where the loss is quadratic)",
+            advice,
+            LAU,
+            evidence=True,
+        )
+    ]
+
+
+def center_is_minimum(run: Run) -> list[Check]:
+    """Require that no stretch of a chain has a loss below that of θ*, beyond its noise."""
+    draws = run.loss.shape[1]
+    excess = math.nan
+    if draws >= 1:
+        count = min(_BLOCKS, draws)
+        blocks = np.array_split(np.arange(draws), count)
+        noise = run.stats.get("paired_variance", np.zeros_like(run.loss))
+        nbeta = run.number("beta")
+        low = [
+            run.loss[:, block].mean(axis=1)
+            + _ERRORS * nbeta * np.sqrt(noise[:, block].sum(axis=1)) / len(block)
+            for block in blocks
+        ]
+        excess = -float(np.min(low))
+    tolerance = max(0.02 * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
+    return [
+        below(
+            "local_minimum",
+            excess,
+            tolerance,
+            "nβ (L* - the loss of a stretch of a chain)",
+            "The trained parameters are no minimum of this loss on these data: train on, with a "
+            "smaller learning rate and without what the loss leaves out, such as weight decay.",
+            LAU,
+            evidence=True,
+        )
+    ]
+
+
+def record_noise(run: Run) -> list[Check]:
+    """Bound the error of λ̂ from the choice of the rows on which the loss was recorded."""
+    variance = run.stats.get("paired_variance", np.full_like(run.loss, np.nan))
+    error = run.number("beta") * math.sqrt(float(np.sum(variance))) / max(variance.size, 1)
+    relative = ratio(error, run.scale)
+    factor = max(2.0, (relative / (_NOISE_LIMIT / 2)) ** 2) if math.isfinite(relative) else 4.0
+    size = run.number("batch_size") * factor
+    return [
+        below(
+            "local_record_noise",
+            relative,
+            _NOISE_LIMIT,
+            "error of λ̂ from the rows on which the loss was recorded, relative",
+            f"Too few rows tell the loss: write batch_size={_round(size)}, record='all', or run "
+            f"{_times(factor)} as long.",
+            LAU,
+        )
+    ]
+
+
+def chains_agree(run: Run) -> list[Check]:
+    """Compare the chains' paired losses by R-hat, and require 100 effective draws."""
+    return [
+        below(
+            "rhat",
+            statistic("rhat", run.loss),
+            1.05,
+            "rank-normalised split R-hat of the paired loss",
+            "The chains disagree: run 4 times as long.",
+            VEHTARI,
+        ),
+        above(
+            "ess_bulk",
+            statistic("ess", run.loss, method="bulk"),
+            100,
+            "bulk effective sample size of the paired loss",
+            "The paired loss has too few independent draws: run longer, or raise steps_per_draw.",
+            VEHTARI,
+        ),
+    ]
+
+
+def virial(run: Run) -> list[Check]:
+    """Require u·ĝ, less what Euler's rule adds, to be the dimension less the drift."""
+    values = run.stats["virial"].sum(axis=-1)
+    dimension = float(sum(run.sites.values()))
+    distance = run.stats["squared_distance"].sum(axis=-1)
+    gone = (distance[:, -1] - distance[:, 0]).mean() if distance.shape[1] > 1 else math.nan
+    drift = ratio(float(gone), 2 * run.number("langevin_step") * _steps(run))
+    off = ratio(float(values.mean()) + drift - dimension, dimension)
+    error = ratio(statistic("mcse", values, method="mean"), dimension)
+    limit = max(_VIRIAL_LIMIT, round(_ERRORS * error, 3) if error < 1 else 0)
+    return [
+        below(
+            "local_virial",
+            abs(off),
+            limit,
+            "E[(θ-θ*)·ĝ] with the terms of Euler's rule and of the drift, relative to the "
+            "dimension, less 1",
+            "The chain does not follow its own rule, as where the step is at the edge of "
+            "stability: divide step_size by 4.",
+            STEIN,
+            evidence=True,
+        )
+    ]
+
+
+def _times(factor: float) -> str:
+    return f"{math.ceil(min(max(factor, 2.0), 1e6)):,} times"
+
+
+def _round(value: float) -> str:
+    """Write a number to one digit, in full."""
+    if not 0 < value < math.inf:
+        return "1"
+    power = 10.0 ** math.floor(math.log10(value))
+    rounded = math.ceil(value / power - 1e-3) * power
+    return f"{rounded:,.0f}" if rounded >= 1 else f"{rounded:g}"
+
+
+#: All checks of a local run beside those of numbers, in the order in which a verdict shows them.
+LOCAL_CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
+    center_is_minimum,
+    basin,
+    step_bias,
+    arrived,
+    trend,
+    chains_agree,
+    record_noise,
+    virial,
+)

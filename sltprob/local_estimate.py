@@ -1,0 +1,109 @@
+"""λ̂ of a run around trained parameters, with the interval that its step size leaves open.
+
+The step and the noise of its gradient raise λ̂ by at most C, which the run has measured: the truth
+lies between λ̂ - C and λ̂. A run at half the step says where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sltprob.array_statistics import array_stats
+from sltprob.diagnostics.base import is_sampled
+
+__all__ = ["LocalEstimate", "local_estimate"]
+
+# Standard errors on either side, for 95 %.
+_WIDE = 1.96
+
+
+@dataclass(frozen=True)
+class LocalEstimate:
+    """λ̂ with what is known about its errors."""
+
+    value: float  # extrapolated to no bias where half the step was run, else as sampled
+    mcse: float
+    low: float
+    high: float
+    raw: float  # as sampled
+    bias: float  # C
+    halved: tuple[float, float] | None  # the same two at half the step
+
+    @property
+    def rho(self) -> float:
+        """C relative to λ̂, at the smallest step that was run."""
+        raw, bias = (self.raw, self.bias) if self.halved is None else self.halved
+        return abs(bias) / raw if raw > 0 else math.nan
+
+
+def local_estimate(
+    scaled: np.ndarray, bias: np.ndarray, halved: Mapping[str, np.ndarray] | None
+) -> LocalEstimate:
+    """Put λ̂, its step bias and its Monte Carlo error together.
+
+    With raw values r, r' and biases C, C' at a step and at its half, λ̂ is extrapolated to C = 0
+    along a line, r' - C' (r - r')/(C - C'), and held between r' - C' and r', since the bias is C
+    where the loss is quadratic and less where it is degenerate.
+
+    Parameters
+    ----------
+    scaled : array, shape (chain, draw)
+        nβ (L - L*).
+    bias : array, shape (chain, draw)
+        C, draw by draw.
+    halved : mapping of str to array, or None
+        ``scaled`` and ``bias`` of the run at half the step.
+
+    References
+    ----------
+    .. [1] L. F. Richardson, "The approximate arithmetical solution by finite differences", Phil.
+       Trans. R. Soc. A 210 (1911) 307-357.
+    """
+    if not is_sampled(scaled):
+        nan = math.nan
+        return LocalEstimate(nan, nan, nan, nan, nan, nan, None)
+    raw, size = float(np.mean(scaled)), float(np.mean(bias))
+    if halved is None or not is_sampled(halved["scaled"]):
+        edges = _edges(scaled, bias)
+        return LocalEstimate(raw, _mcse(scaled), edges[1], edges[3], raw, size, None)
+    second, rest = float(np.mean(halved["scaled"])), float(np.mean(halved["bias"]))
+    least, low, most, high = _edges(halved["scaled"], halved["bias"])
+    change = size - rest
+    slope = min(max((raw - second) / change, 0.0), 1.0) if change != 0 else 1.0
+    value = min(max(second - slope * rest, least), most)
+    # Richardson's is another reading of the same two runs.
+    other = min(max(2 * (second - rest) - (raw - size), least), most)
+    within = _mcse(halved["scaled"])
+    corrected = _mcse(halved["scaled"] - halved["bias"])
+    # How far the slope is uncertain, which cannot lead beyond the edges.
+    doubt = math.hypot(_mcse(scaled), within) / abs(change) if change != 0 else 1.0
+    mcse = math.hypot(slope * corrected + (1 - slope) * within, min(doubt, 0.5) * abs(rest))
+    return LocalEstimate(
+        value,
+        mcse,
+        max(min(value, other) - _WIDE * mcse, low),
+        min(max(value, other) + _WIDE * mcse, high),
+        raw,
+        size,
+        (second, rest),
+    )
+
+
+def _edges(scaled: np.ndarray, bias: np.ndarray) -> tuple[float, float, float, float]:
+    """Give λ̂ - C and λ̂ in ascending order, each followed by its bound with two errors."""
+    first, second = sorted((scaled - bias, scaled), key=lambda trace: float(np.mean(trace)))
+    least, most = float(np.mean(first)), float(np.mean(second))
+    return least, least - _WIDE * _mcse(first), most, most + _WIDE * _mcse(second)
+
+
+def _mcse(values: np.ndarray) -> float:
+    """Give the error of a mean: within chains, or between them where that is larger."""
+    within = float(array_stats.mcse(values, chain_axis=0, draw_axis=1, method="mean"))
+    chains = len(values)
+    if chains < 2:
+        return within
+    return max(within, float(np.std(values.mean(axis=1), ddof=1)) / math.sqrt(chains))

@@ -1,0 +1,242 @@
+"""The one compiled program of a local run: a chunk of draws of one group of chains.
+
+Warm-up, draws and the run at half the step all call it; step size, center, nβ, γ and data are its
+arguments. Coordinates are displacements u from the center in units of the preconditioner,
+θ = θ* + s u, in which every sampler is a plain one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sltprob.local_posterior import LocalPosterior, Observable
+from sltprob.samplers._stochastic import StochasticGradientSampler
+from sltprob.sampling.local_feed import Fed, rows_of_batch
+
+__all__ = ["LocalState", "Tuned", "run_local_chunk", "squares_of_gradient"]
+
+# Rows whose losses are evaluated at once where all are.
+_MICROBATCH = 1024
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LocalState:
+    """What a chain carries from step to step."""
+
+    displacement: Any
+    memory: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tuned:
+    """What warm-up tunes."""
+
+    langevin_step: Any
+    scale: Any  # s by site; None where it is 1
+
+
+def run_local_chunk(
+    posterior: LocalPosterior,
+    tuned: Tuned,
+    states: Any,
+    keys: Any,
+    first: Any,
+    fed: Fed | None,
+    *,
+    sampler: StochasticGradientSampler,
+    num_draws: int,
+    steps_per_draw: int,
+    batch_size: int,
+    record: str,
+    keep: str,
+) -> tuple[Any, Any]:
+    """Make draws of a group of chains and record them."""
+    parameters = sampler.local_parameters(tuned.langevin_step)
+
+    def scaled(tree: Any) -> Any:
+        if tuned.scale is None:
+            return tree
+        return jax.tree.map(jnp.multiply, tuned.scale, tree)
+
+    def step(state: LocalState, key: Any, given: Fed | None, recorded: bool) -> tuple[Any, Any]:
+        key_rows, key_move = jax.random.split(key)
+        rows, weights, baseline = _rows(posterior, key_rows, batch_size) if given is None else given
+
+        def mean_loss(displacement: Any) -> tuple[Any, Any]:
+            losses = posterior.losses(scaled(displacement), rows, weights)
+            return jnp.mean(losses), losses
+
+        slopes, losses = jax.grad(mean_loss, has_aux=True)(state.displacement)
+        slopes = _masked(posterior, jax.tree.map(lambda slope: posterior.nbeta * slope, slopes))
+        pull = scaled(scaled(state.displacement))
+        total = jax.tree.map(lambda slope, way: slope + posterior.gamma * way, slopes, pull)
+        displacement, memory = sampler.local_advance(
+            key_move,
+            state.displacement,
+            state.memory,
+            jax.tree.map(jnp.negative, total),
+            parameters,
+        )
+        displacement = _masked(posterior, displacement)
+        differences = losses - baseline
+        size = len(differences)
+        # One row does not tell its variance; its square is no less.
+        spread = (
+            jnp.var(differences) * (size / (size - 1)) if size > 1 else jnp.mean(differences**2)
+        )
+        seen = {"paired": jnp.mean(differences), "variance": spread / size}
+        if recorded:
+            motion = sampler.local_motion(state.memory, parameters)
+            seen |= _products(state.displacement, slopes, total, motion)
+        return LocalState(displacement, memory), seen
+
+    def draw(state: LocalState, key: Any, index: Any, given: Fed | None) -> tuple[Any, Any]:
+        keys = jax.random.split(jax.random.fold_in(key, first + index), steps_per_draw + 1)
+        begin = index * steps_per_draw
+
+        def batch(number: Any) -> Fed | None:
+            # By its number, since a scan over the batches themselves would copy them twice.
+            if given is None:
+                return None
+            return jax.tree.map(
+                lambda leaf: lax.dynamic_index_in_dim(leaf, number, keepdims=False), given
+            )
+
+        last = batch(begin + steps_per_draw - 1)
+        paired = variance = jnp.zeros((), posterior.nbeta.dtype)
+        if steps_per_draw > 1:
+            numbers = begin + jnp.arange(steps_per_draw - 1)
+            state, plain = lax.scan(
+                lambda state, each: step(state, each[0], batch(each[1]), False),
+                state,
+                (keys[:-2], numbers),
+            )
+            paired, variance = jnp.sum(plain["paired"]), jnp.sum(plain["variance"])
+        state, seen = step(state, keys[-2], last, True)
+        seen["paired"] = (paired + seen["paired"]) / steps_per_draw
+        seen["variance"] = (variance + seen["variance"]) / steps_per_draw**2
+        place = scaled(state.displacement)
+        if record == "all":
+            seen["paired"] = _all_rows(posterior, place)
+            seen["variance"] = jnp.zeros_like(seen["variance"])
+        for name, observable in posterior.observables.items():
+            size = len(observable.baseline) if record == "all" else 4 * batch_size
+            seen[f"observable_{name}"] = _observe(posterior, observable, place, keys[-1], size)
+        values = (
+            {site: posterior.center[site] + place[site] for site in place} if keep == "all" else {}
+        )
+        return state, {"stats": seen, "values": values}
+
+    def chain(state: LocalState, key: Any, given: Fed | None) -> tuple[Any, Any]:
+        return lax.scan(
+            lambda state, index: draw(state, key, index, given), state, jnp.arange(num_draws)
+        )
+
+    if len(keys) == 1:  # a vectorised call has its price even for one chain
+        one = jax.tree.map(lambda leaf: leaf[0], (states, keys, fed))
+        return jax.tree.map(lambda leaf: leaf[None], chain(*one))
+    return jax.vmap(chain)(states, keys, fed)
+
+
+def _masked(posterior: LocalPosterior, tree: Any) -> Any:
+    """Set to zero what the mask holds."""
+    return {**tree, **{site: part * tree[site] for site, part in posterior.mask.items()}}
+
+
+def _rows(posterior: LocalPosterior, key: Any, size: int) -> Fed:
+    """Take rows of data that are in memory."""
+    count = posterior.structure.num_rows
+    if size >= count:
+        return posterior.data, posterior.weights, posterior.baseline
+    chosen = rows_of_batch(key, size, count)
+    taken = [array[chosen] for array in posterior.data]
+    weights = None if posterior.weights is None else posterior.weights[chosen]
+    return tuple(taken), weights, posterior.baseline[chosen]
+
+
+def _products(displacement: Any, slopes: Any, total: Any, motion: Any) -> dict[str, Any]:
+    """Take the inner products from which judging makes bias, virial and drift."""
+
+    def by_site(first: Any, second: Any) -> Any:
+        return jnp.stack([jnp.vdot(first[site], second[site]) for site in displacement])
+
+    seen = {
+        "slope": by_site(displacement, total),
+        "square": by_site(total, total),
+        "distance": by_site(displacement, displacement),
+        "loss_slope": by_site(displacement, slopes),
+        "loss_square": jnp.sum(by_site(slopes, total)),
+    }
+    if motion is not None:
+        momentum, friction = motion
+        seen["momentum_slope"] = by_site(momentum, total)
+        seen["momentum_loss_slope"] = jnp.sum(by_site(momentum, slopes))
+        seen["friction"] = friction
+    return seen
+
+
+def _all_rows(posterior: LocalPosterior, place: Any) -> Any:
+    """Evaluate the mean loss less that at the center on all rows, some at a time."""
+    count = posterior.structure.num_rows
+    size = min(_MICROBATCH, count)
+    pieces = -(-count // size)
+
+    def piece(total: Any, index: Any) -> tuple[Any, None]:
+        start = jnp.minimum(index * size, count - size)
+
+        def cut(array: Any) -> Any:
+            return lax.dynamic_slice_in_dim(array, start, size)
+
+        weights = None if posterior.weights is None else cut(posterior.weights)
+        losses = posterior.losses(place, tuple(map(cut, posterior.data)), weights)
+        # Rows that the part before has had already do not count again.
+        fresh = start + jnp.arange(size) >= index * size
+        return total + jnp.sum(jnp.where(fresh, losses - cut(posterior.baseline), 0)), None
+
+    zero = jnp.zeros((), posterior.nbeta.dtype)
+    return lax.scan(piece, zero, jnp.arange(pieces))[0] / count
+
+
+def _observe(
+    posterior: LocalPosterior, observable: Observable, place: Any, key: Any, size: int
+) -> Any:
+    """Evaluate how far the mean loss of an observable is from its value at the center."""
+    count = len(observable.baseline)
+    chosen = rows_of_batch(key, min(size, count), count)
+    rows = tuple(array[chosen] for array in observable.data)
+    losses = posterior.observed_losses(observable, place, rows)
+    return jnp.mean(losses - observable.baseline[chosen])
+
+
+def squares_of_gradient(
+    posterior: LocalPosterior, tuned: Tuned, states: Any, key: Any, *, batch_size: int, count: int
+) -> Any:
+    """Average ĝ² of the loss in the user's coordinates over chains and minibatches."""
+
+    def one(displacement: Any) -> Any:
+        place = (
+            displacement
+            if tuned.scale is None
+            else jax.tree.map(jnp.multiply, tuned.scale, displacement)
+        )
+
+        def body(total: Any, key: Any) -> tuple[Any, None]:
+            rows, weights, _ = _rows(posterior, key, batch_size)
+            slopes = jax.grad(lambda way: jnp.mean(posterior.losses(way, rows, weights)))(place)
+            return jax.tree.map(
+                lambda old, slope: old + (posterior.nbeta * slope) ** 2 / count, total, slopes
+            ), None
+
+        zero = jax.tree.map(jnp.zeros_like, place)
+        return lax.scan(body, zero, jax.random.split(key, count))[0]
+
+    chains = len(jax.tree.leaves(states)[0])
+    squares = lax.map(one, states.displacement)
+    return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0) / chains, squares)

@@ -1,0 +1,300 @@
+"""A local run: chunks of draws around trained parameters, by minibatches."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from sltprob.local_posterior import LocalPosterior
+from sltprob.samplers._stochastic import StochasticGradientSampler
+from sltprob.sampling.compilation import Clock, compiled
+from sltprob.sampling.devices import cores
+from sltprob.sampling.local_assemble import assemble_local
+from sltprob.sampling.local_chunk import (
+    LocalState,
+    Tuned,
+    run_local_chunk,
+    squares_of_gradient,
+)
+from sltprob.sampling.local_feed import feed
+from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
+from sltprob.sampling.progress import Progress, running_estimate
+
+__all__ = ["LocalOptions", "sample_local"]
+
+# Parameters below which chains share a vectorised call, and above which they do not run side by
+# side in threads either.
+_VECTORISED, _ALONE = 20_000, 2_000_000
+# Part of the warm-up in which the step may change.
+_TUNED = 0.6
+# ρ above which half the step is tried as well, if nobody says otherwise.
+_HALF_STEP = 0.1
+# Minibatches from which the preconditioner is learned.
+_MOMENTS = 32
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How a local run is made, apart from posterior and sampler."""
+
+    batch_size: int
+    steps_per_draw: int
+    step_size: float | None
+    draws: int
+    warmup: int
+    chains: int
+    seed: int
+    init: str
+    record: str
+    keep: str
+    vectorized: bool | None
+    half_step: bool | None
+    target_rho: float
+
+
+class LocalRun:
+    """The chains of a run, and the one program that moves them."""
+
+    def __init__(
+        self, posterior: LocalPosterior, sampler: StochasticGradientSampler, options: LocalOptions
+    ) -> None:
+        self.posterior = posterior
+        self.shared = posterior.traced()
+        self.sampler = sampler
+        self.options = options
+        self.clock = Clock()
+        key = jax.random.key(options.seed)
+        key_draws, self.key_start, self.key_moments = jax.random.split(key, 3)
+        self.keys = jax.random.split(key_draws, options.chains)
+        self.generator = np.random.default_rng(options.seed)
+        dimension = posterior.dimension
+        vectorised = options.vectorized
+        if vectorised is None:
+            on_cpu = jax.default_backend() == "cpu"
+            vectorised = dimension <= (_VECTORISED if on_cpu else 50 * _VECTORISED)
+        # In two groups, so that two cores are busy; of large networks a step fills them all.
+        parts = min(options.chains, cores()) if vectorised else options.chains
+        edges = [options.chains * index // parts for index in range(parts + 1)]
+        self.groups = [slice(*edge) for edge in itertools.pairwise(edges)]
+        self.threads = 1 if dimension > _ALONE else min(parts, cores())
+        self.chunk = max(1, min(25, options.warmup // 10))
+        self.index = 0
+        scale = None
+        self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), scale)
+        self.states = self.start()
+        self.steps = 0
+
+    def start(self) -> list[Any]:
+        """Put the chains at the center, or at draws of the localisation."""
+        posterior, options = self.posterior, self.options
+
+        def one(key: Any, spread: Any) -> LocalState:
+            key_place, key_memory = jax.random.split(key)
+            keys = jax.random.split(key_place, len(posterior.center))
+            place = {
+                site: spread * jax.random.normal(each, value.shape, value.dtype)
+                for each, (site, value) in zip(keys, posterior.center.items(), strict=True)
+            }
+            place = {
+                site: place[site] * posterior.mask.get(site, 1) if site in posterior.mask else value
+                for site, value in place.items()
+            }
+            return LocalState(place, self.sampler.local_start(key_memory, place))
+
+        keys = jax.random.split(self.key_start, options.chains)
+        gamma = float(posterior.gamma)
+        wide = 1 / math.sqrt(gamma) if gamma > 0 else math.inf
+        hot = {"optimum": lambda c: False, "prior": lambda c: True, "both": lambda c: c % 2 == 1}
+        states = []
+        for group in self.groups:
+            members = []
+            for chain in range(group.start, group.stop):
+                spread = wide if hot[options.init](chain) else 0.0
+                members.append(one(keys[chain], jnp.asarray(spread, posterior.nbeta.dtype)))
+            states.append(jax.tree.map(lambda *parts: jnp.stack(parts), *members))
+        return states
+
+    def rescale(self, scale: Any) -> None:
+        """Begin again in the coordinates of another preconditioner."""
+        self.tuned = replace(self.tuned, scale=scale)
+        self.states = self.start()
+
+    def advance(self, step: float) -> dict[str, np.ndarray]:
+        """Make a chunk of draws of all chains, and give what was recorded."""
+        options = self.options
+        tuned = replace(self.tuned, langevin_step=jnp.asarray(step, self.posterior.nbeta.dtype))
+        first = jnp.asarray(self.index)
+
+        def one(number: int) -> Any:
+            group = self.groups[number]
+            given = None
+            if self.posterior.stream is not None:
+                shape = (group.stop - group.start, self.chunk * options.steps_per_draw)
+                given = feed(self.posterior, self.generator, shape, options.batch_size, self.clock)
+            arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
+            run = compiled(
+                run_local_chunk,
+                *arguments,
+                clock=self.clock,
+                donated=(2,),
+                sampler=self.sampler,
+                num_draws=self.chunk,
+                steps_per_draw=options.steps_per_draw,
+                batch_size=options.batch_size,
+                record=options.record,
+                keep=options.keep,
+            )
+            # Counted here alone would be a race: who compiles first holds the clock.
+            begin = time.perf_counter()
+            self.states[number], record = run(*arguments)
+            record = jax.tree.map(np.asarray, record)
+            return record, time.perf_counter() - begin
+
+        if self.threads == 1 or self.posterior.stream is not None or self.index == 0:
+            found = [one(number) for number in range(len(self.groups))]
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                found = list(pool.map(one, range(len(self.groups))))
+        self.index += self.chunk
+        self.steps += self.chunk * options.steps_per_draw
+        record = jax.tree.map(lambda *parts: np.concatenate(parts), *[each[0] for each in found])
+        stats = {name: np.asarray(value, float) for name, value in record["stats"].items()}
+        stats["scaled_loss"] = float(self.posterior.nbeta) * stats["paired"]
+        if "friction" in stats:
+            parameters = self.sampler.local_parameters(tuned.langevin_step)
+            stats["friction_parameter"] = np.full_like(
+                stats["paired"], float(parameters["friction"])
+            )
+        stats["bias"], stats["grown"] = bias_of_step(stats, step)
+        return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
+
+
+def sample_local(
+    posterior: LocalPosterior,
+    sampler: StochasticGradientSampler,
+    options: LocalOptions,
+    progress: Callable[[Progress], None] | None,
+    specification: str,
+) -> xr.DataTree:
+    """Find the step, bring the chains on their way, draw, and halve the step where that helps."""
+    begin = time.perf_counter()
+    run = LocalRun(posterior, sampler, options)
+    nbeta = float(posterior.nbeta)
+
+    def report(stage: str, done: int, since: float, losses: Any = None) -> None:
+        if progress is not None:
+            known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
+            elapsed = time.perf_counter() - since
+            progress(Progress(stage, done, options.draws, elapsed, *known, nbeta, specification))
+
+    report("compile", 0, begin)
+    noise = float(np.mean(run.advance(0.0)["loss_square"]))
+    start = time.perf_counter()
+    report("warm-up", 0, start)
+    step, warm = _warm_up(run, noise, report, start)
+    seconds_warmup = time.perf_counter() - start
+
+    start = time.perf_counter()
+    parts, done = [], 0
+    while done < options.draws:
+        parts.append(run.advance(step))
+        done += run.chunk
+        report("sample", min(done, options.draws), start, _joined(parts, "paired", options.draws))
+    seconds_sampling = time.perf_counter() - start
+    record = {name: _joined(parts, name, options.draws) for name in parts[0]}
+
+    raw, bias = float(np.mean(record["scaled_loss"])), float(np.mean(record["bias"]))
+    wanted = options.half_step
+    if wanted is None:
+        wanted = bool(raw > 0 and bias / raw > _HALF_STEP)
+    halved = None
+    if wanted:
+        settle = math.ceil(options.warmup / 2 / run.chunk)
+        for _ in range(settle):
+            run.advance(step / 2)
+        parts = []
+        while len(parts) * run.chunk < options.draws:
+            parts.append(run.advance(step / 2))
+        halved = {name: _joined(parts, name, options.draws) for name in parts[0]}
+    report("done", options.draws, start, record["paired"])
+    return assemble_local(
+        run,
+        record,
+        warm,
+        halved,
+        step=step,
+        specification=specification,
+        cost={
+            "seconds_compile": run.clock.seconds,
+            "seconds_warmup": seconds_warmup,
+            "seconds_sampling": seconds_sampling,
+            "seconds_total": time.perf_counter() - begin,
+        },
+    )
+
+
+def _warm_up(
+    run: LocalRun, noise: float, report: Any, start: float
+) -> tuple[float, dict[str, np.ndarray]]:
+    """Tune the step, then let the chains run with it; give the step and the trace."""
+    options, sampler = run.options, run.sampler
+    count = max(2, options.warmup // run.chunk)
+    tuning = math.ceil(_TUNED * count)
+    if hasattr(sampler, "local_scale"):
+        _learn_scale(run)
+        noise = float(np.mean(run.advance(0.0)["loss_square"]))
+    gamma = float(run.posterior.gamma)
+    rule = StepRule(
+        first_step(noise, run.posterior.dimension, gamma, options.target_rho), options.target_rho
+    )
+    given = options.step_size is not None
+    if options.step_size is not None:
+        rule.step = sampler.local_langevin_step(options.step_size)
+    trace = []
+    for index in range(count):
+        seen = run.advance(rule.step)
+        trace.append(seen)
+        report("warm-up", 0, start)
+        if given or index >= tuning:
+            continue
+        again = rule.look(seen["scaled_loss"], seen["grown"], options.init != "optimum")
+        if again:
+            run.states = run.start()
+        elif index == tuning // 2 and hasattr(sampler, "local_scale"):
+            # The gradient where the chains are now is not that at the center.
+            _learn_scale(run)
+        if index == tuning - 1:
+            rule.settle()
+    return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
+
+
+def _learn_scale(run: LocalRun) -> None:
+    sampler: Any = run.sampler
+    squares = []
+    for number, group in enumerate(run.groups):
+        arguments = (run.shared, run.tuned, run.states[number], run.key_moments)
+        moments = compiled(
+            squares_of_gradient,
+            *arguments,
+            clock=run.clock,
+            batch_size=run.options.batch_size,
+            count=_MOMENTS,
+        )
+        part = moments(*arguments)
+        squares.append(jax.tree.map(lambda leaf, g=group: leaf * (g.stop - g.start), part))
+    total = jax.tree.map(lambda *parts: sum(parts) / run.options.chains, *squares)
+    run.rescale(sampler.local_scale(total))
+
+
+def _joined(parts: list[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
+    return np.concatenate([part[name] for part in parts], axis=1)[:, :draws]

@@ -1,0 +1,99 @@
+"""The warm-up of a local run: the step size that puts the bias where it is wanted.
+
+The step biases λ̂ by about C = (ε/4) E[g_L · ĝ], which a chain measures as it goes. So ε follows
+ρ = C / λ̂ until that is at its target, and is then frozen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["StepRule", "bias_of_step"]
+
+# ρ of a chain that was thrown out of the basin: it begins again with a smaller step.
+_THROWN = 0.5
+# By how much the step may change from one look to the next.
+_SLOWER, _FASTER = 1 / 4, 2.0
+# Steps that the geometric mean of the last looks takes out of the noise.
+_LOOKS = 4
+
+
+def bias_of_step(
+    stats: dict[str, np.ndarray], langevin_step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate by how much the step and the noise of its gradient raise λ̂, draw by draw.
+
+    Gives that, and the part of it that grows with the step. A thermostat takes out of all
+    directions alike what the noise puts into some, so its whole bias can be zero at a large step.
+
+    The stationarity of |u|² and, with momentum, of u·p and |p|² under the sampler's own steps
+    gives h Var(u) - 1 of a mode of curvature h. For SGLD that is (ε/2) E ĝ²; for SGHMC and SGNHT
+    (α/ξ - 1) + (ε/2ξ) E ĝ² - E[p ĝ]/ξ. Half of it, where the loss holds the mode, is the bias.
+
+    Parameters
+    ----------
+    stats : dict of str to array, shape (chain, draw)
+    langevin_step : float
+    """
+    with np.errstate(all="ignore"):
+        if "momentum_loss_slope" not in stats:
+            bias = langevin_step / 4 * stats["loss_square"]
+            return bias, bias
+        friction, now = stats["friction_parameter"], stats["friction"]
+        size = langevin_step * friction
+        grown = size / (4 * now) * stats["loss_square"] - stats["momentum_loss_slope"] / (2 * now)
+        cooling = friction / now
+        # λ̂ = λ + grown + (cooling - 1) λ, solved for what is not λ.
+        return (grown + (cooling - 1) * stats["scaled_loss"]) / cooling, grown
+
+
+@dataclass
+class StepRule:
+    """The step size as it is found, look by look."""
+
+    step: float
+    target: float
+
+    def __post_init__(self) -> None:
+        self.looks: list[float] = []
+
+    def look(self, raw: np.ndarray, bias: np.ndarray, hot: bool) -> bool:
+        """Take in the last draws, shape (chain, draw); say whether the chains must begin again.
+
+        Chains that begin far out are not thrown out: they are on their way in.
+        """
+        with np.errstate(all="ignore"):
+            middle = raw.shape[1] // 2
+            early, late = float(np.mean(raw[:, :middle])), float(np.mean(raw[:, middle:]))
+            # λ̂ of a chain that still spreads is on its way up.
+            settled = max(late, late + (late - early))
+            rho = float(np.mean(bias[:, middle:])) / settled if settled > 0 else math.inf
+        if not math.isfinite(float(np.mean(bias))) or not math.isfinite(settled):
+            self.step /= 10
+            self.looks.clear()
+            return True
+        factor = self.target / rho if rho > 0 else _FASTER
+        self.step *= min(max(factor, _SLOWER), _FASTER)
+        if rho > _THROWN and not hot:
+            self.looks.clear()
+            return True
+        self.looks.append(math.log(self.step))
+        return False
+
+    def settle(self) -> float:
+        """Give the step that is kept."""
+        recent = self.looks[-_LOOKS:]
+        if recent:
+            self.step = math.exp(sum(recent) / len(recent))
+        return self.step
+
+
+def first_step(noise: float, dimension: int, gamma: float, target: float) -> float:
+    """Give a step to begin with: λ̂ <= d/2, and the noise of the gradient at the center is known."""
+    candidates = [1 / gamma if gamma > 0 else 1.0]
+    if noise > 0 and math.isfinite(noise):
+        candidates.append(2 * target * dimension / noise)
+    return min(candidates)

@@ -1,0 +1,64 @@
+"""One local run in one row: what sweeps, trajectories, their tables and pages have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import xarray as xr
+
+from sltprob.diagnostics import diagnose
+from sltprob.estimation import estimate
+
+__all__ = ["Row", "row_of", "table"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a local run says."""
+
+    name: str
+    nbeta: float
+    gamma: float
+    step_size: float
+    loss: float  # L*, the loss of the trained parameters
+    lambda_hat: float
+    low: float
+    high: float
+    mcse: float
+    rho: float
+    verdict: str
+    reason: str
+    seconds: float
+
+
+def row_of(name: str, run: xr.DataTree) -> Row:
+    """Judge a run, and put what it says in a row."""
+    found, verdict = estimate(run), diagnose(run)
+    rho = next((c.value for c in verdict.checks if c.name == "local_step_bias"), math.nan)
+    attributes = run.attrs
+    return Row(
+        name,
+        float(attributes["beta"]),
+        float(attributes["localization"]),
+        float(attributes["step_size"]),
+        float(attributes["minimum_loss"]),
+        found.value,
+        found.low,
+        found.high,
+        found.mcse,
+        rho,
+        verdict.status,
+        verdict.reason,
+        float(attributes["seconds_total"]),
+    )
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Write a table as aligned text."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [headings, *rows]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,256 @@
+"""λ̂ over step size, nβ and γ, in one compilation: where it does not depend on them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sltprob.local_posterior import LocalPosterior
+from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule
+from sltprob.report.sheet import SheetTable, write_sheet
+from sltprob.sampling.run import sample
+from sltprob.trajectories.row import Row, row_of, table
+
+__all__ = ["Sweep", "local_sweep"]
+
+# λ̂ of a plateau changes by less than this from one setting to the next.
+_FLAT = 0.15
+_NBETAS, _GAMMAS = (0.1, 0.3, 1.0, 3.0, 10.0), (1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """λ̂ over settings.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+        One for each setting, γ by γ.
+    plateau : tuple of Row
+        The settings between which λ̂ does not change; empty if there are none.
+    """
+
+    rows: tuple[Row, ...]
+    plateau: tuple[Row, ...]
+
+    @property
+    def recommendation(self) -> str:
+        """What to take, in words and numbers."""
+        usable = [row for row in self.rows if math.isfinite(row.lambda_hat)]
+        if not usable:
+            return "No setting gave a number: begin with a smaller nbeta or a larger gamma."
+        if not self.plateau:
+            wrong = sum(row.verdict == "wrong" for row in self.rows)
+            least = min(row.lambda_hat for row in usable)
+            most = max(row.lambda_hat for row in usable)
+            return (
+                f"No plateau: λ̂ goes from {least:.3g} to {most:.3g}, and {wrong} of "
+                f"{len(self.rows)} settings are wrong. Run 4 times as long, and try "
+                f"gammas={_times(self.rows, 10)}."
+            )
+        best = self.chosen
+        assert best is not None
+        first, last = self.plateau[0], self.plateau[-1]
+        trust = "" if best.verdict == "trusted" else f" It is {best.verdict}: {best.reason}."
+        return (
+            f"λ̂ = {best.lambda_hat:.4g} in [{best.low:.4g}, {best.high:.4g}] on a plateau from "
+            f"nβ = {first.nbeta:.4g} to {last.nbeta:.4g} at γ = {best.gamma:g}: take "
+            f"nbeta={best.nbeta:.4g}, gamma={best.gamma:g}, step_size={best.step_size:.2g}.{trust}"
+        )
+
+    @property
+    def chosen(self) -> Row | None:
+        """The setting in the middle of the plateau, a trusted one if there is one."""
+        if not self.plateau:
+            return None
+        trusted = [row for row in self.plateau if row.verdict == "trusted"]
+        pool = trusted or list(self.plateau)
+        return pool[len(pool) // 2]
+
+    def __str__(self) -> str:
+        lines = [
+            [
+                f"{row.nbeta:.4g}",
+                f"{row.gamma:.4g}",
+                f"{row.step_size:.2g}",
+                f"{row.lambda_hat:.4g}",
+                f"[{row.low:.4g}, {row.high:.4g}]",
+                f"{row.rho:.2f}",
+                row.verdict + (" *" if row in self.plateau else ""),
+            ]
+            for row in self.rows
+        ]
+        headings = ["nβ", "γ", "step", "λ̂", "interval", "ρ", "verdict (* plateau)"]
+        return f"{table(headings, lines)}\n{self.recommendation}"
+
+    def write(self, path: str | os.PathLike[str], *, title: str = "Local λ̂ over settings") -> Path:
+        """Write the page: λ̂ against nβ and against ε, the plateau marked.
+
+        Parameters
+        ----------
+        path : path
+        title : str
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        ValueError
+            If no setting gave a number.
+        OSError
+            If the folder cannot be written.
+        """
+        figures = [
+            self._figure("nbeta", "λ̂ against nβ", "nβ", lambda row: row.nbeta),
+            self._figure("step", "λ̂ against the step size", "ε", lambda row: row.step_size),
+        ]
+        found = [
+            [
+                f"{r.nbeta:.4g}",
+                f"{r.gamma:.4g}",
+                f"{r.step_size:.2g}",
+                f"{r.lambda_hat:.4g}",
+                f"{r.low:.4g} to {r.high:.4g}",
+                f"{r.rho:.2f}",
+                f"{r.verdict}: {r.reason}",
+            ]
+            for r in self.rows
+        ]
+        headings = ["nβ", "γ", "ε", "λ̂", "interval", "ρ", "verdict"]
+        return write_sheet(
+            path,
+            title=title,
+            sentences=[self.recommendation],
+            figures=figures,
+            tables=[SheetTable("All settings", headings, found)],
+            sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
+        )
+
+    def _figure(self, key: str, heading: str, label: str, of: Callable[[Row], float]) -> Figure:
+        drawn = []
+        for index, gamma in enumerate(dict.fromkeys(row.gamma for row in self.rows)):
+            rows = sorted((r for r in self.rows if r.gamma == gamma), key=of)
+            rows = [row for row in rows if math.isfinite(row.lambda_hat)]
+            style: dict[str, Any] = {"color": SERIES[index % 6], "dash": DASHES[index % 6]}
+            drawn.append(
+                line(
+                    [of(row) for row in rows],
+                    [row.lambda_hat for row in rows],
+                    name=f"γ = {gamma:g}",
+                    **style,
+                    error_y={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [max(row.high - row.lambda_hat, 0) for row in rows],
+                        "arrayminus": [max(row.lambda_hat - row.low, 0) for row in rows],
+                    },
+                )
+            )
+        best = self.chosen
+        shapes = [] if best is None else [rule(best.lambda_hat, "plateau")]
+        layout = {
+            "xaxis": axis(label, type="log"),
+            "yaxis": axis("λ̂"),
+            "shapes": shapes,
+        }
+        caption = "Error bars are the reported intervals."
+        return Figure(key, heading, caption, heading, {"data": drawn, "layout": layout}, wide=True)
+
+
+def local_sweep(
+    posterior: LocalPosterior,
+    sampler: str = "sgld",
+    *,
+    nbetas: Sequence[float] | None = None,
+    gammas: Sequence[float] | None = None,
+    step_sizes: Sequence[float] | None = None,
+    progress: Callable[[Row], None] | None = None,
+    **options: Any,
+) -> Sweep:
+    """Measure λ̂ over nβ, γ and step sizes; everything compiles once.
+
+    Parameters
+    ----------
+    posterior : LocalPosterior
+    sampler : str
+    nbetas : sequence of float, dimensionless, optional
+        By default a tenth to ten times that of the posterior.
+    gammas : sequence of float, optional
+        By default that of the posterior and ten times as much.
+    step_sizes : sequence of float, optional
+        By default each setting finds its own.
+    progress : callable, optional
+        Called with each `Row` when it is there.
+    **options
+        Of `sltprob.sample`.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    TypeError
+        If the posterior is not of `sltprob.local`.
+    ValueError
+        If a value is out of range.
+
+    References
+    ----------
+    .. [1] E. Lau et al., "The local learning coefficient", arXiv 2308.12108.
+    """
+    if not isinstance(posterior, LocalPosterior):
+        raise TypeError(
+            f"a {type(posterior).__name__} has no nβ and γ to sweep; write "
+            "local_sweep(sltprob.local(loss, params, data))"
+        )
+    own_gamma = float(posterior.gamma) or 1.0
+    nbetas = nbetas or [factor * float(posterior.nbeta) for factor in _NBETAS]
+    gammas = gammas or [factor * own_gamma for factor in _GAMMAS]
+    options.setdefault("half_step", False)
+    rows: list[Row] = []
+    steps: list[float | None] = [None] if step_sizes is None else list(step_sizes)
+    for gamma in gammas:
+        for nbeta in sorted(nbetas):
+            for step in steps:
+                at = posterior.at(nbeta=nbeta, gamma=gamma)
+                run = sample(at, sampler, step_size=step, **options)
+                rows.append(row_of(f"nβ={nbeta:g} γ={gamma:g}", run))
+                if progress is not None:
+                    progress(rows[-1])
+    return Sweep(tuple(rows), _plateau(rows))
+
+
+def _plateau(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Find the longest stretch of settings, at one γ, over which λ̂ stays the same."""
+    best: list[Row] = []
+    for gamma in dict.fromkeys(row.gamma for row in rows):
+        current: list[Row] = []
+        for row in (row for row in rows if row.gamma == gamma):
+            good = row.verdict != "wrong" and row.lambda_hat > 0
+            if good and current and _same(current[-1], row):
+                current.append(row)
+            else:
+                current = [row] if good else []
+            if len(current) >= 2 and _score(current) > _score(best):
+                best = list(current)
+    return tuple(best)
+
+
+def _score(rows: Sequence[Row]) -> tuple[int, int]:
+    return len(rows), sum(row.verdict == "trusted" for row in rows)
+
+
+def _same(first: Row, second: Row) -> bool:
+    return abs(math.log(second.lambda_hat / first.lambda_hat)) < _FLAT
+
+
+def _times(rows: Sequence[Row], factor: float) -> str:
+    values = [f"{factor * gamma:g}" for gamma in dict.fromkeys(row.gamma for row in rows)]
+    return f"[{', '.join(values)}]"

@@ -1,0 +1,465 @@
+"""λ̂ around trained parameters: against exact answers, and with everything that goes wrong."""
+
+import math
+import re
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from deep_linear_data import deep_linear, deep_linear_rows
+from flax import linen, nnx
+
+import sltprob
+from sltprob.sampling import compilation
+from sltprob.sampling.local_feed import rows_of_batch
+
+SAMPLERS = ("sgld", "preconditioned_sgld", "sghmc", "sgnht")
+ROWS, DIMENSION, NBETA, GAMMA = 2000, 30, 300.0, 5.0
+
+
+def line_rows(params, batch):
+    x, y = batch
+    return 0.5 * (x @ params["w"] - y) ** 2
+
+
+@pytest.fixture(scope="module")
+def line():
+    """Linear regression: a posterior that is Gaussian, with an exact λ̂."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((ROWS, DIMENSION)) * np.logspace(0, -1.5, DIMENSION)
+    y = generator.standard_normal(ROWS)
+    y -= x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    curvatures = np.linalg.eigvalsh(x.T @ x / ROWS)
+    exact = 0.5 * np.sum(NBETA * curvatures / (NBETA * curvatures + GAMMA))
+    return {"w": jnp.zeros(DIMENSION)}, (x, y), exact
+
+
+def around(line, **options):
+    params, data, _ = line
+    return sltprob.local(line_rows, params, data, **{"nbeta": NBETA, "gamma": GAMMA, **options})
+
+
+def raw_and_corrected(run):
+    """The mean of λ̂ and of λ̂ - C, the latter with its error between chains."""
+    scaled = run.attrs["beta"] * (run["sample_stats"]["loss"].values - run.attrs["minimum_loss"])
+    corrected = (scaled - run["sample_stats"]["step_bias"].values).mean(axis=1)
+    return scaled.mean(), corrected.mean(), corrected.std(ddof=1) / math.sqrt(len(corrected))
+
+
+# ---- truth
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_gaussian_is_known_up_to_the_step(line, sampler):
+    """λ̂ - C has no bias of step or minibatch: |t| < 9 with 5 degrees of freedom, 1 in 3,500.
+
+    The preconditioner weighs noisy directions down, so C is then an upper bound.
+    """
+    run = sltprob.sample(
+        around(line), sampler, draws=1000, warmup=250, chains=6, batch_size=64, half_step=False
+    )
+    raw, corrected, error = raw_and_corrected(run)
+    exact = line[2]
+    assert error < 0.02 * exact
+    if sampler == "preconditioned_sgld":
+        assert corrected - 9 * error < exact < raw + 9 * error
+    else:
+        assert abs(corrected - exact) < 9 * error
+    found = sltprob.estimate(run)
+    # The interval is of two errors; three more make a miss as rare as above.
+    assert found.low - 3 * found.mcse < exact < found.high + 3 * found.mcse
+    assert sltprob.diagnose(run).trusted
+
+
+def test_without_its_correction_a_gaussian_is_wrong(line):
+    """The mutant of the test above: at a large step λ̂ itself is many errors off."""
+    options = {"draws": 600, "warmup": 300, "chains": 6, "batch_size": 64, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", target_rho=0.2, **options)
+    raw, _, error = raw_and_corrected(run)
+    assert raw - line[2] > 9 * error
+
+
+def test_half_the_step_finds_the_truth_between(line):
+    run = sltprob.sample(
+        around(line), "sgld", draws=1500, warmup=300, batch_size=64, target_rho=0.2
+    )
+    raw, corrected, _ = raw_and_corrected(run)
+    found = sltprob.estimate(run)
+    assert found.high - found.low < 0.7 * (raw - corrected)
+    assert found.low < line[2] < found.high
+    assert abs(found.value - line[2]) < 5 * found.mcse
+
+
+def test_a_deep_linear_network_of_432_parameters_at_its_deepest_point():
+    """The exact value is block Gibbs, 56.64 ± 0.02; the mutant is the chain before it arrives."""
+    params, data = deep_linear((12, 12, 12, 12), 3, 4000)
+    posterior = sltprob.local(deep_linear_rows, params, data, nbeta=1e3, gamma=1.0)
+    run = sltprob.sample(posterior, "sgld", draws=150, warmup=150, batch_size=512)
+    found = sltprob.estimate(run)
+    assert found.low < 56.64 < found.high
+    verdict = sltprob.diagnose(run)
+    assert not verdict.trusted
+    assert any(check.name.startswith("local_drift") for check in verdict.failed)
+
+
+@pytest.mark.slow
+def test_a_deep_linear_network_of_432_parameters_is_trusted_when_it_has_arrived():
+    params, data = deep_linear((12, 12, 12, 12), 3, 4000)
+    posterior = sltprob.local(deep_linear_rows, params, data, nbeta=1e3, gamma=1.0)
+    run = sltprob.sample(
+        posterior, "sgld", draws=10_000, warmup=1000, steps_per_draw=20, batch_size=512
+    )
+    found = sltprob.estimate(run)
+    assert sltprob.diagnose(run).trusted
+    assert found.low < 56.64 < found.high
+    assert found.high - found.low < 0.1 * found.value
+
+
+def test_hmc_on_all_data_is_the_reference(line):
+    """The same posterior on the path of all samplers, with its own checks: |z| < 5."""
+    found = sltprob.estimate(sltprob.sample(around(line), "hmc", draws=200, warmup=150, chains=2))
+    assert abs(found.value - line[2]) < 5 * found.mcse
+
+
+def test_a_record_of_all_rows_has_no_noise_of_rows(line):
+    options = {"draws": 50, "warmup": 20, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", record="all", keep="all", **options)
+    assert np.all(run["sample_stats"]["paired_variance"].values == 0)
+    values = run["posterior"]["w"].values
+    x, y = line[1]
+    losses = 0.5 * np.mean((values[0, -1] @ x.T - y) ** 2)
+    assert run["sample_stats"]["loss"].values[0, -1] == pytest.approx(losses, rel=1e-5)
+
+
+# ---- one compilation
+
+
+def test_other_checkpoints_compile_nothing(line, monkeypatch):
+    monkeypatch.setattr(compilation, "programs", {})
+    params, data, _ = line
+    options = {"draws": 20, "warmup": 20, "half_step": False}
+    posterior = around(line, mask=lambda site: np.arange(DIMENSION) < 20)
+    sltprob.sample(posterior, "sgld", **options)
+    compiled = set(compilation.programs)
+    for shift in (0.1, 0.2):
+        other = sltprob.local(
+            line_rows,
+            {"w": params["w"] + shift},
+            (data[0] + shift, data[1]),
+            nbeta=10.0,
+            gamma=1.0,
+            mask=lambda site: np.arange(DIMENSION) < 10,
+        )
+        sltprob.sample(other, "sgld", **options)
+        sltprob.sample(other.at(nbeta=20, gamma=7), "sgld[step_size=1e-5]", seed=3, **options)
+    assert set(compilation.programs) == compiled
+
+
+# ---- minibatches
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1000, 128), (129, 128), (7, 3), (60_000, 16)])
+def test_a_minibatch_has_distinct_rows_all_equally_likely(rows, size):
+    keys = jax.random.split(jax.random.key(0), 2000)
+    chosen = np.asarray(jax.vmap(lambda key: rows_of_batch(key, size, rows))(keys))
+    assert chosen.min() >= 0
+    assert chosen.max() < rows
+    assert all(len(set(batch)) == size for batch in chosen)
+    if rows > 2000:
+        return
+    counts = np.bincount(chosen.ravel(), minlength=rows)
+    expected = 2000 * size / rows
+    variance = expected * (1 - size / rows)
+    statistic = np.sum((counts - expected) ** 2) / variance
+    # Chi-square with rows - 1 degrees of freedom, five standard deviations: 1 in 2 million.
+    assert abs(statistic - (rows - 1)) < 6 * math.sqrt(2 * rows)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zarr", "iterator"])
+def test_streams_sample_the_same_posterior(line, kind, tmp_path):
+    params, (x, y), exact = line
+    if kind == "memmap":
+        maps = []
+        for name, array in (("x", x), ("y", y)):
+            np.save(tmp_path / f"{name}.npy", array.astype(np.float32))
+            maps.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+        data = tuple(maps)
+    elif kind == "zarr":
+        import zarr
+
+        data = tuple(zarr.array(array.astype(np.float32), chunks=(100, *array.shape[1:]))
+                     for array in (x, y))  # fmt: skip
+    else:
+        order = np.random.default_rng(1).permutation(ROWS)
+
+        def data():
+            for part in np.array_split(order, ROWS // 50):
+                yield x[part].astype(np.float32), y[part].astype(np.float32)
+
+    posterior = sltprob.local(line_rows, params, data, nbeta=NBETA, gamma=GAMMA)
+    run = sltprob.sample(posterior, "sgld", draws=300, warmup=200, batch_size=50, half_step=False)
+    raw, corrected, _ = raw_and_corrected(run)
+    error = sltprob.estimate(run).mcse
+    assert corrected - 5 * error < exact < raw + 5 * error
+
+
+def test_weights_make_rows_count_as_often(line):
+    """Rows of weight two are rows that are there twice, and of weight zero none."""
+    params, (x, y), _ = line
+    weights = np.repeat([2.0, 0.0], ROWS // 2)
+    weighted = around(line, weights=weights)
+    half = sltprob.local(line_rows, params, (x[: ROWS // 2], y[: ROWS // 2]), nbeta=1.0)
+    assert weighted.minimum_loss == pytest.approx(half.minimum_loss, rel=1e-6)
+    assert float(jnp.mean(weighted.baseline)) == pytest.approx(half.minimum_loss, rel=1e-5)
+
+
+def test_tokens_may_have_weights(line):
+    params, (x, y), _ = line
+
+    def tokens(params, batch):
+        losses = line_rows(params, batch)
+        return jnp.stack([losses, 3 * losses], axis=1), {"aux": 1}
+
+    plain = sltprob.local(tokens, params, (x, y), nbeta=1.0)
+    only = sltprob.local(tokens, params, (x, y), nbeta=1.0, weights=np.tile([1.0, 0.0], (ROWS, 1)))
+    assert plain.minimum_loss == pytest.approx(2 * only.minimum_loss, rel=1e-6)
+
+
+def test_observables_are_recorded_with_their_own_center(line):
+    """The observable is the loss itself: the same mean as the record."""
+    data = line[1]
+    posterior = around(line, observables={"same": (data, line_rows)})
+    run = sltprob.sample(posterior, "sgld", draws=50, warmup=20, record="all", half_step=False)
+    seen = run["sample_stats"]["observable_same"].values
+    excess = run["sample_stats"]["loss"].values - run.attrs["minimum_loss"]
+    np.testing.assert_allclose(seen, excess, rtol=1e-3, atol=1e-5)
+
+
+# ---- parameters
+
+
+def test_a_mask_holds_what_it_hides(line):
+    data = line[1]
+    moving = np.arange(DIMENSION) < 10
+    posterior = around(line, mask={"w": moving})
+    assert posterior.dimension == 10
+    run = sltprob.sample(posterior, "sgld", draws=600, warmup=200, keep="all", half_step=False)
+    values = run["posterior"]["w"].values
+    assert np.all(values[..., ~moving] == 0)
+    assert np.all(np.ptp(values[..., moving], axis=1) > 0)
+    curvatures = np.linalg.eigvalsh(data[0][:, :10].T @ data[0][:, :10] / ROWS)
+    exact = 0.5 * np.sum(NBETA * curvatures / (NBETA * curvatures + GAMMA))
+    found = sltprob.estimate(run)
+    assert found.low < exact < found.high
+
+
+class Nnx(nnx.Module):
+    def __init__(self):
+        self.hidden = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+        self.readout = nnx.Linear(4, 1, rngs=nnx.Rngs(1))
+
+    def __call__(self, x):
+        return self.readout(jnp.tanh(self.hidden(x)))
+
+
+class Linen(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(1)(jnp.tanh(linen.Dense(4)(x)))
+
+
+def networks():
+    network = eqx.nn.MLP(3, 1, 4, 1, activation=jnp.tanh, key=jax.random.key(0))
+    params, static = eqx.partition(network, eqx.is_inexact_array)
+    yield "equinox", params, lambda p, x: jax.vmap(eqx.combine(p, static))(x)
+    graph, state = nnx.split(Nnx())
+    yield "nnx", state, lambda p, x: nnx.merge(graph, p)(x)
+    module = Linen()
+    yield "linen", module.init(jax.random.key(0), jnp.zeros((1, 3))), module.apply
+
+
+@pytest.mark.parametrize(
+    ("params", "apply"), [pytest.param(p, a, id=name) for name, p, a in networks()]
+)
+def test_networks_of_all_libraries(params, apply):
+    x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+
+    def rows(params, batch):
+        return jnp.sum((apply(params, batch) - 1.0) ** 2, axis=1)
+
+    posterior = sltprob.local(rows, params, x, nbeta=10.0)
+    assert posterior.dimension == 3 * 4 + 4 + 4 + 1
+    run = sltprob.sample(posterior, "sgld", draws=20, warmup=20, batch_size=16, half_step=False)
+    assert np.all(np.isfinite(run["sample_stats"]["loss"].values))
+    assert (
+        "readout" in " ".join(posterior.center)
+        or "ayer" in " ".join(posterior.center)
+        or ("Dense" in " ".join(posterior.center))
+    )
+
+
+def test_what_is_no_parameter_is_frozen_and_named(line):
+    params = {"w": jnp.zeros(DIMENSION), "steps": jnp.asarray(3), "name": "net", "b": jnp.ones(2)}
+    posterior = sltprob.local(line_rows, params, line[1], nbeta=1.0, mask="w")
+    assert set(posterior.frozen) == {"steps", "name", "b"}
+    assert "frozen: b, name, steps" in repr(posterior)
+
+
+# ---- verdicts
+
+
+def failed(run):
+    return {check.name.partition("[")[0] for check in sltprob.diagnose(run).failed}
+
+
+def test_parameters_that_are_no_minimum_are_found_out(line):
+    params, data, _ = line
+    off = {"w": params["w"].at[0].set(0.5)}
+    posterior = sltprob.local(line_rows, off, data, nbeta=NBETA, gamma=GAMMA)
+    run = sltprob.sample(posterior, "sgld", draws=300, warmup=100, half_step=False)
+    verdict = sltprob.diagnose(run)
+    assert verdict.status == "wrong"
+    assert "local_minimum" in failed(run)
+    assert "train on" in str(verdict)
+
+
+def test_a_step_that_is_too_large_is_found_out_and_another_is_named(line):
+    good = sltprob.sample(around(line), "sgld", draws=300, warmup=200, half_step=False)
+    step = 10 * good.attrs["step_size"]
+    run = sltprob.sample(
+        around(line), "sgld", step_size=step, draws=300, warmup=200, half_step=False
+    )
+    assert "local_step_bias" in failed(run)
+    advice = next(c for c in sltprob.diagnose(run).failed if c.name == "local_step_bias").advice
+    wanted = float(advice.partition("step_size=")[2].partition(",")[0])
+    again = sltprob.sample(
+        around(line), "sgld", step_size=wanted, draws=600, warmup=200, half_step=False
+    )
+    assert "local_step_bias" not in failed(again)
+
+
+def test_a_chain_on_a_plateau_has_left_the_basin():
+    """A well of depth one and width one in 40 dimensions, and nothing that holds a chain there."""
+
+    def well(params, batch):
+        return (1 - jnp.exp(-0.5 * jnp.sum(params["w"] ** 2))) * batch
+
+    posterior = sltprob.local(
+        well, {"w": jnp.zeros(40)}, np.ones(100, np.float32), nbeta=20.0, gamma=0.1
+    )
+    run = sltprob.sample(posterior, "sgld", step_size=0.01, draws=200, warmup=200, half_step=False)
+    verdict = sltprob.diagnose(run)
+    assert verdict.status == "wrong"
+    assert "local_basin" in failed(run)
+    assert "gamma=1 or more" in str(verdict)
+
+
+def test_rows_with_large_differences_make_the_record_noisy(line):
+    """A minibatch of two rows at a low temperature says little about the mean loss."""
+    options = {"batch_size": 2, "steps_per_draw": 1, "step_size": 1e-4, "half_step": False}
+    run = sltprob.sample(around(line), "sgld", draws=50, warmup=20, **options)
+    assert "local_record_noise" in failed(run)
+
+
+def test_a_kernel_that_moves_by_another_rule_is_found_out(line, monkeypatch):
+    from sltprob.samplers.sgld import SGLD
+
+    advance = SGLD.local_advance
+
+    def broken(self, key, displacement, memory, gradient, parameters):
+        double = {**parameters, "step_size": 2 * parameters["step_size"]}
+        half = jax.tree.map(lambda leaf: 0.5 * leaf, gradient)
+        return advance(self, key, displacement, memory, half, double)
+
+    monkeypatch.setattr(compilation, "programs", {})
+    monkeypatch.setattr(SGLD, "local_advance", broken)
+    run = sltprob.sample(around(line), "sgld", draws=500, warmup=200, half_step=False)
+    monkeypatch.setattr(compilation, "programs", {})
+    assert "local_virial" in failed(run)
+
+
+def test_a_run_is_saved_and_judged_again_the_same(line, tmp_path):
+    run = sltprob.sample(around(line), "sgld", draws=100, warmup=100, half_step=True)
+    sltprob.save(run, tmp_path / "run.nc")
+    again = sltprob.load(tmp_path / "run.nc")
+    assert sltprob.estimate(again) == sltprob.estimate(run)
+    assert str(sltprob.diagnose(again)) == str(sltprob.diagnose(run))
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not(line):
+    runs = [
+        sltprob.sample(around(line), "sgld", draws=20, warmup=20, seed=s, half_step=False)
+        for s in (0, 0, 1)
+    ]
+    first, same, other = (run["sample_stats"]["loss"].values for run in runs)
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gamma": -1}, "gamma=-1: it must be >= 0"),
+        ({"nbeta": "large"}, "nbeta='large': it must be a number or 'wbic'"),
+        ({"nbeta": 0}, "nbeta=0: it must be > 0"),
+        ({"mask": "layers*"}, "names no site"),
+        ({"mask": {"v": True}}, "of another structure than params"),
+        ({"mask": lambda site: False}, "no parameter is left to move"),
+        ({"weights": np.ones(3)}, "give a number >= 0 for each of the 2000 rows"),
+        ({"dtype": "float16"}, "it must be 'float32' or 'float64'"),
+        ({"observables": {"o": 3}}, "must be (data, loss_rows)"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(line, changes, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        around(line, **changes)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda p, b: jnp.mean(line_rows(p, b)), "leave the mean out"),
+        (lambda p, b: line_rows(p, b) - jnp.mean(line_rows(p, b)), "the rows beside it"),
+        (lambda p, b: line_rows(p, b)[:, None] * jnp.ones((1, 5)), None),
+    ],
+)
+def test_a_loss_is_one_value_per_row(line, loss, words):
+    params, data, _ = line
+    if words is None:
+        assert sltprob.local(loss, params, data).num_rows == ROWS
+        return
+    with pytest.raises(ValueError, match=words):
+        sltprob.local(loss, params, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"record": "some"}, "record='some'"),
+        ({"step_size": -1.0}, "step_size=-1.0"),
+        ({"init": "zero"}, "init='zero'"),
+        ({"target_rho": 0.5}, "target_rho=0.5"),
+    ],
+)
+def test_options_out_of_range_are_refused(line, options, words):
+    with pytest.raises(ValueError, match=words):
+        sltprob.sample(around(line), "sgld", **options)
+
+
+def test_options_of_minibatches_do_not_go_with_other_posteriors(line):
+    with pytest.raises(ValueError, match=r"sgld\[batch_size="):
+        sltprob.sample(sltprob.temper(sltprob.models.get("cusp"), beta=1.0), "sgld", batch_size=3)
+
+
+def test_at_changes_what_it_says(line):
+    posterior = around(line)
+    other = posterior.at(nbeta=7, gamma=2)
+    assert (float(other.nbeta), float(other.gamma)) == (7, 2)
+    assert replace(other, nbeta=posterior.nbeta, gamma=posterior.gamma).center is posterior.center
