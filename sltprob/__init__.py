@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sltprob.samplers.base import Sampler
     from sltprob.sampling.run import sample
     from sltprob.tempering import temper
+    from sltprob.trajectories.covariance import loss_covariance
     from sltprob.trajectories.sweep import local_sweep
     from sltprob.trajectories.trajectory import trajectory
     from sltprob.trajectories.weights import load_weights, save_weights
@@ -74,6 +75,7 @@ __all__ = [
     "load_weights",
     "local",
     "local_sweep",
+    "loss_covariance",
     "models",
     "probe",
     "rung",
@@ -117,6 +119,7 @@ _LAZY = {
     "load_weights": "sltprob.trajectories.weights",
     "local": "sltprob.localising",
     "local_sweep": "sltprob.trajectories.sweep",
+    "loss_covariance": "sltprob.trajectories.covariance",
     "probe": "sltprob.probes.probe",
     "rung": "sltprob.ladders",
     "sample": "sltprob.sampling.run",

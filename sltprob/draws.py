@@ -23,7 +23,8 @@ sample_stats
     with the variance ``paired_variance`` from the choice of rows; ``step_bias``, C, by how much the
     step raises λ̂ at most; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
     mean is the dimension less the drift, and ``squared_distance`` |u_b|², u the displacement from
-    the center in units of the preconditioner; and ``observable_…``.
+    the center in units of the preconditioner; ``observable_…``;
+    and by (chain, draw, row) ``row_loss_…``.
     ``round_trips`` counts replicas that have come from the prior to the target.
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -16,7 +17,9 @@ from scipy.special import expit, logsumexp
 
 from sltprob import draws as schema
 from sltprob.array_statistics import array_stats
-from sltprob.estimation import LambdaHat, estimate
+
+if TYPE_CHECKING:
+    from sltprob.estimation import LambdaHat
 
 __all__ = [
     "EXACT_ON_RUNGS",
@@ -184,6 +187,9 @@ def ladder(draws: xr.DataTree, *, minimum_loss: float | None = None) -> Ladder:
     .. [3] N. Friel, M. Hurn, J. Wyse, "Improving power posterior estimation of statistical
        evidence", Statistics and Computing 24 (2014) 709-723 (integration with the variances).
     """
+    # Here, since what judges a run reads ladders, and an estimate reads what judges.
+    from sltprob.estimation import estimate
+
     betas, losses = _read(draws)
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         stats = draws["sample_stats"].to_dataset()

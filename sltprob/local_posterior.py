@@ -47,6 +47,7 @@ class Observable:
     baseline: Any  # shape (rows,): its losses at the center
     loss_rows: Callable[[Any, Any], Any] = field(metadata={"static": True})
     batch_tree: Any = field(metadata={"static": True})
+    by_row: bool = field(metadata={"static": True}, default=False)  # every row, not their mean
 
 
 @jax.tree_util.register_dataclass

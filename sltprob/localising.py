@@ -41,6 +41,7 @@ def local(
     mask: Any = None,
     weights: Any = None,
     observables: Mapping[str, tuple[Any, Callable[[Any, Any], Any]]] | None = None,
+    row_losses: Mapping[str, tuple[Any, Callable[[Any, Any], Any]]] | None = None,
     name: str | None = None,
     dtype: str = "float32",
 ) -> LocalPosterior:
@@ -71,6 +72,9 @@ def local(
         Weight of every row or token in the mean loss.
     observables : mapping of str to (data, loss_rows), optional
         Data sets whose mean loss is recorded at every draw, less that at θ*.
+    row_losses : mapping of str to (data, loss_rows), optional
+        Data sets of which the loss of every row is recorded at every draw, less that at θ*, for
+        `sltprob.loss_covariance`.
     name : str, optional
         What to call the network; by default the name of the loss.
     dtype : str
@@ -130,9 +134,13 @@ def local(
     _check_loss(posterior, number_type)
     posterior = _with_baseline(posterior, number_type)
     found = {
-        key: _observe(posterior, key, value, number_type)
-        for key, value in (observables or {}).items()
+        key: _observe(posterior, key, value, number_type, by_row=by_row)
+        for by_row, given in ((False, observables), (True, row_losses))
+        for key, value in (given or {}).items()
     }
+    if len(found) < len(observables or {}) + len(row_losses or {}):
+        twice = ", ".join(sorted(set(observables or {}) & set(row_losses or {})))
+        raise ValueError(f"{twice} is in observables and in row_losses; give it another name")
     return replace(posterior, observables=found)
 
 
@@ -364,14 +372,15 @@ def _with_baseline(posterior: LocalPosterior, number_type: Any) -> LocalPosterio
     return replace(posterior, baseline=jnp.asarray(baseline), minimum_loss=mean)
 
 
-def _observe(posterior: LocalPosterior, key: str, value: Any, number_type: Any) -> Observable:
+def _observe(
+    posterior: LocalPosterior, key: str, value: Any, number_type: Any, *, by_row: bool
+) -> Observable:
+    what = f"{'row_losses' if by_row else 'observables'}[{key!r}]"
     if not isinstance(value, tuple) or len(value) != 2 or not callable(value[1]):
-        raise ValueError(f"observables[{key!r}] must be (data, loss_rows)")
+        raise ValueError(f"{what} must be (data, loss_rows)")
     leaves, tree = jax.tree.flatten(value[0])
-    arrays = tuple(
-        _in_type(as_array(leaf, f"observables[{key!r}]"), number_type) for leaf in leaves
-    )
-    count = _count(f"observables[{key!r}]", arrays)
+    arrays = tuple(_in_type(as_array(leaf, what), number_type) for leaf in leaves)
+    count = _count(what, arrays)
     structure = replace(
         posterior.structure, loss_rows=value[1], batch_tree=tree, num_rows=count, title=key
     )
@@ -380,4 +389,4 @@ def _observe(posterior: LocalPosterior, key: str, value: Any, number_type: Any) 
     )
     _check_loss(own, number_type)
     own = _with_baseline(own, number_type)
-    return Observable(arrays, own.baseline, value[1], tree)
+    return Observable(arrays, own.baseline, value[1], tree, by_row)

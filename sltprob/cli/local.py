@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sltprob.cli._app import app
+from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import AsJson, Chains, Draws, OpenPage, Seed, Strict, WarmupOption
 from sltprob.cli._output import open_in_browser, print_json, print_verdict
 from sltprob.files import new_file
@@ -18,7 +18,7 @@ from sltprob.files import new_file
 __all__ = ["local"]
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def local(
     loss: Annotated[str, typer.Argument(metavar="FILE.py:LOSS", help="(params, batch) -> losses")],
     data: Annotated[Path, typer.Option(help="rows by name: npz, csv, parquet, netCDF or zarr")],

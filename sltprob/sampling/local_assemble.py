@@ -115,7 +115,8 @@ def _statistics(
             "squared_distance": record["distance"],
             "squared_gradient": record["square"].sum(axis=-1),
         }
-    return found | {name: value for name, value in record.items() if name.startswith("observable_")}
+    kept = ("observable_", "row_loss_")
+    return found | {name: value for name, value in record.items() if name.startswith(kept)}
 
 
 def _rounding(

@@ -127,6 +127,9 @@ def run_local_chunk(
             seen["paired"] = _all_rows(posterior, place)
             seen["variance"] = jnp.zeros_like(seen["variance"])
         for name, observable in posterior.observables.items():
+            if observable.by_row:
+                seen[f"row_loss_{name}"] = _every_row(posterior, observable, place)
+                continue
             size = len(observable.baseline) if record == "all" else 4 * batch_size
             seen[f"observable_{name}"] = _observe(posterior, observable, place, keys[-1], size)
         values = (
@@ -213,6 +216,23 @@ def _observe(
     rows = tuple(array[chosen] for array in observable.data)
     losses = posterior.observed_losses(observable, place, rows)
     return jnp.mean(losses - observable.baseline[chosen])
+
+
+def _every_row(posterior: LocalPosterior, observable: Observable, place: Any) -> Any:
+    """Evaluate how far the loss of every row is from its value at the center, shape (rows,)."""
+    count = len(observable.baseline)
+    size = min(_MICROBATCH, count)
+
+    def piece(index: Any) -> Any:
+        start = jnp.minimum(index * size, count - size)
+        rows = tuple(lax.dynamic_slice_in_dim(array, start, size) for array in observable.data)
+        return posterior.observed_losses(observable, place, rows)
+
+    whole = lax.map(piece, jnp.arange(-(-count // size)))
+    # The last piece begins where it ends with the last row.
+    left = count - (len(whole) - 1) * size
+    losses = jnp.concatenate([whole[:-1].ravel(), whole[-1, size - left :]])
+    return losses - observable.baseline
 
 
 def squares_of_gradient(
