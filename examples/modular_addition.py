@@ -4,10 +4,8 @@ A two-layer network adds modulo 53 on 30 % of all pairs. It memorises them first
 later finds the rule: a few Fourier modes of the embedding (Nanda et al., arXiv 2301.05217). Beside
 λ̂ of the whole network, of its embedding and of its readout, the page shows how many modes it uses.
 
-    python examples/modular_addition.py [checkpoints]
+    python examples/modular_addition.py
 """
-
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +64,7 @@ def hundred_steps(params, state):
     return jax.lax.scan(body, (params, state), length=100)[0]
 
 
-wanted = [100, 500, 1000, 2000, 3000, 5000, 10_000][: int((sys.argv[1:] or ["7"])[0])]
+wanted = [100, 500, 1000, 3000, 10_000]
 checkpoints, state = {}, optimiser.init(params)
 for step in range(100, wanted[-1] + 1, 100):
     params, state = hundred_steps(params, state)

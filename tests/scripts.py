@@ -20,7 +20,7 @@ def run_with_few_draws(script: Path, folder: Path, patch: pytest.MonkeyPatch) ->
     Programs that several scripts share are compiled once in this process, without optimisation.
     Ranks are promoted and warnings are no errors, as where a reader runs it.
     """
-    for verb in ("sample", "compare"):
+    for verb in ("sample", "compare", "local_sweep", "trajectory"):
         patch.setattr(sltprob, verb, _few(getattr(sltprob, verb)))
     patch.chdir(folder)
     with jax.numpy_rank_promotion("allow"), warnings.catch_warnings():
