@@ -9,7 +9,7 @@ from itertools import combinations, groupby
 
 from sltprob.cell import name_of_truth
 from sltprob.report.judged import CONTRADICTION, Judged
-from sltprob.report.numbers import inverse_temperature, measured
+from sltprob.report.numbers import count, inverse_temperature, measured
 
 __all__ = ["Answer", "answers", "headline", "recommendation"]
 
@@ -127,7 +127,7 @@ def recommendation(judged: Sequence[Judged]) -> str:
     times = "" if not rates[second] > 0 else f", {rates[best] / rates[second]:.2g} times {second}"
     return (
         f"Use {best}: it can be believed {everywhere}, with the most effective draws a second "
-        f"({rates[best]:.3g}{' or more' if len(betas) > 1 else ''}{times})."
+        f"({count(rates[best])}{' or more' if len(betas) > 1 else ''}{times})."
     )
 
 

@@ -125,7 +125,9 @@ def _shift(betas: Sequence[float], samplers: int) -> float:
     """Choose the distance between samplers, in decades: a small part of that between betas."""
     logs = sorted({round(math.log10(beta), 6) for beta in betas})
     gap = min((high - low for low, high in pairwise(logs)), default=1.0)
-    return min(0.06, 0.25 * gap / max(samplers, 1))
+    # And of the frame, whose margin all of them must fit into.
+    width = logs[-1] - logs[0] if len(logs) > 1 else 1.0
+    return min(0.06, 0.25 * gap / max(samplers, 1), 0.06 * width / max(samplers, 1))
 
 
 def _sampler_traces(
