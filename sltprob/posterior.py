@@ -19,18 +19,14 @@ from numpyro.distributions import biject_to
 from numpyro.infer.util import compute_log_probs
 
 from sltprob.description import described
+from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
 from sltprob.support import constrain, seeded
 
-__all__ = ["TemperedPosterior", "checked_beta"]
+__all__ = ["TemperedPosterior"]
 
 Position = dict[str, Any]
-
-# Rounding of beta*L that is still far below the statistical error of any run.
-_LARGEST_ROUNDING = 0.01
-# The regression of a readout costs about a seventh of its size in gradients, for every draw.
-_LARGEST_REGRESSION = 256
 
 
 @jax.tree_util.register_dataclass
@@ -92,8 +88,8 @@ class TemperedPosterior:
     def name(self) -> str:
         """Name of the program."""
         program = self.structure.program
-        plain = getattr(program, "__name__", type(program).__name__)
-        return str(getattr(program, "sltprob_name", plain))
+        name = getattr(program, "__name__", type(program).__name__)
+        return str(getattr(program, "sltprob_name", name))
 
     def __repr__(self) -> str:
         if isinstance(self.beta, jax.core.Tracer):
@@ -104,9 +100,8 @@ class TemperedPosterior:
         numbers = {"beta": float(self.beta), "L*": float(self.minimum_loss)}
         if float(self.localization) > 0:
             numbers["localization"] = float(self.localization)
-        title = self.name if structure.model is None else repr(structure.model)
         return described(
-            f"TemperedPosterior of {title}",
+            f"TemperedPosterior of {structure.model or self.name}",
             arguments=self.arguments | dict(structure.constants),
             rows=f"{self.num_rows} {kind} ({observed})",
             sites=dict(structure.shapes),
@@ -144,11 +139,10 @@ class TemperedPosterior:
         """
         return replace(self, beta=self.beta * factor)
 
-    def _reparam(self, values: Mapping[str, Any]) -> ReadoutReparam:
+    def readout_map(self, values: Mapping[str, Any]) -> ReadoutReparam:
         """Make the map of the readout at values of the other sites; all data shape it."""
         assert self.structure.model is not None
-        readout = self.structure.model.readout()
-        assert readout is not None
+        assert (readout := self.structure.model.readout()) is not None
         return ReadoutReparam(
             features=readout.features(values, self.arguments),
             target=self.arguments[readout.target],
@@ -162,7 +156,7 @@ class TemperedPosterior:
         """The program whose sites a position has."""
         if self.structure.readout is None:
             return self.structure.run
-        return reparameterised(self.structure.run, self.structure.readout, self._reparam)
+        return reparameterised(self.structure.run, self.structure.readout, self.readout_map)
 
     def _evaluate(
         self, position: Position, arguments: Mapping[str, Any]
@@ -286,38 +280,6 @@ class TemperedPosterior:
             return self.loss(position)
         return (self.log_prior(position) - logdensity) / self.beta
 
-    def expected_energy(self, position: Position) -> Any:
-        """Evaluate E[βL] over the readout, all other sites as they are: a ridge regression.
-
-        The mean of βL - E[βL | other sites] is zero, which no error of the sampler that the
-        readout sees leaves as it is.
-
-        Parameters
-        ----------
-        position : dict of str to array
-
-        Returns
-        -------
-        array, shape (), or None
-            None where the model has no readout, or one too large to be worth its time.
-
-        References
-        ----------
-        .. [1] A. E. Gelfand, A. F. M. Smith, "Sampling-based approaches to calculating marginal
-           densities", J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao and Blackwell's theorem).
-        """
-        readout = None if self.structure.model is None else self.structure.model.readout()
-        if readout is None:
-            return None
-        values = self.constrain(position)
-        if min(len(self.weights), jnp.size(values[readout.site])) > _LARGEST_REGRESSION:
-            return None
-        program = handlers.substitute(
-            seeded(self.structure.run, jax.random.PRNGKey(0)), data=values
-        )
-        prior = handlers.trace(program).get_trace(**self.arguments)[readout.site]["fn"]
-        return self._reparam(values).expected_energy(prior)
-
     def minibatch_logdensity(self, position: Position, minibatch: Mapping[str, Any]) -> Any:
         """Evaluate the unbiased estimate of the log density on a minibatch.
 
@@ -336,8 +298,9 @@ class TemperedPosterior:
             log_prior = self.log_prior(position)
         name, axis = self.structure.observed[0]
         size = likelihoods[name].shape[axis]
-        weights = jnp.full(size, jnp.sum(self.weights) / size)
-        return log_prior - self.beta * self._mean_loss(likelihoods, weights)
+        return log_prior - self.beta * self._mean_loss(
+            likelihoods, jnp.full(size, jnp.sum(self.weights) / size)
+        )
 
     def draw_minibatch(self, rng_key: Any, size: int) -> dict[str, Any]:
         """Draw a minibatch: fresh data from a population, rows (by weight) from a data set.
@@ -395,8 +358,7 @@ class TemperedPosterior:
         ValueError
             If a site is missing or has another shape.
         """
-        names = self.structure.sites
-        if set(values) != set(names):
+        if set(values) != set(names := self.structure.sites):
             raise ValueError(
                 f"values are given for {sorted(values)}; the latent sites are {sorted(names)}"
             )
@@ -416,7 +378,7 @@ class TemperedPosterior:
                 )
         if (readout := self.structure.readout) is not None:
             found = {name: sites[name]["value"] for name in names}
-            base = self._reparam(found).base(sites[readout]["fn"], found[readout])
+            base = self.readout_map(found).base(sites[readout]["fn"], found[readout])
             position[base_name(readout)] = base
         return position
 
@@ -437,36 +399,3 @@ class TemperedPosterior:
             name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])
             for name, _ in self.structure.shapes
         }
-
-
-def checked_beta(beta: float) -> float:
-    """Check an inverse temperature.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is not positive and finite, or float32 cannot resolve it.
-    """
-    try:
-        beta = float(beta)
-    except (TypeError, ValueError):
-        raise ValueError(f"beta={beta!r}: it must be a positive number, such as 1e4") from None
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta={beta:g}: it must be positive and finite, such as 1e4")
-    precision = jnp.finfo(jnp.zeros(()).dtype)
-    if precision.bits < 64 and beta * float(precision.eps) > _LARGEST_ROUNDING:
-        raise ValueError(
-            f"float32 resolves beta*L only to {beta * float(precision.eps):.2g} at "
-            f"beta={beta:g} (limit {_LARGEST_ROUNDING}); use beta <= "
-            f"{_LARGEST_ROUNDING / float(precision.eps):.2g}, or write numpyro.enable_x64() "
-            "before anything else (--dtype float64 on the command line)"
-        )
-    return beta

@@ -13,7 +13,8 @@ import numpy as np
 from sltprob.arguments import check_call, split_arguments
 from sltprob.data import Data
 from sltprob.models.base import Model
-from sltprob.posterior import TemperedPosterior, checked_beta
+from sltprob.posterior import TemperedPosterior
+from sltprob.precision import checked_beta
 from sltprob.reading import columns_of, named_data
 from sltprob.reparameterise import base_name
 from sltprob.structure import Structure, inspect_program

@@ -11,6 +11,7 @@ from numpyro.infer.util import potential_energy
 
 import sltprob
 from sltprob import Data, temper
+from sltprob.rao_blackwell import expected_energy
 
 
 def regression(x, y=None):
@@ -223,7 +224,7 @@ def test_the_mean_over_the_readout_is_that_of_a_ridge_regression(
     )
     plain = sltprob.temper(model, beta=50.0, localization=localization, center=center)
     position = posterior.draw_prior(jax.random.key(1))
-    found = posterior.expected_energy(position)
+    found = expected_energy(posterior, position)
     values = plain.unconstrain(posterior.constrain(position))
 
     def at(a):
@@ -239,4 +240,4 @@ def test_the_mean_over_the_readout_is_that_of_a_ridge_regression(
 
 def test_a_model_without_a_readout_has_no_such_mean():
     posterior = sltprob.temper(sltprob.models.get("normal_crossing"), beta=10.0)
-    assert posterior.expected_energy(posterior.draw_prior(jax.random.key(0))) is None
+    assert expected_energy(posterior, posterior.draw_prior(jax.random.key(0))) is None

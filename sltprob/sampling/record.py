@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.rao_blackwell import expected_energy
 from sltprob.samplers.base import Evaluation
 from sltprob.sampling.curvature import loss_curvature
 
@@ -43,7 +44,7 @@ def record_draw(
         )
     else:
         loss = posterior.loss_from_logdensity(position, logdensity)
-    if (expected := posterior.expected_energy(position)) is not None:
+    if (expected := expected_energy(posterior, position)) is not None:
         stats["energy_excess"] = posterior.beta * loss - expected
     virial = [-jnp.sum(position[name] * gradient[name]) for name in sites]
     offset = [-jnp.sum(typical.position[name] * gradient[name]) for name in sites]

@@ -1,40 +1,26 @@
-"""Sampling: the loop over chunks of draws, on all devices."""
+"""The verb: read the arguments, and draw from a tempered or a local posterior."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.sharding import SingleDeviceSharding
 
 from sltprob import samplers
 from sltprob.local_posterior import LocalPosterior
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.samplers._stochastic import StochasticGradientSampler
-from sltprob.sampling.assemble import assemble, model_name
-from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, begin_compiling
-from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
+from sltprob.sampling.assemble import model_name
+from sltprob.sampling.checkpoint import Checkpoint
 from sltprob.sampling.local_sample import as_tempered, sample_around
 from sltprob.sampling.minibatches import check_minibatches
-from sltprob.sampling.progress import Progress, running_estimate
-from sltprob.sampling.rounding import probe_groups
-from sltprob.sampling.starts import initial_positions
-from sltprob.sampling.transitions import run_chunk, run_warmup
+from sltprob.sampling.progress import Progress
+from sltprob.sampling.tempered_run import sample_tempered
 
 __all__ = ["sample"]
-
-_CHUNK_DRAWS = 50
 
 
 def sample(
@@ -172,7 +158,7 @@ def sample(
         )
     if (own_size := getattr(sampler, "batch_size", None)) is not None:
         check_minibatches(posterior, own_size)
-    return _sample_tempered(
+    return sample_tempered(
         posterior,
         sampler,
         draws=draws,
@@ -184,217 +170,6 @@ def sample(
         target_mcse=target_mcse,
         progress=progress,
         checkpoint=checkpoint,
-    )
-
-
-def _sample_tempered(
-    posterior: TemperedPosterior,
-    sampler: Sampler,
-    *,
-    draws: int,
-    warmup: int,
-    chains: int,
-    seed: int,
-    init: Any,
-    keep: str,
-    target_mcse: float | None,
-    progress: Callable[[Progress], None] | None,
-    checkpoint: Checkpoint | None,
-) -> xr.DataTree:
-    """Draw from a tempered posterior; what is given has been checked."""
-    begin = time.perf_counter()
-    key_init, key_warmup, key_prepare, key_rounding, chain_keys = _keys(
-        jax.random.key(seed), chains
-    )
-    positions, started = initial_positions(posterior, init, chains, key_init)
-    # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
-    devices = drawing_devices(positions)
-    home = devices[0]
-    posterior, positions, key_warmup, key_rounding = jax.device_put(
-        (posterior, positions, key_warmup, key_rounding), home
-    )
-    clock = Clock()
-    name = samplers.specification(sampler)
-    beta = float(posterior.beta)
-
-    def report(stage: str, done: int, since: float, lambda_hat: float, mcse: float) -> None:
-        if progress is not None:
-            elapsed = time.perf_counter() - since
-            progress(Progress(stage, done, draws, elapsed, lambda_hat, mcse, beta, name))
-
-    report("compile", 0, begin, math.nan, math.nan)
-    start = time.perf_counter()
-    sampler, pilot_gradients = sampler.prepared(key_prepare, posterior)
-    seconds_pilot = time.perf_counter() - start
-    groups = chain_groups(chains)
-    # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
-    places = [devices[index % len(devices)] for index in range(len(groups))]
-    chunk = -(-draws // -(-draws // _CHUNK_DRAWS))
-    restored = iter(checkpoint.restore() if checkpoint is not None else ())
-    piece = next(restored, None)
-    if piece is not None:
-        warm = None
-        make = partial(run_warmup, sampler=sampler, num_steps=warmup)
-        with clock.running():
-            form = jax.eval_shape(make, posterior, positions, key_warmup)
-    else:
-        warm = begin_compiling(
-            run_warmup,
-            posterior,
-            positions,
-            key_warmup,
-            clock=clock,
-            device=home,
-            sampler=sampler,
-            num_steps=warmup,
-        )
-        form = warm.out_info
-    # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
-    # there are at most two compilations a device.
-    shared_forms = (form.parameters, form.typical)
-    state_forms = [_rows(form.states, group.stop - group.start) for group in groups]
-    programs = [
-        begin_compiling(
-            run_chunk,
-            jax.device_put(posterior, device),
-            *_placed(shared_forms, device),
-            _placed(state_form, device),
-            jax.device_put(chain_keys[: group.stop - group.start], device),
-            jax.device_put(jnp.asarray(0), device),
-            clock=clock,
-            device=device,
-            sampler=sampler,
-            num_draws=chunk,
-            keep=keep,
-        )
-        for state_form, group, device in zip(state_forms, groups, places, strict=True)
-    ]
-    probe = begin_compiling(
-        probe_groups,
-        posterior,
-        [_placed(state_form, home) for state_form in state_forms],
-        key_rounding,
-        clock=clock,
-        device=home,
-        run_once=True,
-        sampler=sampler,
-    )
-    if piece is not None:
-        seconds_warmup, warmed = from_piece(piece, form)
-    else:
-        assert warm is not None
-        run_warm = warm.ready(clock)
-        start = time.perf_counter()
-        report("warm-up", 0, start, math.nan, math.nan)
-        warmed = jax.block_until_ready(run_warm(posterior, positions, key_warmup))
-        seconds_warmup = time.perf_counter() - start
-        if checkpoint is not None:
-            checkpoint.save(to_piece(seconds_warmup, warmed))
-
-    seconds_warmup += seconds_pilot
-    warmed = replace(warmed, num_gradients=warmed.num_gradients + pilot_gradients / chains)
-    shared = {
-        device: jax.device_put((posterior, warmed.parameters, warmed.typical), device)
-        for device in devices
-    }
-    edges = tuple((group.start, group.stop) for group in groups)
-    states = jax.device_put(_cut(warmed.states, edges), [*places])
-    keys = jax.device_put(_cut(chain_keys, edges), [*places])
-    run = [program.ready(clock) for program in programs]
-
-    records: list[list[Any]] = [[] for _ in groups]
-    losses = np.empty((chains, 0))
-    minimum_loss = float(posterior.minimum_loss)
-    start = time.perf_counter()
-    threads = min(len(groups), max(cores(), len(devices)))
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, draws, chunk):
-
-            def advance(index: int, first: int = first) -> Any:
-                device = places[index]
-                state = jax.device_put(states[index], device)
-                outcome = run[index](
-                    *shared[device], state, keys[index], jax.device_put(first, device)
-                )
-                return jax.tree.map(np.asarray, outcome[1]), outcome[0]
-
-            if (piece := next(restored, None)) is not None:
-                before, outcomes = from_piece(piece, [each.out_info[::-1] for each in run])
-                start = time.perf_counter() - before
-            else:
-                # Threads, since a compiled call releases the interpreter lock.
-                outcomes = list(pool.map(advance, range(len(groups))))
-                if checkpoint is not None:
-                    checkpoint.save(to_piece(time.perf_counter() - start, outcomes))
-            for index, (record, state) in enumerate(outcomes):
-                records[index].append(record)
-                states[index] = state
-            done = min(first + chunk, draws)
-            if progress is None and target_mcse is None:
-                continue
-            recent = np.concatenate([record[-1]["stats"]["loss"] for record in records])
-            losses = np.concatenate([losses, recent], axis=1)[:, :done]
-            lambda_hat, mcse = running_estimate(losses, beta, minimum_loss)
-            report("sample", done, start, lambda_hat, mcse)
-            if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
-                draws = done
-                break
-    seconds_sampling = time.perf_counter() - start
-
-    record = jax.tree.map(
-        lambda *parts: np.concatenate(parts),
-        *[jax.tree.map(lambda *p: np.concatenate(p, axis=1)[:, :draws], *r) for r in records],
-    )
-    num_devices = len({device for state in states for device in devices_of(state)})
-    run_probe = probe.ready(clock)
-    rounding = float(run_probe(posterior, jax.device_put(states, home), key_rounding))
-    report("done", draws, start, *running_estimate(record["stats"]["loss"], beta, minimum_loss))
-    return assemble(
-        posterior,
-        sampler,
-        record,
-        warmed,
-        rounding=rounding,
-        warmup=warmup,
-        seed=seed,
-        init=started,
-        keep=keep,
-        cost={
-            "devices": num_devices,
-            "seconds_compile": clock.seconds,
-            "seconds_warmup": seconds_warmup,
-            "seconds_sampling": seconds_sampling,
-            "seconds_total": time.perf_counter() - begin,
-        },
-    )
-
-
-@partial(jax.jit, static_argnames="chains")
-def _keys(key: Any, chains: int) -> tuple[Any, ...]:
-    """Give all keys of a run: of start, warm-up, preparation and rounding, and of every chain."""
-    key_init, key_warmup, key_draws, key_rounding = jax.random.split(key, 4)
-    chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
-    return key_init, key_warmup, jax.random.fold_in(key_warmup, 0), key_rounding, chain_keys
-
-
-@partial(jax.jit, static_argnames="edges")
-def _cut(tree: Any, edges: tuple[tuple[int, int], ...]) -> list[Any]:
-    """Give the chains of every group."""
-    return [jax.tree.map(lambda leaf, e=edge: leaf[slice(*e)], tree) for edge in edges]
-
-
-def _rows(forms: Any, count: int) -> Any:
-    """Give the forms of so many chains."""
-    return jax.tree.map(
-        lambda form: jax.ShapeDtypeStruct((count, *form.shape[1:]), form.dtype), forms
-    )
-
-
-def _placed(forms: Any, device: Any) -> Any:
-    """Put forms on a device, as `jax.device_put` does with arrays."""
-    place = SingleDeviceSharding(device)
-    return jax.tree.map(
-        lambda form: jax.ShapeDtypeStruct(form.shape, form.dtype, sharding=place), forms
     )
 
 
