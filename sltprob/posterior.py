@@ -34,9 +34,8 @@ Position = dict[str, Any]
 class TemperedPosterior:
     """A tempered posterior on unconstrained coordinates.
 
-    It is a pytree: data, weights, beta, localization and center are leaves and may change
-    without compiling again. A position is a dict from site name to unconstrained array.
-    Make one with `sltprob.temper`.
+    It is a pytree whose leaves may change without compiling again. A position is a dict from site
+    name to unconstrained array. Make one with `sltprob.temper`.
 
     Parameters
     ----------
@@ -95,8 +94,8 @@ class TemperedPosterior:
         if isinstance(self.beta, jax.core.Tracer):
             return f"TemperedPosterior({self.name}, traced)"
         structure = self.structure
-        observed = ", ".join(f"{name} by axis {axis}" for name, axis in structure.observed)
         kind = "nodes of a quadrature" if structure.population else "data"
+        observed = ", ".join(f"{name} by axis {axis}" for name, axis in structure.observed)
         numbers = {"beta": float(self.beta), "L*": float(self.minimum_loss)}
         if float(self.localization) > 0:
             numbers["localization"] = float(self.localization)
@@ -141,8 +140,8 @@ class TemperedPosterior:
 
     def readout_map(self, values: Mapping[str, Any]) -> ReadoutReparam:
         """Make the map of the readout at values of the other sites; all data shape it."""
-        assert self.structure.model is not None
-        assert (readout := self.structure.model.readout()) is not None
+        model: Any = self.structure.model  # one that has a readout
+        readout = model.readout()
         return ReadoutReparam(
             features=readout.features(values, self.arguments),
             target=self.arguments[readout.target],
