@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -102,12 +103,10 @@ def find_optimum(
     positions = [posterior.draw_prior(key) for key in keys]
     positions += [posterior.unconstrain(point) for point in points or ()]
     _, unravel = ravel_pytree(positions[0])
-    value_and_gradient = jax.jit(
-        jax.value_and_grad(lambda flat, posterior: posterior.loss(unravel(flat)))
-    )
+    like = positions[0]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, gradient = value_and_gradient(flat, posterior)
+        loss, gradient = _loss_and_gradient(flat, posterior, like)
         return float(loss), np.asarray(gradient, dtype=float)
 
     found = []
@@ -137,7 +136,7 @@ def find_optimum(
             "then there is no lambda-hat: bound the scale from below, or give minimum_loss="
         )
     values = posterior.constrain(unravel(best.x))
-    curvature, error = _curvature(lambda flat: posterior.loss(unravel(flat)), best)
+    curvature, error = _curvature(posterior, like, best)
     return Optimum(
         float(best.fun),
         {name: np.asarray(value) for name, value in values.items()},
@@ -185,27 +184,24 @@ def _lower_point(objective: Objective, end: Any) -> np.ndarray | None:
     return points[lowest] if losses[lowest] < end.fun - _STATIONARY * scale else None
 
 
-def _curvature(loss: Callable[[Any], Any], end: Any) -> tuple[float, float]:
+def _curvature(posterior: TemperedPosterior, like: Any, end: Any) -> tuple[float, float]:
     """Give the least eigenvalue of the Hessian, and what a Newton step would still gain."""
     size = len(end.x)
     if size == 0:
         return 0.0, 0.0
-
-    def product(flat: Any, vector: Any) -> Any:
-        return _hessian_product(loss, flat, vector)
-
     point = jnp.asarray(end.x)
     rounding = float(np.finfo(float).eps) * max(1.0, abs(float(end.fun)))
     if size > _DENSE:
-        run = jax.jit(product, compiler_options=_ONCE)
         operator = scipy.sparse.linalg.LinearOperator(
-            (size, size), matvec=lambda v: np.asarray(run(point, v.ravel())), dtype=float
+            (size, size),
+            matvec=lambda v: np.asarray(_hessian_product(point, v.ravel(), posterior, like)),
+            dtype=float,
         )
         least = scipy.sparse.linalg.eigsh(
             operator, k=1, which="SA", tol=1e-2, return_eigenvectors=False, v0=np.ones(size)
         )
         return float(least[0]), rounding
-    eigenvalues, vectors = np.linalg.eigh(_hessian(loss, point))
+    eigenvalues, vectors = np.linalg.eigh(np.asarray(_hessian(point, posterior, like), float))
     parts = vectors.T @ end.jac
     # Along directions that are flat within rounding nothing is to be gained.
     steep = np.abs(eigenvalues) > 1e-10 * np.max(np.abs(eigenvalues), initial=1e-300)
@@ -215,28 +211,39 @@ def _curvature(loss: Callable[[Any], Any], end: Any) -> tuple[float, float]:
 
 def hessian_eigenvalues(posterior: TemperedPosterior, values: Mapping[str, Any]) -> np.ndarray:
     """Give all eigenvalues of the Hessian of the mean loss, in units of the prior's spread."""
-    flat, unravel = ravel_pytree(posterior.unconstrain(values))
+    like = posterior.unconstrain(values)
     keys = jax.random.split(jax.random.key(0), _SPREAD_DRAWS)
     draws = jax.vmap(lambda key: ravel_pytree(posterior.draw_prior(key))[0])(keys)
     # Of a heavy tail too, half of the draws lie within a finite distance.
     low, high = np.percentile(np.asarray(draws), [25, 75], axis=0)
     spread = (high - low) / 1.349  # that of a normal distribution
-    hessian = _hessian(lambda point: posterior.loss(unravel(point)), flat)
+    hessian = np.asarray(_hessian(ravel_pytree(like)[0], posterior, like), float)
     return np.linalg.eigvalsh(spread[:, None] * hessian * spread)
 
 
-def _hessian_product(loss: Callable[[Any], Any], flat: Any, vector: Any) -> Any:
-    return jax.jvp(jax.grad(loss), (flat,), (vector,))[1]
+# Functions of this module, and the posterior an argument, so that equal programs compile once.
 
 
-def _hessian(loss: Callable[[Any], Any], point: Any) -> np.ndarray:
-    found = jax.jit(
-        lambda flat: jax.vmap(lambda vector: _hessian_product(loss, flat, vector))(
-            jnp.eye(flat.size)
-        ),
-        compiler_options=_ONCE,
-    )(point)
-    return np.asarray(found, dtype=float)
+def _loss(flat: Any, posterior: TemperedPosterior, like: Any) -> Any:
+    return posterior.loss(ravel_pytree(like)[1](flat))
+
+
+@jax.jit
+def _loss_and_gradient(flat: Any, posterior: TemperedPosterior, like: Any) -> Any:
+    return jax.value_and_grad(_loss)(flat, posterior, like)
+
+
+@functools.partial(jax.jit, compiler_options=_ONCE)
+def _hessian_product(flat: Any, vector: Any, posterior: TemperedPosterior, like: Any) -> Any:
+    return jax.jvp(lambda at: jax.grad(_loss)(at, posterior, like), (flat,), (vector,))[1]
+
+
+@functools.partial(jax.jit, compiler_options=_ONCE)
+def _hessian(flat: Any, posterior: TemperedPosterior, like: Any) -> Any:
+    slope = jax.grad(_loss)
+    return jax.vmap(lambda v: jax.jvp(lambda at: slope(at, posterior, like), (flat,), (v,))[1])(
+        jnp.eye(flat.size)
+    )
 
 
 def _smallest(values: dict[str, Any]) -> str:

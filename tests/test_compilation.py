@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import sltprob
 from sltprob.cli._compilation import compilation_cache_folder, keep_compiled_code
 
 
@@ -49,3 +52,61 @@ def test_the_second_command_hardly_compiles_and_draws_the_same(tmp_path):
     assert list((tmp_path / "sltprob").rglob("*-cache"))
     assert second["lambda_hat"] == first["lambda_hat"]
     assert second["seconds_compile"] < 0.7 * first["seconds_compile"]
+
+
+@pytest.fixture
+def compilations():
+    """Count what XLA compiles."""
+    counted = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            counted.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield counted
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+SHORT = {"draws": 20, "warmup": 20, "chains": 2}
+
+
+def test_equal_models_compile_once(compilations):
+    """Another object of the same model, another beta, data set, seed: nothing compiles again."""
+    counts = []
+    for number, beta in enumerate((10.0, 30.0, 90.0)):
+        model = sltprob.models.get(f"regular[dimension=3,n=20,seed={number}]")
+        sltprob.sample(sltprob.temper(model, beta=beta), "mala", seed=number, **SHORT)
+        counts.append(len(compilations))
+    assert counts[0] > 0
+    assert counts[2] == counts[1]
+
+
+def test_equal_losses_compile_once(compilations):
+    rows = np.random.default_rng(0).normal(size=(2, 30, 3))
+
+    def loss(params, batch):
+        return jnp.sum((batch - params["w"][None]) ** 2, axis=1)
+
+    counts = []
+    for number in range(3):
+        model = sltprob.from_loss(loss, {"w": jnp.full(3, 0.1 * number)}, rows[number % 2])
+        sltprob.sample(sltprob.temper(model, beta=10.0 + number), "mala", seed=number, **SHORT)
+        counts.append(len(compilations))
+    assert counts[2] == counts[1]
+
+
+@pytest.mark.parametrize("verb", ["compare", "bench"])
+def test_a_verb_compiles_once_for_all_betas_and_seeds(verb, compilations):
+    def run(betas, seed):
+        model = sltprob.models.get("even_powers")
+        if verb == "compare":
+            sltprob.compare(model, ["mala"], betas, seed=seed, **SHORT)
+        else:
+            sltprob.bench([model], ["mala"], betas, seeds=[seed], **SHORT)
+
+    run([10.0], 0)
+    first = len(compilations)
+    run([20.0, 40.0], 1)
+    # The exact values of other betas are computed anew, in NumPy.
+    assert len(compilations) == first

@@ -122,17 +122,7 @@ def _check(
     def rows(chosen: np.ndarray) -> dict[str, Any]:
         return {name: value[chosen] for name, value in arguments.items()}
 
-    @jax.jit
-    def evaluate(sites: Any, part: Any, single: Any, alone: Any) -> Any:
-        each = losses(sites, part)
-        return (
-            losses.whole(sites, part),
-            each if losses.by_row else jnp.mean(each),
-            losses.whole(sites, single),
-            alone if losses.by_row else losses(sites, single)[0],
-            losses.whole(sites, part),
-        )
-
+    evaluate = _evaluation(losses)
     for index, chosen in enumerate(subsets):
         sites = {
             name: jnp.asarray(
@@ -171,6 +161,30 @@ def _check(
             what += f"{float(mean):.6g}: it is {kind}; {_INSTEAD}"
         if what is not None:
             raise ValueError(f"the loss {what}")
+
+
+# By what makes two losses compile to the same program; the last one, whose twin comes next.
+_evaluations: dict[Any, Callable[..., Any]] = {}
+
+
+def _evaluation(losses: RowLosses) -> Callable[..., Any]:
+    """Give the compiled evaluation of the checks, that of an equal loss before if there was one."""
+    if losses.key not in _evaluations:
+
+        @jax.jit
+        def evaluate(sites: Any, part: Any, single: Any, alone: Any) -> Any:
+            each = losses(sites, part)
+            return (
+                losses.whole(sites, part),
+                each if losses.by_row else jnp.mean(each),
+                losses.whole(sites, single),
+                alone if losses.by_row else losses(sites, single)[0],
+                losses.whole(sites, part),
+            )
+
+        _evaluations.clear()
+        _evaluations[losses.key] = evaluate
+    return _evaluations[losses.key]
 
 
 def _close(first: Any, second: Any) -> bool:
