@@ -78,9 +78,8 @@ path = sltprob.trajectory(
     gamma=100.0,
     masks={"all": None, "embedding": "embedding", "readout": "readout"},
     beside={"test loss": test_loss, "Fourier modes": fourier_modes},
-    draws=150,
-    warmup=100,
-    chains=2,
+    draws=250,
+    warmup=150,
     half_step=False,
 )
 print(path)

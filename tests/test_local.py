@@ -59,11 +59,11 @@ def test_a_gaussian_is_known_up_to_the_step(line, sampler):
     The preconditioner weighs noisy directions down, so C is then an upper bound.
     """
     run = sltprob.sample(
-        around(line), sampler, draws=1000, warmup=250, chains=6, batch_size=64, half_step=False
+        around(line), sampler, draws=600, warmup=200, chains=6, batch_size=64, half_step=False
     )
     raw, corrected, error = raw_and_corrected(run)
     exact = line[2]
-    assert error < 0.02 * exact
+    assert error < 0.03 * exact
     if sampler == "preconditioned_sgld":
         assert corrected - 9 * error < exact < raw + 9 * error
     else:
@@ -132,6 +132,16 @@ def test_a_record_of_all_rows_has_no_noise_of_rows(line):
     x, y = line[1]
     losses = 0.5 * np.mean((values[0, -1] @ x.T - y) ** 2)
     assert run["sample_stats"]["loss"].values[0, -1] == pytest.approx(losses, rel=1e-5)
+
+
+def test_chains_that_start_far_out_come_to_the_same(line):
+    """Every other chain starts at a draw of N(θ*, 1/γ): |t| < 12 with 3 degrees of freedom."""
+    run = sltprob.sample(
+        around(line), "sgld", init="both", draws=600, warmup=300, batch_size=64, half_step=False
+    )
+    _, corrected, error = raw_and_corrected(run)
+    assert error < 0.05 * line[2]
+    assert abs(corrected - line[2]) < 12 * error
 
 
 # ---- one compilation

@@ -91,37 +91,42 @@ class LocalRun:
         self.index = 0
         scale = None
         self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), scale)
-        self.states = self.start()
+        self.states: list[Any] = self.start()
         self.steps = 0
 
     def start(self) -> list[Any]:
         """Put the chains at the center, or at draws of the localisation."""
         posterior, options = self.posterior, self.options
-
-        def one(key: Any, spread: Any) -> LocalState:
-            key_place, key_memory = jax.random.split(key)
-            keys = jax.random.split(key_place, len(posterior.center))
-            place = {
-                site: spread * jax.random.normal(each, value.shape, value.dtype)
-                for each, (site, value) in zip(keys, posterior.center.items(), strict=True)
-            }
-            place = {
-                site: place[site] * posterior.mask.get(site, 1) if site in posterior.mask else value
-                for site, value in place.items()
-            }
-            return LocalState(place, self.sampler.local_start(key_memory, place))
-
-        keys = jax.random.split(self.key_start, options.chains)
+        self.states = []  # frees the old chains first, as a large network fits once
         gamma = float(posterior.gamma)
         wide = 1 / math.sqrt(gamma) if gamma > 0 else math.inf
         hot = {"optimum": lambda c: False, "prior": lambda c: True, "both": lambda c: c % 2 == 1}
+
+        def place(chain: int) -> Any:
+            if not hot[options.init](chain):
+                return jax.tree.map(jnp.zeros_like, posterior.center)
+            keys = jax.random.split(jax.random.fold_in(key_place, chain), len(posterior.center))
+            return {
+                site: posterior.mask.get(site, jnp.ones((), value.dtype))
+                * jnp.asarray(wide, value.dtype)
+                * jax.random.normal(key, value.shape, value.dtype)
+                for key, (site, value) in zip(keys, posterior.center.items(), strict=True)
+            }
+
+        key_place, key_memory = jax.random.split(self.key_start)
         states = []
         for group in self.groups:
-            members = []
-            for chain in range(group.start, group.stop):
-                spread = wide if hot[options.init](chain) else 0.0
-                members.append(one(keys[chain], jnp.asarray(spread, posterior.nbeta.dtype)))
-            states.append(jax.tree.map(lambda *parts: jnp.stack(parts), *members))
+            chains = range(group.start, group.stop)
+            if any(hot[options.init](chain) for chain in chains):
+                parts = [place(chain) for chain in chains]
+                places = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+            else:
+                places = jax.tree.map(
+                    lambda leaf, g=group: jnp.zeros((g.stop - g.start, *leaf.shape), leaf.dtype),
+                    posterior.center,
+                )
+            keys = jax.random.split(key_memory, options.chains)[group]
+            states.append(LocalState(places, jax.vmap(self.sampler.local_start)(keys, places)))
         return states
 
     def rescale(self, scale: Any) -> None:
