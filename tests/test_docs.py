@@ -27,6 +27,8 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 WITH_CODE = [page.name for page in PAGES if blocks(page, "python")]
+# Their cost is compilation, which few draws do not save; what they show has tests of its own.
+LONG = {"local.md", "own_model.md"}
 
 
 def write_script(name: str, folder: Path) -> Path:
@@ -38,7 +40,7 @@ def write_script(name: str, folder: Path) -> Path:
     return script
 
 
-@pytest.mark.parametrize("name", WITH_CODE)
+@pytest.mark.parametrize("name", [name for name in WITH_CODE if name not in LONG])
 def test_python_of_a_page_runs_with_few_draws(name, tmp_path, monkeypatch):
     """Its own assertions hold, apart from those about how good the draws are: these are slow."""
     run_with_few_draws(write_script(name, tmp_path), tmp_path, monkeypatch)

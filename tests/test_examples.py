@@ -12,7 +12,13 @@ EXAMPLES = {
     path.stem: path for path in sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 }
 # Their cost is compilation: every size of data, sampler and network is a program of its own.
-LONG = {"beetles", "digits_nnx", "logistic_regression", "modular_addition"}
+LONG = {
+    "beetles",
+    "digits_nnx",
+    "logistic_regression",
+    "modular_addition",
+    "reduced_rank_regression",
+}
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - LONG - {"quickstart"}))

@@ -209,8 +209,11 @@ def test_the_command_reads_a_stored_run(tmp_path, capsys):
         (["ladder", "regular", "--sampler", "hmc"], "take replica_exchange"),
         (["ladder", "regular", "--beta", "0"], "it must be positive"),
         (["ladder", "no.nc"], "no such file"),
-        (["ladder", "regular", "--sampler", "tempered_smc[num_rungs=2]"], "it must be >= 4"),
-        (["ladder", "regular", "--sampler", "tempered_smc[num_particles=2]"], "it must be >= 8"),
+        (["ladder", "regular", "--sampler", "tempered_smc[num_rungs=2]"], "a whole number >= 4"),
+        (
+            ["ladder", "regular", "--sampler", "tempered_smc[num_particles=2]"],
+            "a whole number >= 8",
+        ),
     ],
 )
 def test_errors_of_usage_are_one_line(arguments, message, capsys):

@@ -150,6 +150,7 @@ def test_hollow_markers_are_those_not_to_be_believed(monkeypatch, tmp_path):
     assert faces[values[1]] == "white"
 
 
+@pytest.mark.slow
 def test_figures_of_broken_and_hostile_runs(tmp_path):
     runs = [*broken().values(), make(sampler=HOSTILE + "$x$ \\", model="$y")]
     written = write_figures(runs, tmp_path / "figures")
