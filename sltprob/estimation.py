@@ -58,7 +58,7 @@ class LambdaHat:
         """Show the estimate in a notebook."""
         chains = ", ".join(f"{value:.4g}" for value in self.per_chain)
         return (
-            f"<div><strong>λ̂({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}</strong>"
+            f"<div><strong>{str(self).replace('lambda-hat', 'λ̂')}</strong>"
             f"<br><small>effective sample size {self.ess:.0f}; by chain: {chains}</small></div>"
         )
 

@@ -91,7 +91,8 @@ def headline(found: Sequence[Answer]) -> str:
     if len(found) == 1:
         run = found[0].shown
         if found[0].best:
-            return f"λ̂ = {run.value} at β = {run.beta}, and it can be believed."
+            interval = f", in {run.interval}," if run.interval else ""
+            return f"λ̂ = {run.value}{interval} at β = {run.beta}, and it can be believed."
         return f"No measurement of λ̂ at β = {run.beta} can be believed yet."
     if not known:
         return f"No measurement of λ̂ can be believed yet, at any of {len(found)} temperatures."

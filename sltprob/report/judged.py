@@ -15,8 +15,9 @@ import xarray as xr
 from sltprob.cell import name_of_truth, summarise
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
+from sltprob.diagnostics.local_checks import estimate_of
 from sltprob.exact import Exact
-from sltprob.report.numbers import inverse_temperature, measured
+from sltprob.report.numbers import inverse_temperature, measured, number
 
 __all__ = ["CONTRADICTION", "Judged", "judge", "quiet"]
 
@@ -76,6 +77,14 @@ class Judged:
     def value(self) -> str:
         """Lambda-hat with its error, for people."""
         return measured(self.cell["lambda_hat"], self.cell["mcse"]).text()
+
+    @property
+    def interval(self) -> str:
+        """Where λ̂ lies, of a run whose step leaves more open than its draws; else empty."""
+        if not self.run.is_local:
+            return ""
+        found = estimate_of(self.run)
+        return f"{number(found.low, 4)} to {number(found.high, 4)}"
 
     @property
     def beta(self) -> str:

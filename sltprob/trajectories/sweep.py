@@ -155,6 +155,7 @@ class Sweep:
         best = self.chosen
         shapes = [] if best is None else [rule(best.lambda_hat, "plateau")]
         layout = {
+            "height": 400,
             "xaxis": axis(label, type="log"),
             "yaxis": axis("λ̂"),
             "shapes": shapes,

@@ -126,7 +126,7 @@ class Trajectory:
     def _figure(
         self, key: str, heading: str, label: str, drawn: list[Any], **options: Any
     ) -> Figure:
-        layout = {"xaxis": axis("checkpoint"), "yaxis": axis(label, **options)}
+        layout = {"height": 340, "xaxis": axis("checkpoint"), "yaxis": axis(label, **options)}
         return Figure(key, heading, "", heading, {"data": drawn, "layout": layout}, wide=True)
 
 
