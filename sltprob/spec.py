@@ -18,6 +18,7 @@ import importlib.metadata
 import math
 import numbers
 import pkgutil
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -280,6 +281,22 @@ def describe(thing: Any, name: str) -> str:
     return f"{name}[{','.join(options)}]" if options else name
 
 
+@functools.lru_cache(maxsize=8)
+def _entry_points(
+    group: str, _path: tuple[str, ...]
+) -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Find what other distributions register; to look at all of them takes 30 milliseconds."""
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _owner(point: importlib.metadata.EntryPoint) -> str:
+    """Say whose an entry point is."""
+    return f"{point.value} (package {point.dist.name if point.dist else 'not known'})"
+
+
 class Registry[T]:
     """The objects of one kind, found by file name or by entry point.
 
@@ -293,8 +310,8 @@ class Registry[T]:
         self.package = package
         self.kind = kind
 
-    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        return {point.name: point for point in importlib.metadata.entry_points(group=self.package)}
+    def _entry_points(self) -> dict[str, list[importlib.metadata.EntryPoint]]:
+        return _entry_points(self.package, tuple(sys.path))
 
     def _modules(self) -> set[str]:
         path = importlib.import_module(self.package).__path__
@@ -310,16 +327,45 @@ class Registry[T]:
 
     def type_of(self, name: str) -> type[T]:
         """Find the class of a name."""
-        # First what needs no look at every installed distribution, which takes 30 milliseconds.
-        if name in self._modules():
+        points = self._entry_points().get(name, [])
+        ours = name in self._modules()
+        if len(points) + ours > 1:
+            owners = [f"{self.package}.{name}"] * ours + [_owner(point) for point in points]
+            raise ValueError(
+                f"{self.kind} {name!r} is the name of {' and of '.join(owners)}; uninstall one, or "
+                "pass an object of the class instead of its name"
+            )
+        if ours:
             module = importlib.import_module(f"{self.package}.{name}")
             (class_name,) = module.__all__
             return typing.cast("type[T]", getattr(module, class_name))
-        points = self._entry_points()
-        if name in points:
-            return typing.cast("type[T]", points[name].load())
-        known = ", ".join(self.names())
-        raise ValueError(f"unknown {self.kind} {name!r}; there are: {known}")
+        if not points:
+            known = ", ".join(self.names())
+            raise ValueError(f"unknown {self.kind} {name!r}; there are: {known}")
+        try:
+            found = points[0].load()
+        except Exception as error:  # whatever another package does when it is imported
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ValueError(
+                f"{self.kind} {name!r} of {_owner(points[0])} cannot be loaded ({reason}); repair "
+                "or uninstall it"
+            ) from error
+        if not isinstance(found, type):
+            raise ValueError(
+                f"{self.kind} {name!r} of {_owner(points[0])} is a {type(found).__name__}; its "
+                "entry point must name a class"
+            )
+        return typing.cast("type[T]", found)
+
+    def types(self) -> tuple[dict[str, type[T]], list[str]]:
+        """Find all classes by name, and say of each that cannot be had why."""
+        found, problems = {}, []
+        for name in self.names():
+            try:
+                found[name] = self.type_of(name)
+            except ValueError as error:
+                problems.append(str(error))
+        return found, problems
 
     def get(self, text: str) -> T:
         """Make the object that a specification describes."""
@@ -335,7 +381,7 @@ class Registry[T]:
         module = type(thing).__module__
         if module.startswith(self.package + "."):
             return module.rpartition(".")[2]
-        for name, point in self._entry_points().items():
-            if point.value == f"{module}:{type(thing).__qualname__}":
+        for name, points in self._entry_points().items():
+            if any(point.value == f"{module}:{type(thing).__qualname__}" for point in points):
                 return name
         return type(thing).__name__

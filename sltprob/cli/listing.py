@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -27,8 +28,10 @@ def list_(
         raise ValueError(f"cannot list {what!r}; write sltprob list models or list samplers")
     registry = models.registry if what == "models" else samplers.registry
     rows: list[tuple[str, str, dict[str, Any]]] = []
-    for name in registry.names():
-        cls = registry.type_of(name)
+    found, problems = registry.types()
+    for problem in problems:
+        sys.stderr.write(f"sltprob: {problem}\n")
+    for name, cls in found.items():
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         options = defaults(cls)
         rows.append((name, summary, options))

@@ -103,7 +103,7 @@ def bench(
     chosen = [_problem(model, data) for model in models]
     made = [
         registry.get(kernel) if isinstance(kernel, str) else kernel
-        for kernel in samplers or registry.registry.names()
+        for kernel in samplers or registry.registry.types()[0]
     ]
     if not chosen or not betas or not seeds:
         raise ValueError(
