@@ -294,6 +294,7 @@ def test_importance_and_tempered_sampling_agree(width: int, beta: float) -> None
     assert_agree(first, second)
 
 
+@pytest.mark.slow
 def test_tempered_sampling_finds_the_shrunken_phase() -> None:
     # Draws of w ~ U(-t, t) with t log-uniform cover the phase in which all slopes are small, which
     # the prior does not: importance sampling again, but from a density made for this.

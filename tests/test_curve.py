@@ -89,6 +89,7 @@ def test_exact_curve_is_linear_rather_than_quadratic():
 
 
 @pytest.mark.parametrize(("width", "prior"), [(128, "uniform[1]"), (64, "uniform[2]")])
+@pytest.mark.slow
 def test_rows_bracket_the_exact_value(width, prior):
     model = models.get(f"tanh_zero[width={width},embedding_prior={prior}]")
     rows = scale_rows(model, exact_values(model, [1.0, 1e2, 1e4, 1e6], tolerance=0.05))

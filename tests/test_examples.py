@@ -6,27 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import run_with_few_draws
 
 EXAMPLES = {
     path.stem: path for path in sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 }
-# Their cost is compilation: every size of data, sampler and network is a program of its own.
-LONG = {
-    "beetles",
-    "digits_nnx",
-    "logistic_regression",
-    "modular_addition",
-    "reduced_rank_regression",
-}
-
-
-@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - LONG - {"quickstart"}))
-def test_example_runs_with_few_draws(name, tmp_path, monkeypatch, capsys):
-    run_with_few_draws(EXAMPLES[name], tmp_path, monkeypatch)
-    printed = capsys.readouterr().out
-    assert "lambda-hat(" in printed
-    assert any(status in printed for status in ("trusted", "doubtful", "wrong"))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +17,7 @@ def test_example_runs_with_few_draws(name, tmp_path, monkeypatch, capsys):
     [n if n == "quickstart" else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES],
 )
 def test_example_is_trusted_as_it_stands(name, tmp_path):
+    """But for the first they are slow: every size of data, sampler and network is compiled."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES[name])],
         capture_output=True,

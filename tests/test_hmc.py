@@ -32,6 +32,7 @@ def loss_ess(run):
     return float(az.ess(run["sample_stats"].to_dataset()[["loss"]], method="mean")["loss"])
 
 
+@pytest.mark.slow
 def test_one_draw_in_64_has_the_whole_length():
     run = sample("tanh_zero[width=4]", 1e8, draws=128)
     tuned = {name: int(run["constant_data"][name]) for name in ("num_steps", "num_steps_long")}
@@ -78,6 +79,7 @@ def rotated(mode, y):
     numpyro.sample("y", dist.Normal((jnp.asarray(ROTATION.T) @ w)[mode], 1.0), obs=y)
 
 
+@pytest.mark.slow
 def test_no_direction_is_in_resonance_with_short_trajectories():
     """The narrow directions have half a period in the mean length, and would come back each time.
 

@@ -156,6 +156,7 @@ def test_exact_against_quadrature_with_a_target():
 
 
 @pytest.mark.parametrize("text", ["network[width=2,depth=2]", "network[width=2,target=unit]"])
+@pytest.mark.slow
 def test_hmc_agrees_with_the_collapsed_answer(text):
     """False-alarm rate of |z| < 5: 6e-7."""
     model = models.get(text)

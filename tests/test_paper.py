@@ -120,6 +120,7 @@ def test_figures_and_tables_of_a_paper(folder, tmp_path):
     assert (beside / "table.tex").read_text(encoding="utf-8").count("\\\\") == runs + 1
 
 
+@pytest.mark.slow
 def test_same_runs_give_the_same_figures(tmp_path):
     runs = gallery()[:2]
     first = write_figures(runs, tmp_path / "a")

@@ -111,6 +111,7 @@ def test_another_temperature_and_seed_trace_nothing(sampler):
 
 
 @pytest.mark.parametrize("sampler", ["hmc", "mala[steps_per_draw=5]"])
+@pytest.mark.slow
 def test_a_thousand_chains(sampler):
     """More chains than share a call warm up in groups; |z| < 5 fails once in 2e6."""
     model = sltprob.models.get("regular[dimension=2]")

@@ -49,6 +49,7 @@ def names(result):
     return {check.name for check in result.failed}
 
 
+@pytest.mark.slow
 def test_exact_draws_are_calibrated():
     """The data come from the likelihood, at β = n: else exact draws would fail. Alarms: 1e-3."""
     result = calibrate(Conjugate(), n=5, sets=60, draws=50, warmup=20)

@@ -133,6 +133,7 @@ def test_bad_options_are_refused(text, word):
     assert word in str(caught.value)
 
 
+@pytest.mark.slow
 def test_one_process_takes_the_modes_in_both_precisions():
     """Constants of the first precision must not stay in what JAX keeps of the program."""
     model = models.get("tanh_zero[width=2,modes=3]")

@@ -160,6 +160,7 @@ def test_the_league_scores_a_program_against_a_reference(folder):
     assert row.covered >= 1
 
 
+@pytest.mark.slow
 def test_a_curve_of_a_program_comes_from_a_ladder(folder):
     """False-alarm rate of |z| < 5: 6e-7 each."""
     found = sltprob.curve(f"{folder}/mine.py:line", [1.0, "wbic", "n"], data=folder / "data.csv")
