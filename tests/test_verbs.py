@@ -130,7 +130,7 @@ def test_a_singular_program_has_bounds(folder):
 def test_a_study_of_a_program_is_run_and_tabulated(folder, capsys):
     """Paths start from the folder of the study."""
     (folder / "study.toml").write_text(
-        'exact = false\n[[grid]]\nmodels = ["mine.py:line"]\ndata = "data.csv"\n'
+        'exact = false\ndata = "data.csv"\n[[grid]]\nmodels = ["mine.py:line"]\n'
         'samplers = ["hmc"]\n'
         'betas = ["n"]\nseeds = 2\nbudget = { draws = 300, warmup = 100 }\n'
     )

@@ -64,7 +64,8 @@ def define(
         if isinstance(blocks, Mapping)
         else {("grid", index): block for index, block in enumerate(blocks)}
     )
-    grids = tuple(reader.grid(block, place, shared) for place, block in places.items())
+    data = top.get("data")
+    grids = tuple(reader.grid(block, place, shared, data) for place, block in places.items())
     if "grid" not in document:
         reader.say((), f"there is no grid; write [[grid]] with {_EXAMPLE}")
     options = {key: top[key] for key in ("dtype", "exact") if key in top}
@@ -169,6 +170,7 @@ _BUDGET_TABLE = _Rule(_is_table, "a table", "{draws = 5000}")
 _TOP = {
     "dtype": _one_of("float64", "float32"),
     "exact": _Rule(lambda value: isinstance(value, bool), "true or false", ""),
+    "data": _Rule(lambda value: isinstance(value, str), "a text", '"data.csv"'),
     "budget": _BUDGET_TABLE,
     "grid": _Rule(
         lambda value: _is_table(value) or _is_list(value),
@@ -216,7 +218,13 @@ class _Reader:
         ]
         return all(right)
 
-    def grid(self, table: Mapping[str, Any], place: TomlPath, shared: Mapping[str, Any]) -> Grid:
+    def grid(
+        self,
+        table: Mapping[str, Any],
+        place: TomlPath,
+        shared: Mapping[str, Any],
+        data: str | None,
+    ) -> Grid:
         good = self.table(table, place, {**_GRID, "data": _TEXT, "budget": _BUDGET_TABLE})
         for key, rule in _GRID.items():
             if key not in table:
@@ -230,5 +238,5 @@ class _Reader:
             betas=tuple(b if isinstance(b, str) else float(b) for b in good.get("betas", ())),
             seeds=range(seeds) if _is_whole(seeds) else tuple(seeds),
             budget=Budget(**{**shared, **own}),
-            data=good.get("data"),
+            data=good.get("data", data),
         )
