@@ -23,7 +23,9 @@ REFUSED = {
     "hello\n": [":1: not TOML: Expected '='"],
     "exact = true\nexact = true\n" + GRID: [":2: not TOML: Cannot overwrite a value"],
     # Keys
-    'dtyp = "float64"\n' + GRID: [":1: unknown key 'dtyp'; there are: dtype, exact, data, budget, grid"],
+    'dtyp = "float64"\n' + GRID: [
+        ":1: unknown key 'dtyp'; there are: dtype, exact, data, budget, grid"
+    ],
     "[bugdet]\ndraws = 20\n" + GRID: [":1: unknown key 'bugdet'; there are"],
     "[budget]\ndraw = 20\n" + GRID: [":2: unknown key 'draw'; there are: draws, warmup"],
     GRID + "chains = 3\n": [":6: unknown key 'chains'; there are: models, samplers, betas"],

@@ -29,10 +29,10 @@ from sltprob.calibration.settings import (
     plans_of_program,
 )
 from sltprob.cell import summarise
+from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
 from sltprob.problem import problem
 from sltprob.program import is_program
-from sltprob.sampling.compilation import forgive_cache
 
 __all__ = ["calibrate"]
 

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from sltprob.compilation_cache import forgive_cache
+
 __all__ = ["compilation_cache_folder", "keep_compiled_code"]
 
 #: What compiles faster is not worth a file.
@@ -25,8 +27,6 @@ def keep_compiled_code() -> None:
     compilation that a run reports are those it spent, so they are few when the code was there.
     """
     import jax
-
-    from sltprob.sampling.compilation import forgive_cache
 
     forgive_cache()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir:

@@ -16,12 +16,12 @@ import dask
 import jax
 from distributed import Client, LocalCluster, WorkerPlugin
 
+from sltprob.compilation_cache import forgive_cache
 from sltprob.grids.dispatch import Dispatcher
 from sltprob.grids.events import Watch
 from sltprob.grids.store import Store
 from sltprob.grids.tasks import Tasks
 from sltprob.grids.work import Outcome
-from sltprob.sampling.compilation import forgive_cache
 
 __all__ = ["DaskWorkers"]
 

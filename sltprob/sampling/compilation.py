@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,15 +14,7 @@ import jax.numpy as jnp
 
 from sltprob.sampling.devices import cores
 
-__all__ = ["Clock", "Program", "begin_compiling", "compiled", "forgive_cache", "programs"]
-
-
-def forgive_cache() -> None:
-    """Say nothing of compiled code that cannot be kept or read again, as on a full disk.
-
-    It is compiled once more: no trouble of the user's.
-    """
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
+__all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
 
 
 @functools.cache
