@@ -94,8 +94,8 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
     found: dict[str, tuple[str, Check]] = {}
     for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
         stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
-        one = ("lp", "energy_excess", "squared_loss_gradient", "loss_generator")
-        stats |= {name: np.full(shape, math.nan) for name in (*one, "loss_gradient_curvature")}
+        one = ("lp", "energy_excess", "loss_field")
+        stats |= {name: np.full(shape, math.nan) for name in (*one, "loss_field_energy")}
         stats |= {
             name: np.full((*shape, 1), math.nan)
             for name in ("virial", "virial_offset", "loss_virial")
@@ -107,6 +107,7 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
             {"site": 1},
             {**attributes, "unadjusted": unadjusted},
             np.array([0.0, 1.0]),
+            scouts={"loss": np.full(shape, math.nan), "log_weight": np.full(shape[0], math.nan)},
         )
         with np.errstate(all="ignore"):
             for function in CHECKS:

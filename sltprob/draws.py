@@ -8,8 +8,8 @@ sample_stats
     ``loss``, ``lp``, ``squared_gradient`` (|∇U|²), ``acceptance_rate``, ``num_gradients`` by
     (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained coordinates and
     ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their difference is the
-    virial about c) and ``loss_virial`` θ_b·∇_b βL; ``squared_loss_gradient``, ``loss_generator``
-    and ``loss_gradient_curvature`` of `sltprob.sampling.curvature`; ``energy_excess``, βL minus
+    virial about c) and ``loss_virial`` θ_b·∇_b βL; ``loss_field`` and
+    ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``, βL minus
     its conditional mean over the readout, where the loss is quadratic in one; ``diverging`` and
     ``energy`` where the sampler has them;
     ``log_tilt`` and ``noise_bias`` of samplers without a Metropolis step: what the step size
@@ -30,6 +30,10 @@ warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.
 half_step_sample_stats
     Of a local run, where half its step was tried as well: the same variables at that step.
+scouts
+    What scouts saw (`sltprob.sampling.scouts`): by (scout, draw) ``loss``, and by scout
+    ``log_weight``, the logarithm of the weight of the basin that a descent found beside the basin
+    of the run, or NaN of one of a population that came down from the prior.
 constant_data
     ``site_dimension`` by site: what the mean of ``virial`` must be; and what warm-up tuned. Of a
     ladder the coordinate ``beta`` of the rungs, ascending; what was tuned on every rung, as
@@ -145,6 +149,14 @@ def build(
     tree.attrs = dict(attributes)
     check(tree)
     return tree
+
+
+def scouts(seen: Mapping[str, np.ndarray]) -> xr.DataTree:
+    """Lay out what scouts saw, arrays of shape (scout, draw) or (scout,)."""
+    axes = ("scout", "draw")
+    return xr.DataTree(
+        xr.Dataset({name: (axes[: np.ndim(array)], array) for name, array in seen.items()})
+    )
 
 
 # The last small run, whose form the next one is likely to have: ArviZ takes longer to lay out a

@@ -15,14 +15,14 @@ from sltprob.cell import summarise
 DIMENSION = 8
 
 
-def slopes(gradient, potential_gradient):
-    """Give what is recorded of a loss βL of curvature 1 in every direction."""
+def slopes(gradient, potential_gradient, curvature=1.0):
+    """Give what is recorded of a loss βL with the same curvature in every direction."""
+    size = gradient.shape[-1]
     squares = np.sum(gradient**2, axis=-1)
-    return {
-        "squared_loss_gradient": squares,
-        "loss_generator": gradient.shape[-1] - np.sum(gradient * potential_gradient, axis=-1),
-        "loss_gradient_curvature": squares,
-    }
+    weight = 1 / (squares + curvature * size)
+    divergence = curvature * (size - 2 * weight * squares)
+    drift = divergence - np.sum(gradient * potential_gradient, axis=-1)
+    return {"loss_field": weight * drift, "loss_field_energy": weight * squares}
 
 
 def make_run(loss=None, *, beta=100.0, chains=4, draws=1000, seed=0, attributes=None, **changes):
@@ -175,9 +175,7 @@ def test_flat_directions_do_not_hide_another_temperature(beta, wanted):
         loss_virial=2 * energy[..., None],
         virial_offset=None,
         energy_excess=None,
-        squared_loss_gradient=100**2 * w**2,
-        loss_generator=100 - 100 * 101 * w**2,
-        loss_gradient_curvature=100**3 * w**2,
+        **slopes(100 * w[..., None], 101 * w[..., None], curvature=100.0),
     )
     run["constant_data"]["site_dimension"].values[:] = 3
     found = failed(run)
@@ -219,10 +217,10 @@ def test_tests_share_one_level():
         {"lp": None},
         {"energy_excess": None},
         {"loss_virial": None},
-        {"loss_generator": None},
+        {"loss_field": None},
     ):
         assert sltprob.diagnose(make_run(**missing)).false_alarm_rate == pytest.approx(0.01)
-    neither = make_run(energy_excess=None, loss_virial=None, loss_generator=None)
+    neither = make_run(energy_excess=None, loss_virial=None, loss_field=None)
     assert sltprob.diagnose(neither).false_alarm_rate == pytest.approx(0.01)
 
 

@@ -101,9 +101,9 @@ class Altered(Wrapped):
             positions,
             now,
         )
-        states = jax.vmap(
-            lambda state, position: _moved(state, evaluate_position(sampled, position))
-        )(tuned.states, start)
+        states = jax.vmap(lambda state, position: self.base.placed(sampled, state, position))(
+            tuned.states, start
+        )
         chains = len(jax.tree.leaves(positions)[0])
 
         def body(index: Any, states: Any) -> Any:
@@ -127,17 +127,6 @@ class Altered(Wrapped):
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
         """Evaluate the density that the run claims."""
         return evaluate_position(posterior, self.base.evaluate(posterior, state).position)
-
-
-def _moved(state: Any, evaluation: Evaluation) -> Any:
-    """Move a state of any sampler: what has a position gets the new one, the rest stays."""
-    known = evaluation._asdict()
-    names = getattr(state, "_fields", ())
-    if "position" in names:
-        return state._replace(**{key: known[key] for key in known if key in names})
-    if names:
-        return state._replace(**{key: _moved(getattr(state, key), evaluation) for key in names})
-    return state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,8 @@ class Run:
     betas: np.ndarray = field(default_factory=lambda: np.zeros(0))
     # Of a local run at half the step, where it was made
     half_step: dict[str, np.ndarray] = field(default_factory=dict)
+    # What scouts saw: β (L - L*), shape (scout, draw), and log weights, shape (scout,)
+    scouts: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, draws: xr.DataTree) -> Run:
@@ -132,7 +134,13 @@ class Run:
             halved = {
                 str(n): np.asarray(other[str(n)].values, dtype=float) for n in other.data_vars
             }
-        return cls(loss, stats, sites, attributes, betas, halved)
+        scouts = {}
+        if "scouts" in draws.children:
+            seen = draws["scouts"]
+            scouts = {str(n): np.asarray(seen[str(n)].values, dtype=float) for n in seen.data_vars}
+            with np.errstate(all="ignore"):
+                scouts["loss"] = float(draws.attrs["beta"]) * (scouts["loss"] - shift)
+        return cls(loss, stats, sites, attributes, betas, halved, scouts)
 
     def number(self, name: str) -> float:
         """Give an attribute as a number."""

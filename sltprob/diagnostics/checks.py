@@ -44,6 +44,7 @@ from sltprob.diagnostics.ladder_checks import (
     ladder_free_energy,
     ladder_mixing,
 )
+from sltprob.diagnostics.scout_checks import scouts
 
 __all__ = ["CHECKS", "NUMERICAL_CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 
@@ -354,6 +355,7 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     alive,
     precision,
     minimum_loss,
+    scouts,
     rhat,
     effective_sample_size,
     relative_error,

@@ -111,7 +111,7 @@ def _number_of_tests(run: Run) -> tuple[int, int]:
     sites = len(run.sites) if "virial" in run.stats else 0
     kinds = 1 + ("virial_offset" in run.stats) + ("lp" in run.stats)
     seeing = ("energy_excess" in run.stats) + ("loss_virial" in run.stats and sites > 0)
-    seeing += "loss_generator" in run.stats
+    seeing += "loss_field" in run.stats
     return seeing, 1 + kinds * sites + (sites > 1)
 
 
@@ -312,17 +312,14 @@ def configurational_temperature(run: Run) -> list[Check]:
     """Compare βL with what the curvature of the loss says that its mean must be.
 
     The field φ = βL g / (|g|² + c), with g = ∇βL and βL counted from its least draw, gives
-    E[φ·g] = E[∇·φ + φ·∇log p]. With c = 0 the left side is λ̂ itself; c, the median of |g|², keeps
+    E[φ·g] = E[∇·φ + φ·∇log p]. With c = 0 the left side is λ̂ itself; c, about what |g|² is, keeps
     the variance finite where the gradient vanishes. It needs no optimum and no coordinates in
     which the loss is simple, and no direction in which the loss is flat has a part in it.
     """
-    if "loss_generator" not in run.stats:
+    if "loss_field" not in run.stats or "loss_field_energy" not in run.stats:
         return []
     excess = run.loss - np.min(run.loss, initial=math.inf)
-    squares = run.stats["squared_loss_gradient"]
-    weight = 1 / (squares + (np.median(squares) if squares.size else math.nan))
-    bend = squares - 2 * excess * weight * run.stats["loss_gradient_curvature"]
-    values = weight * (excess * run.stats["loss_generator"] + bend)
+    values = excess * run.stats["loss_field"] + run.stats["loss_field_energy"]
     return [
         _test(
             run,

@@ -29,3 +29,7 @@ class Wrapped(Sampler):
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
         """Give what the base gives."""
         return self.base.evaluate(posterior, state)
+
+    def placed(self, posterior: TemperedPosterior, state: Any, position: Any) -> Any:
+        """Give what the base gives."""
+        return self.base.placed(posterior, state, position)

@@ -191,6 +191,23 @@ class Sampler(abc.ABC):
         """
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)
 
+    def placed(self, posterior: TemperedPosterior, state: Any, position: Any) -> Any:
+        """Give the state of a chain that stands at another position, all else as it was.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+        state : pytree
+            Its named tuples have the fields of `Evaluation`, as BlackJAX's do; otherwise the
+            subclass overrides this.
+        position : dict of str to array
+
+        Returns
+        -------
+        pytree
+        """
+        return _moved(state, evaluate_position(posterior, position))
+
 
 def in_groups(function: Callable[..., Any], *arguments: Any) -> Any:
     """Apply a function of one chain to all chains, vectorised in groups that stay in the cache."""
@@ -212,6 +229,16 @@ def evaluate_position(posterior: TemperedPosterior, position: Any) -> Evaluation
     Evaluation
     """
     return Evaluation(position, *jax.value_and_grad(posterior.logdensity)(position))
+
+
+def _moved(state: Any, evaluation: Evaluation) -> Any:
+    known = evaluation._asdict()
+    names = getattr(state, "_fields", ())
+    if "position" in names:
+        return state._replace(**{key: known[key] for key in known if key in names})
+    if names:
+        return state._replace(**{key: _moved(getattr(state, key), evaluation) for key in names})
+    return state
 
 
 def random_signs(rng_key: Any, tree: Any) -> Any:

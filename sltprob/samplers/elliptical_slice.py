@@ -89,6 +89,10 @@ class EllipticalSlice(Sampler):
         """Compute the density and the gradient that the kernel does without."""
         return evaluate_position(posterior, state.position)
 
+    def placed(self, posterior: TemperedPosterior, state: Any, position: Any) -> Any:
+        """Give the state at another position: what the kernel calls density is the likelihood."""
+        return elliptical_slice.init(position, _log_likelihood(posterior))
+
 
 @jax.jit
 def _compare_prior(posterior: TemperedPosterior) -> tuple[Any, Any]:

@@ -64,13 +64,14 @@ def begin_compiling(
     *arguments: Any,
     clock: Clock,
     device: Any = None,
-    run_once: bool = False,
+    effort: int | None = None,
     donated: tuple[int, ...] = (),
     **static: Any,
 ) -> Program:
     """Compile once for each function, static options, shapes and device, and do not wait for it.
 
-    Arguments at the places `donated` give their memory to the results.
+    Arguments at the places `donated` give their memory to the results. `effort` is XLA's level of
+    optimisation: 0 for what runs once and does little, 1 for what runs a few times.
     """
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
@@ -81,7 +82,7 @@ def begin_compiling(
         def call(*values: Any) -> Any:
             return function(*values, **static)
 
-        options = {"xla_backend_optimization_level": 0} if run_once else {}
+        options = {} if effort is None else {"xla_backend_optimization_level": effort}
         with clock.running():
             program = Program(jax.jit(call, donate_argnums=donated).lower(*arguments), options)
     programs[signature] = program

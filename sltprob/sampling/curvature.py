@@ -1,4 +1,4 @@
-"""What the loss does in the direction of its own gradient: the makings of a second λ̂."""
+"""A field along the gradient of the loss: the makings of a second λ̂."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ import jax.numpy as jnp
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import random_signs
 
-__all__ = ["loss_curvature"]
+__all__ = ["loss_field"]
 
 # A step along the probe, as a part of the distance at which -log p changes by one.
-_STEP = 0.1
+_STEP = 0.05
 
 
-def loss_curvature(
+def loss_field(
     rng_key: Any,
     posterior: TemperedPosterior,
     position: Any,
     slopes: Any,
     gradient: Any,
-    typical_squared_gradient: Any,
+    typical_squares: tuple[Any, Any],
 ) -> dict[str, Any]:
-    """Estimate first and second derivatives of βL along its gradient, without bias.
+    """Estimate what the field φ = u = g/(|g|² + c) and βL u have as their drift and divergence.
 
-    One random direction stands for all (Hutchinson), and a central difference of two gradients
-    for the second derivative: it asks no more of a program than that it has a gradient, and sees
-    the mean curvature of kinks such as those of relu.
+    g = ∇βL, and c is about what |g|² is. ``loss_field`` is ∇·u + u·∇log p, and
+    ``loss_field_energy`` the divergence of (βL - its value here) u. One random direction stands for
+    all (Hutchinson), and a central difference of the field itself for its derivative: it asks no
+    more of a program than that it has a gradient, and sees what kinks such as those of relu and of
+    an absolute value do, which the product rule does not.
 
     References
     ----------
@@ -36,19 +38,25 @@ def loss_curvature(
        Laplacian smoothing splines", Commun. Statist. Simula. 19 (1990) 433-450.
     """
     direction = random_signs(rng_key, position)
-    step = _STEP * jax.lax.rsqrt(typical_squared_gradient + _dot(gradient, gradient))
-    loss_gradient = jax.grad(posterior.loss)
+    typical, typical_of_loss = typical_squares
+    step = _STEP * jax.lax.rsqrt(typical + _dot(gradient, gradient))
 
     def ahead(distance: Any) -> Any:
-        return loss_gradient(jax.tree.map(lambda p, v: p + distance * v, position, direction))
+        there = jax.tree.map(lambda p, v: p + distance * v, position, direction)
+        loss, slope = jax.value_and_grad(posterior.loss)(there)
+        slope = jax.tree.map(lambda leaf: posterior.beta * leaf, slope)
+        return loss, _dot(direction, slope) / (_dot(slope, slope) + typical_of_loss)
 
     # Both in one call: the gradient is compiled once.
-    ends = jax.vmap(ahead)(jnp.stack([step, -step]))
-    change = jax.tree.map(lambda end: posterior.beta * (end[0] - end[1]) / (2 * step), ends)
+    losses, along = jax.vmap(ahead)(jnp.stack([step, -step]))
+    here = posterior.loss(position)
+    gains = posterior.beta * (losses - here)
+    scale = 1 / (_dot(slopes, slopes) + typical_of_loss)
+    # What the probe adds to the first order by chance is known.
+    chance = scale * (_dot(direction, slopes) ** 2 - _dot(slopes, slopes))
     return {
-        "squared_loss_gradient": _dot(slopes, slopes),
-        "loss_generator": _dot(direction, change) + _dot(slopes, gradient),
-        "loss_gradient_curvature": _dot(direction, slopes) * _dot(slopes, change),
+        "loss_field": (along[0] - along[1]) / (2 * step) + scale * _dot(slopes, gradient),
+        "loss_field_energy": (gains[0] * along[0] - gains[1] * along[1]) / (2 * step) - chance,
     }
 
 

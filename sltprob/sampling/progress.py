@@ -16,7 +16,7 @@ __all__ = ["Progress", "running_estimate"]
 class Progress:
     """What is known while a run goes on."""
 
-    stage: str  # ``"compile"``, ``"warm-up"``, ``"sample"`` or ``"done"``
+    stage: str  # ``"compile"``, ``"warm-up"``, ``"sample"``, ``"scout"`` or ``"done"``
     draws: int  # Draws per chain so far
     total: int  # Draws per chain asked for
     seconds: float  # Seconds of this stage so far

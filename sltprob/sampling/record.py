@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from sltprob.posterior import TemperedPosterior
 from sltprob.rao_blackwell import expected_energy
 from sltprob.samplers.base import Evaluation
-from sltprob.sampling.curvature import loss_curvature
+from sltprob.sampling.curvature import loss_field
 
 __all__ = ["Typical", "record_draw"]
 
@@ -20,6 +20,7 @@ class Typical(NamedTuple):
 
     position: Any
     squared_gradient: Any
+    squared_loss_gradient: Any
 
 
 def record_draw(
@@ -39,9 +40,8 @@ def record_draw(
         loss = (log_prior - logdensity) / posterior.beta
         slopes = {name: prior_gradient[name] - gradient[name] for name in sites}
         stats["loss_virial"] = jnp.stack([jnp.sum(position[name] * slopes[name]) for name in sites])
-        stats |= loss_curvature(
-            rng_key, posterior, position, slopes, gradient, typical.squared_gradient
-        )
+        typical_squares = (typical.squared_gradient, typical.squared_loss_gradient)
+        stats |= loss_field(rng_key, posterior, position, slopes, gradient, typical_squares)
     else:
         loss = posterior.loss_from_logdensity(position, logdensity)
     if (expected := expected_energy(posterior, position)) is not None:

@@ -16,7 +16,9 @@ import numpy as np
 import xarray as xr
 from jax.sharding import SingleDeviceSharding
 
+from sltprob import draws as schema
 from sltprob import samplers
+from sltprob.diagnostics import diagnose
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
@@ -25,12 +27,14 @@ from sltprob.sampling.compilation import Clock, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.progress import Progress, running_estimate
 from sltprob.sampling.rounding import probe_groups
+from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts
 from sltprob.sampling.starts import initial_positions
 from sltprob.sampling.transitions import run_chunk, run_warmup
 
 __all__ = ["sample_tempered"]
 
-_CHUNK_DRAWS = 50
+# Scouts make one chunk of draws each: a fortieth of a long run.
+_CHUNK_DRAWS, _SHORTEST_CHUNK, _CHUNKS = 50, 5, 40
 
 
 def sample_tempered(
@@ -49,15 +53,15 @@ def sample_tempered(
 ) -> xr.DataTree:
     """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
-    key_init, key_warmup, key_prepare, key_rounding, chain_keys = _keys(
+    key_init, key_warmup, key_prepare, key_rounding, key_scouts, chain_keys = _keys(
         jax.random.key(seed), chains
     )
     positions, started = initial_positions(posterior, init, chains, key_init)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
     home = devices[0]
-    posterior, positions, key_warmup, key_rounding = jax.device_put(
-        (posterior, positions, key_warmup, key_rounding), home
+    posterior, positions, key_warmup, key_rounding, key_scouts = jax.device_put(
+        (posterior, positions, key_warmup, key_rounding, key_scouts), home
     )
     clock = Clock()
     name = samplers.specification(sampler)
@@ -75,7 +79,8 @@ def sample_tempered(
     groups = chain_groups(chains)
     # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
     places = [devices[index % len(devices)] for index in range(len(groups))]
-    chunk = -(-draws // -(-draws // _CHUNK_DRAWS))
+    wanted = min(max(-(-draws // _CHUNKS), _SHORTEST_CHUNK), _CHUNK_DRAWS)
+    chunk = -(-draws // -(-draws // wanted))
     restored = iter(checkpoint.restore() if checkpoint is not None else ())
     piece = next(restored, None)
     if piece is not None:
@@ -122,7 +127,7 @@ def sample_tempered(
         key_rounding,
         clock=clock,
         device=home,
-        run_once=True,
+        effort=0,
         sampler=sampler,
     )
     if piece is not None:
@@ -193,9 +198,10 @@ def sample_tempered(
     )
     num_devices = len({device for state in states for device in devices_of(state)})
     run_probe = probe.ready(clock)
-    rounding = float(run_probe(posterior, jax.device_put(states, home), key_rounding))
+    states = jax.device_put(states, home)
+    rounding = float(run_probe(posterior, states, key_rounding))
     report("done", draws, start, *running_estimate(record["stats"]["loss"], beta, minimum_loss))
-    return assemble(
+    made = assemble(
         posterior,
         sampler,
         record,
@@ -213,6 +219,24 @@ def sample_tempered(
             "seconds_total": time.perf_counter() - begin,
         },
     )
+    # A number that other checks refuse needs no scouts.
+    if not has_use_for_scouts(posterior, sampler) or not diagnose(made).trusted:
+        return made
+
+    def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
+        device, size = places[0], groups[0].stop - groups[0].start
+        arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
+        states, record = run[0](*shared[device], *arguments)
+        return states, np.array(record["stats"]["loss"])
+
+    start = time.perf_counter()
+    report("scout", draws, start, math.nan, math.nan)
+    everywhere = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+    scouting = begin_scouting(posterior, sampler, key_scouts, everywhere, states[0], clock, home)
+    made["scouts"] = schema.scouts(scouting.report(everywhere, states[0], scout))
+    made.attrs["seconds_scouts"] = time.perf_counter() - start
+    made.attrs["seconds_total"] = time.perf_counter() - begin
+    return made
 
 
 @partial(jax.jit, static_argnames="chains")
@@ -220,7 +244,8 @@ def _keys(key: Any, chains: int) -> tuple[Any, ...]:
     """Give all keys of a run: of start, warm-up, preparation and rounding, and of every chain."""
     key_init, key_warmup, key_draws, key_rounding = jax.random.split(key, 4)
     chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
-    return key_init, key_warmup, jax.random.fold_in(key_warmup, 0), key_rounding, chain_keys
+    key_prepare, key_scouts = (jax.random.fold_in(key_warmup, number) for number in range(2))
+    return key_init, key_warmup, key_prepare, key_rounding, key_scouts, chain_keys
 
 
 @partial(jax.jit, static_argnames="edges")

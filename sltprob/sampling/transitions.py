@@ -36,10 +36,20 @@ def run_warmup(
     """Warm all chains up together."""
     warmup = sampler.warmup(key, posterior, positions, num_steps)
     evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
-    squares = jax.tree.map(lambda leaf: jnp.sum(leaf**2), evaluation.logdensity_grad)
+
+    def squares(gradient: Any) -> Any:
+        leaves = jax.tree.leaves(gradient)
+        return sum(jnp.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in leaves)
+
+    # Where the readout is replaced, nothing asks for the gradient of the loss.
+    slopes = evaluation.logdensity_grad
+    if posterior.structure.readout is None:
+        prior = in_groups(jax.grad(posterior.log_prior), evaluation.position)
+        slopes = jax.tree.map(jnp.subtract, prior, slopes)
     typical = Typical(
         position=jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position),
-        squared_gradient=sum(jax.tree.leaves(squares)) / len(evaluation.logdensity),
+        squared_gradient=jnp.mean(squares(evaluation.logdensity_grad)),
+        squared_loss_gradient=jnp.median(squares(slopes)),
     )
     return Warmed(*warmup, typical)
 

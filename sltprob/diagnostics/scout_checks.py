@@ -1,0 +1,71 @@
+"""Whether the chains have seen what scouts saw: the check against basins that a run has missed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import t as student
+
+from sltprob.diagnostics.base import Check, Run, below, ratio
+
+__all__ = ["scouts"]
+
+# What missed basins may do to lambda-hat, relative to it.
+_LIMIT = 0.05
+# How often the mean of the population that came down differs by chance.
+_LEVEL = 0.001
+# Draws of a scout that are left out, as a part of all: it is still on its way.
+_ARRIVING = 0.25
+# A scout is elsewhere if its mean lies so many ranges outside of those of the run.
+_OUTSIDE = 0.5
+DEL_MORAL = "Del Moral, Doucet, Jasra, Sequential Monte Carlo samplers, JRSS B 68 (2006) 411-436"
+TIERNEY = "Tierney, Kadane, J. Amer. Statist. Assoc. 81 (1986) 82-86 (Laplace's approximation)"
+
+
+def scouts(run: Run) -> list[Check]:
+    """Compare the losses that scouts saw with those of the chains.
+
+    A scout of the population stands for its share of the posterior: their mean loss is compared
+    with that of the run, and any one of them that sees losses which no chain has seen moves
+    lambda-hat by its share. One that a descent found moves it by the weight of its basin.
+    """
+    if "loss" not in run.scouts:
+        return []
+    losses, log_weights = run.scouts["loss"], run.scouts["log_weight"]
+    kept = losses[:, int(_ARRIVING * losses.shape[1]) :]
+    means = kept.mean(axis=1)
+    low, high = _range(run.loss, kept.shape[1])
+    elsewhere = (means < low) | (means > high) | ~np.isfinite(means)
+    distances = np.abs(means - run.lambda_hat)
+    came = np.isnan(log_weights)
+    shift = 0.0
+    if came.any():
+        shift = float(np.sum(distances[came & elsewhere])) / int(came.sum())
+        difference = abs(float(means[came].mean()) - run.lambda_hat)
+        error = math.hypot(float(np.std(means[came], ddof=1)) / math.sqrt(came.sum()), run.mcse)
+        if difference > student.isf(_LEVEL / 2, came.sum() - 1) * error:
+            shift = max(shift, difference)
+    weights = 1 / (1 + np.exp(-log_weights))
+    shift += float(np.sum((weights * distances)[~came & elsewhere]))
+    return [
+        below(
+            "scouts",
+            ratio(shift, run.scale),
+            _LIMIT,
+            "change of lambda-hat by what scouts saw where no chain has been, relative",
+            "There is a basin that the chains have missed, and lambda-hat is that of the others "
+            "alone: take replica_exchange or tempered_smc, which come from the prior.",
+            f"{DEL_MORAL}; {TIERNEY}",
+        )
+    ]
+
+
+def _range(losses: np.ndarray, length: int) -> tuple[float, float]:
+    """Give the range of the means over as many draws as a scout has, and something beyond."""
+    draws = losses.shape[1] // length * length
+    means = losses[:, :draws].reshape(losses.shape[0], -1, length).mean(axis=2)
+    if not means.size:
+        return math.nan, math.nan
+    margin = _OUTSIDE * float(np.ptp(means))
+    return float(means.min()) - margin, float(means.max()) + margin

@@ -1,0 +1,109 @@
+"""Descents to the bottom of the basins of a posterior, and how much weight a basin has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from sltprob.optimum import near_zero
+from sltprob.posterior import TemperedPosterior
+
+__all__ = ["Basins", "descend"]
+
+_ITERATIONS, _MEMORY = 60, 5
+# A descent has ended when an iteration gains less, in units of the log density.
+_NO_GAIN = 1e-3
+# Every other descent starts from the best of so many draws: a narrow hole is seldom hit by one.
+_DRAWS_FOR_A_START = 32
+# A larger Hessian takes too long: basins are compared by their depth alone.
+_LARGEST_HESSIAN = 64
+
+
+class Basins(NamedTuple):
+    """Where descents have ended, leading axis descent."""
+
+    position: Any
+    potential: Any  # -log p, up to the same constant
+    loss: Any
+    log_weight: Any  # by Laplace's approximation, up to the same constant
+
+
+def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any) -> Basins:
+    """Go down -log p from the positions where `given`, otherwise from draws of the prior.
+
+    References
+    ----------
+    .. [1] D. C. Liu, J. Nocedal, "On the limited memory BFGS method for large scale
+       optimization", Mathematical Programming 45 (1989) 503-528.
+    .. [2] L. Tierney, J. B. Kadane, "Accurate approximations for posterior moments and marginal
+       densities", J. Amer. Statist. Assoc. 81 (1986) 82-86 (Laplace's approximation).
+    """
+
+    def potential(position: Any) -> Any:
+        return -posterior.logdensity(position)
+
+    optimiser = optax.lbfgs(memory_size=_MEMORY)
+    evaluate = optax.value_and_grad_from_state(potential)
+
+    def one(key: Any, position: Any) -> Basins:
+        start = jax.lax.cond(given, lambda: position, lambda: _start(posterior, key, potential))
+
+        def step(held: _Held) -> _Held:
+            value, gradient = evaluate(held.position, state=held.state)
+            update, state = optimiser.update(
+                gradient, held.state, held.position, value=value, grad=gradient, value_fn=potential
+            )
+            gain = jnp.where(held.count > 0, held.value - value, jnp.inf)
+            end = optax.apply_updates(held.position, update)
+            return _Held(end, state, value, gain, held.count + 1)
+
+        infinite = jnp.full((), jnp.inf)
+        end = jax.lax.while_loop(
+            lambda held: (held.gain > _NO_GAIN) & (held.count < _ITERATIONS),
+            step,
+            _Held(start, optimiser.init(start), infinite, infinite, jnp.asarray(0)),
+        ).position
+        value = potential(end)
+        return Basins(end, value, posterior.loss(end), -value + _log_volume(potential, end))
+
+    return jax.vmap(one)(keys, positions)
+
+
+class _Held(NamedTuple):
+    position: Any
+    state: Any
+    value: Any
+    gain: Any
+    count: Any
+
+
+def _start(posterior: TemperedPosterior, rng_key: Any, potential: Any) -> Any:
+    """Draw from the prior, one or the best of many; near zero where no draw has a density."""
+    key_kind, key_zero, key_draws = jax.random.split(rng_key, 3)
+    zero = near_zero(posterior.draw_prior(key_zero), key_zero, 2.0)
+    count = jnp.where(jax.random.bernoulli(key_kind), _DRAWS_FOR_A_START, 1)
+
+    def draw(number: Any, best: Any) -> Any:
+        position = posterior.draw_prior(jax.random.fold_in(key_draws, number))
+        value = potential(position)
+        better = value < best[1]
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), (position, value), best)
+
+    return jax.lax.fori_loop(0, count, draw, (zero, jnp.full((), jnp.inf)))[0]
+
+
+def _log_volume(potential: Any, position: Any) -> Any:
+    """Give the logarithm of the volume of a basin, that of a Gaussian of the same curvature."""
+    flat, unravel = ravel_pytree(position)
+    if flat.size > _LARGEST_HESSIAN:
+        return jnp.zeros(())
+    # Reverse over reverse: losses with a gradient of their own have no forward mode.
+    hessian = jax.jacrev(jax.grad(lambda at: potential(unravel(at))))(flat)
+    curvatures = jnp.linalg.eigvalsh(jnp.nan_to_num(hessian))
+    # What is flat or bends down is no wider than the coordinates are meant to be.
+    return 0.5 * jnp.sum(math.log(2 * math.pi) - jnp.log(jnp.maximum(curvatures, 1e-2)))

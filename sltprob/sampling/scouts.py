@@ -1,0 +1,263 @@
+"""Scouts: points sent out over the whole posterior, to see what the chains of a run have missed.
+
+Chains that all sit in one basin agree about everything that a file can tell. So a run sends out
+points that do not follow its chains: some of a population that comes down from draws of the prior
+as the temperature falls, and the ends of descents from draws of the prior. Each makes some draws
+with the kernel of the run. If the chains have seen the posterior, the scouts see the same losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sltprob.posterior import TemperedPosterior
+from sltprob.samplers import Sampler
+from sltprob.samplers._ladder import LadderSampler
+from sltprob.sampling.basins import Basins, descend
+from sltprob.sampling.coming_down import come_down
+from sltprob.sampling.compilation import Clock, Program, begin_compiling
+from sltprob.sampling.devices import cores
+
+__all__ = ["Scouting", "begin_scouting", "has_use_for_scouts"]
+
+# Points that come down, and descents; fewer where the points times the dimension leave the cache,
+# or points times data the memory.
+_FEWEST_POINTS, _MOST_POINTS = 32, 512
+_COORDINATES, _DATA = 2048, 2_000_000
+_LARGEST_BATCH, _SMALLEST_BATCH = 64, 8
+# How many of them make draws.
+_FROM_POPULATION, _FROM_DESCENTS = 16, 8
+# Basins whose potentials and scaled losses differ by less are one, or copies of each other.
+_SAME_POTENTIAL, _SAME_LOSS = 0.5, 0.25
+# Logarithm of a weight, beside that of the basin of the run, below which a basin does not matter.
+_NO_WEIGHT = -7.0
+
+# Chunks of draws that the scouts farthest from the others have to come back in.
+_MORE_CHUNKS = 3
+
+type Draw = Callable[[Any, Any], tuple[Any, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Scouting:
+    """The programs that send scouts out."""
+
+    posterior: TemperedPosterior
+    plain: TemperedPosterior  # the same in the coordinates of the program
+    key: Any
+    batch: int  # descents in a vectorised call
+    clock: Clock
+    population: Program | None
+    descents: Program
+    locate: Program
+    place: Program
+
+    def report(self, states: Any, chains: Any, draw: Draw) -> dict[str, np.ndarray]:
+        """Send the scouts out, and say what losses they saw.
+
+        `states` are those of all chains when the run ended, and `chains` those of some, as many as
+        make draws together: `draw` makes a chunk of draws from given states, and gives the states
+        at its end and the losses.
+        """
+        keys = jax.random.split(self.key, 3)
+        positions, log_weights = self._basins(keys[0], states)
+        if self.population is not None:
+            found = self.population.ready(self.clock)(self.plain, keys[1])
+            # Siblings are neighbours: the scouts are spread over the families.
+            chosen = np.arange(_FROM_POPULATION) * len(found.loss) // _FROM_POPULATION
+            came = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], found.position)
+            positions = _joined([came, positions])
+            log_weights = np.append(np.full(_FROM_POPULATION, math.nan), log_weights)
+        came = int(np.isnan(log_weights).sum())
+        losses = self._draw(keys[2], positions, came, chains, draw)
+        return {"loss": losses, "log_weight": log_weights}
+
+    def _draw(self, key: Any, positions: Any, came: int, chains: Any, draw: Draw) -> np.ndarray:
+        """Let chains that stand where the scouts are make a chunk of draws.
+
+        Of those that came down, which are the first, the farthest make more: one that has come down
+        into a tail comes back, and one that is in another basin does not.
+        """
+        place = self.place.ready(self.clock)
+        size, count = _length(chains), _length(positions)
+        if not count:
+            return np.empty((0, 0))
+
+        def advance(first: int) -> tuple[Any, np.ndarray]:
+            rows = np.arange(first, first + size) % count
+            start = place(self.posterior, self.plain, chains, _taken(positions, rows))
+            return draw(start, jax.random.fold_in(key, first))
+
+        with ThreadPoolExecutor(min(2, cores())) as pool:
+            ends, losses = zip(*pool.map(advance, range(0, count, size)), strict=True)
+        seen = np.concatenate(losses)[:count]
+        if not came:
+            return seen
+        means = seen[:came].mean(axis=1)
+        farthest = np.resize(np.argsort(-np.abs(means - np.median(means)))[:size], size)
+        states = jax.tree.map(lambda *parts: jnp.concatenate(parts)[farthest], *ends)
+        for number in range(_MORE_CHUNKS):
+            states, seen[farthest] = draw(states, jax.random.fold_in(key, count + number))
+        return seen
+
+    def _basins(self, key: Any, states: Any) -> tuple[Any, np.ndarray]:
+        """Give the bottoms of basins that the chains were not in, with log weights beside theirs.
+
+        Chains that are in several basins weigh as much as the heaviest.
+        """
+        descents = self.descents.ready(self.clock)
+        positions = self.locate.ready(self.clock)(self.posterior, states)
+        count = _length(positions)
+
+        def go(number: int, rows: np.ndarray, given: bool) -> Basins:
+            keys = jax.random.split(jax.random.fold_in(key, number), self.batch)
+            found = descents(self.plain, keys, _taken(positions, rows), np.asarray(given))
+            return jax.tree.map(np.asarray, found)
+
+        rows = np.arange(self.batch)
+        own = [go(n, (rows + n) % count, True) for n in range(0, count, self.batch)]
+        starts = range(count, count + _points(self.plain), self.batch)
+        found = [go(n, rows % count, False) for n in starts]
+        basins, chains = _joined(found), _joined(own)
+        heaviest = float(np.max(np.nan_to_num(chains.log_weight, nan=-np.inf)))
+        chosen = _others(chains, basins, heaviest, float(self.plain.beta))
+        return _taken(basins.position, chosen), basins.log_weight[chosen] - heaviest
+
+
+def has_use_for_scouts(posterior: TemperedPosterior, sampler: Sampler) -> bool:
+    """Say whether there is something to scout.
+
+    A sampler that goes down a ladder does what scouts do, and a localised posterior is asked about
+    one basin alone.
+    """
+    return not (isinstance(sampler, LadderSampler) or float(posterior.localization) > 0)
+
+
+def begin_scouting(
+    posterior: TemperedPosterior,
+    sampler: Sampler,
+    key: Any,
+    states: Any,
+    chains: Any,
+    clock: Clock,
+    device: Any,
+) -> Scouting:
+    """Begin to compile what sends scouts out.
+
+    `states` are those of all chains, and `chains` those of some that make draws together.
+    """
+    plain = _plain(posterior)
+    positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
+    batch = min(max(_fitting(plain), _SMALLEST_BATCH), _LARGEST_BATCH)
+
+    def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
+        return begin_compiling(function, *arguments, clock=clock, device=device, effort=1, **static)
+
+    def many(count: int) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), positions
+        )
+
+    keys = jax.random.split(key, batch)
+    return Scouting(
+        posterior=posterior,
+        plain=plain,
+        key=key,
+        batch=batch,
+        clock=clock,
+        population=None
+        if plain.structure.improper
+        else compiling(come_down, plain, key, size=_points(plain)),
+        descents=compiling(descend, plain, keys, many(batch), np.asarray(True)),
+        locate=compiling(_locate, posterior, states, sampler=sampler),
+        place=compiling(_place, posterior, plain, chains, many(_length(chains)), sampler=sampler),
+    )
+
+
+def _plain(posterior: TemperedPosterior) -> TemperedPosterior:
+    """Give the posterior in the coordinates of the program, which do not depend on β."""
+    structure = posterior.structure
+    if structure.readout is None:
+        return posterior
+    shapes = zip(structure.sites, structure.shapes, strict=True)
+    named = tuple((site, shape) for site, (_, shape) in shapes)
+    return replace(posterior, structure=replace(structure, readout=None, shapes=named))
+
+
+def _locate(posterior: TemperedPosterior, states: Any, *, sampler: Sampler) -> Any:
+    """Say where chains are, in the coordinates of the program."""
+    plain = _plain(posterior)
+
+    def one(state: Any) -> Any:
+        position = sampler.evaluate(posterior, state).position
+        if plain is posterior:
+            return position
+        return plain.unconstrain(posterior.constrain(position))
+
+    return jax.lax.map(one, states)
+
+
+def _place(
+    posterior: TemperedPosterior,
+    plain: TemperedPosterior,
+    chains: Any,
+    positions: Any,
+    *,
+    sampler: Sampler,
+) -> Any:
+    """Move chains to positions."""
+
+    def one(state: Any, position: Any) -> Any:
+        if plain is not posterior and posterior.structure.readout is not None:
+            position = posterior.unconstrain(plain.constrain(position))
+        return sampler.placed(posterior, state, position)
+
+    return jax.lax.map(lambda pair: one(*pair), (chains, positions))
+
+
+def _others(own: Basins, found: Basins, heaviest: float, beta: float) -> np.ndarray:
+    """Choose the basins that the chains were not in and that may matter, the heaviest first."""
+    chosen: list[int] = []
+    known = list(zip(own.potential, own.loss, strict=True))
+    for index in np.argsort(-np.nan_to_num(found.log_weight, nan=-np.inf)):
+        potential, loss = float(found.potential[index]), float(found.loss[index])
+        if not found.log_weight[index] > heaviest + _NO_WEIGHT or len(chosen) == _FROM_DESCENTS:
+            break
+        same = (
+            abs(potential - other) < _SAME_POTENTIAL and beta * abs(loss - level) < _SAME_LOSS
+            for other, level in known
+        )
+        if not any(same):
+            known.append((found.potential[index], found.loss[index]))
+            chosen.append(int(index))
+    return np.asarray(chosen, dtype=int)
+
+
+def _fitting(posterior: TemperedPosterior) -> int:
+    """Say how many points are handled well together."""
+    by_dimension = _COORDINATES // max(posterior.dimension, 1)
+    return min(by_dimension, _DATA // max(len(posterior.weights), 1))
+
+
+def _points(posterior: TemperedPosterior) -> int:
+    return min(max(_fitting(posterior), _FEWEST_POINTS), _MOST_POINTS)
+
+
+def _length(tree: Any) -> int:
+    return int(jax.tree.leaves(tree)[0].shape[0])
+
+
+def _taken(tree: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], tree)
+
+
+def _joined(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *trees)
