@@ -5,10 +5,10 @@ Groups
 posterior
     Constrained values of the latent sites, (chain, draw, ...); absent with ``keep="loss"``.
 sample_stats
-    ``loss``, ``lp``, ``squared_gradient`` (|∇U|²), ``acceptance_rate``, ``num_gradients`` by
-    (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained coordinates and
-    ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their difference is the
-    virial about c) and ``loss_virial`` θ_b·∇_b βL; ``loss_field`` and
+    ``loss``, ``lp``, ``log_prior`` (lp + βL), ``squared_gradient`` (|∇U|²), ``acceptance_rate``,
+    ``num_gradients`` by (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained
+    coordinates and ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their
+    difference is the virial about c) and ``loss_virial`` θ_b·∇_b βL; ``loss_field`` and
     ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``, βL minus
     its conditional mean over the readout, where the loss is quadratic in one; ``diverging`` and
     ``energy`` where the sampler has them;
@@ -31,7 +31,7 @@ warmup_sample_stats
 half_step_sample_stats
     Of a local run, where half its step was tried as well: the same variables at that step.
 scouts
-    What scouts saw (`sltprob.sampling.scouts`): by (scout, draw) ``loss``, and by scout
+    What scouts saw (`sltprob.sampling.scouts`): by (scout, scout_draw) ``loss``, and by scout
     ``log_weight``, the logarithm of the weight of the basin that a descent found beside the basin
     of the run, or NaN of one of a population that came down from the prior.
 constant_data
@@ -45,6 +45,8 @@ needs. Everything that judging needs is in the file.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -146,14 +148,20 @@ def build(
     tree = xr.DataTree()
     # `from_dict` copies every group, and takes twice the time of this.
     tree.children = {name: xr.DataTree(node) for name, node in nodes.items()}
-    tree.attrs = dict(attributes)
+    losses = sample_stats["loss"]
+    with np.errstate(all="ignore"):
+        mean = float(np.mean(losses)) if np.size(losses) else math.nan
+    sampled = {"draws": int(np.size(losses)), "mean_loss": mean}
+    sampled |= {name: float(attributes.get(name, math.nan)) for name in ("beta", "minimum_loss")}
+    # What `sltprob.diagnose` compares an edited file with.
+    tree.attrs = {**attributes, "as_sampled": json.dumps(sampled)}
     check(tree)
     return tree
 
 
 def scouts(seen: Mapping[str, np.ndarray]) -> xr.DataTree:
-    """Lay out what scouts saw, arrays of shape (scout, draw) or (scout,)."""
-    axes = ("scout", "draw")
+    """Lay out what scouts saw, arrays of shape (scout, scout_draw) or (scout,)."""
+    axes = ("scout", "scout_draw")  # of its own: a part of the run has all its scouts
     return xr.DataTree(
         xr.Dataset({name: (axes[: np.ndim(array)], array) for name, array in seen.items()})
     )

@@ -36,8 +36,9 @@ class LambdaHat:
     per_chain : tuple of float
         The estimate of every chain.
     low, high : float, dimensionless
-        Where the truth lies in 95 of 100 cases: two standard errors to either side, and of a run
-        around trained parameters what the size of its step leaves open.
+        Where the truth lies in 95 of 100 cases: two standard errors to either side, what L* may be
+        too high by where it was searched for, and of a run around trained parameters what the size
+        of its step leaves open.
     """
 
     value: float
@@ -101,8 +102,10 @@ def estimate(
     """
     schema.check(draws)
     beta = float(draws.attrs["beta"])
+    below = 0.0  # how far below it the least loss may be
     if minimum_loss is None:
         minimum_loss = float(draws.attrs["minimum_loss"])
+        below = float(draws.attrs.get("minimum_loss_error", 0.0))
     if math.isnan(minimum_loss):
         raise ValueError(
             "L* of this model is not known; write estimate(draws, minimum_loss=...) with the "
@@ -122,7 +125,8 @@ def estimate(
     with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         if draws.attrs.get("local", 0):
             return _estimate_local(Run.of(draws), beta)
-        return _estimate(beta * (losses - minimum_loss) - excess, beta)
+        found = _estimate(beta * (losses - minimum_loss) - excess, beta)
+        return replace(found, high=found.high + beta * below)
 
 
 def _estimate(scaled: np.ndarray, beta: float) -> LambdaHat:

@@ -72,7 +72,7 @@ def test_scouts_say_what_they_saw_and_what_to_do():
     posterior = sltprob.temper(program_of(hole), {"y": np.zeros(1)}, beta=20.0, minimum_loss=least)
     run = sltprob.sample(posterior, "hmc")
     assert isinstance(run["scouts"], xr.DataTree)
-    assert run["scouts"]["loss"].dims == ("scout", "draw")
+    assert run["scouts"]["loss"].dims == ("scout", "scout_draw")
     assert run.attrs["seconds_scouts"] > 0
     verdict = sltprob.diagnose(run)
     (failed,) = verdict.failed

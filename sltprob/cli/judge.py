@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -115,7 +116,9 @@ def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
     if minimum_loss is not None:
         if not math.isfinite(minimum_loss):
             raise ValueError(f"--minimum-loss {minimum_loss}: it must be finite, such as 0.5")
-        tree.attrs["minimum_loss"] = minimum_loss
+        tree.attrs |= {"minimum_loss": minimum_loss, "minimum_loss_source": "given"}
+        sampled = json.loads(tree.attrs.get("as_sampled", "{}"))
+        tree.attrs["as_sampled"] = json.dumps({**sampled, "minimum_loss": minimum_loss})
     return tree
 
 

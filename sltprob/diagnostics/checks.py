@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 
 from sltprob.diagnostics.base import (
-    BASELINE,
     BETANCOURT,
     BIAS,
     HIGHAM,
@@ -27,6 +26,7 @@ from sltprob.diagnostics.base import (
     ratio,
     statistic,
 )
+from sltprob.diagnostics.baseline_checks import as_sampled, least_draw, minimum_loss
 from sltprob.diagnostics.identity_checks import (
     configurational_temperature,
     drift,
@@ -57,8 +57,6 @@ _LONGEST_REST = 0.2
 _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
 # Divergences are no accidents where they come back: one in a thousand, and more than a few.
 _DIVERGENT_LIMIT, _FEW_DIVERGENCES = 0.001, 4.5
-# What a wrong L* may do to lambda-hat, relative to it, where its own error is smaller.
-_BASELINE_LIMIT = 0.02
 # An error bar wider than this says little, even where it is right.
 _WIDEST_ERROR = 0.15
 
@@ -273,35 +271,6 @@ def divergences(run: Run) -> list[Check]:
     ]
 
 
-def minimum_loss(run: Run) -> list[Check]:
-    """Compare L* with the lowest loss that was drawn, and lambda-hat with zero.
-
-    No loss lies below its least value. Where a draw does, L* was no minimum and lambda-hat is too
-    low by at least the difference. On a data set of a built-in model L* is the loss at the truth,
-    which the best fit undercuts, and lambda-hat can be negative.
-    """
-    source = run.attributes.get("minimum_loss_source")
-    if not run.knows_minimum or not run.loss.size or source == "true parameter":
-        return []
-    excess = -float(np.min(run.loss)) - run.number("beta") * run.number("loss_rounding")
-    # An error of L* adds to that of lambda-hat.
-    error = run.number("beta") * float(run.attributes.get("minimum_loss_error", 0.0))  # type: ignore[arg-type]
-    tolerance = max(_BASELINE_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
-    return [
-        below(
-            "minimum_loss",
-            max(excess, error, -run.lambda_hat),
-            tolerance,
-            "β (L* - the lowest loss drawn), or the error of L*",
-            "L* is not the least loss, and lambda-hat is wrong by at least this much: train "
-            "further, search with sltprob.find_optimum(posterior, points=[draws]), or give "
-            "minimum_loss=.",
-            BASELINE,
-            evidence=True,
-        )
-    ]
-
-
 def energy(run: Run) -> list[Check]:
     """Bound the Bayesian fraction of missing information from below, of the worst chain."""
     if "energy" not in run.stats or run.chains_and_draws[1] < 4:
@@ -354,7 +323,9 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     finite,
     alive,
     precision,
+    as_sampled,
     minimum_loss,
+    least_draw,
     scouts,
     rhat,
     effective_sample_size,

@@ -30,7 +30,7 @@ def scouts(run: Run) -> list[Check]:
     with that of the run, and any one of them that sees losses which no chain has seen moves
     lambda-hat by its share. One that a descent found moves it by the weight of its basin.
     """
-    if "loss" not in run.scouts:
+    if "loss" not in run.scouts or not run.loss.size:
         return []
     losses, log_weights = run.scouts["loss"], run.scouts["log_weight"]
     kept = losses[:, int(_ARRIVING * losses.shape[1]) :]
@@ -63,9 +63,8 @@ def scouts(run: Run) -> list[Check]:
 
 def _range(losses: np.ndarray, length: int) -> tuple[float, float]:
     """Give the range of the means over as many draws as a scout has, and something beyond."""
+    length = min(length, losses.shape[1])
     draws = losses.shape[1] // length * length
     means = losses[:, :draws].reshape(losses.shape[0], -1, length).mean(axis=2)
-    if not means.size:
-        return math.nan, math.nan
     margin = _OUTSIDE * float(np.ptp(means))
     return float(means.min()) - margin, float(means.max()) + margin

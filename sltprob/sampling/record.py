@@ -36,8 +36,8 @@ def record_draw(
     sites = posterior.dimensions
     stats: dict[str, Any] = {}
     if posterior.structure.readout is None:
-        log_prior, prior_gradient = jax.value_and_grad(posterior.log_prior)(position)
-        loss = (log_prior - logdensity) / posterior.beta
+        stats["log_prior"], prior_gradient = jax.value_and_grad(posterior.log_prior)(position)
+        loss = (stats["log_prior"] - logdensity) / posterior.beta
         slopes = {name: prior_gradient[name] - gradient[name] for name in sites}
         stats["loss_virial"] = jnp.stack([jnp.sum(position[name] * slopes[name]) for name in sites])
         typical_squares = (typical.squared_gradient, typical.squared_loss_gradient)

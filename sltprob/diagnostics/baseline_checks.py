@@ -1,0 +1,127 @@
+"""What lambda-hat is taken against: β, L* and the losses belong together, and to this run."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+
+from sltprob.diagnostics.base import BASELINE, Check, Run, below, ratio, statistic
+
+__all__ = ["as_sampled", "least_draw", "minimum_loss"]
+
+# What a wrong L* may do to lambda-hat, relative to it, where its own error is smaller.
+_BASELINE_LIMIT = 0.02
+# Units in the last place by which log p may differ from what it is made of.
+_ROUNDINGS = 64
+# Share of the draws, those with the least loss, that tell how the loss comes down to L*.
+_LOWEST = 0.05
+# How much larger than lambda-hat the exponent of the lowest losses may be.
+_EXPONENT = 1.5
+# Decimal digits by which a right baseline fails: once in 10,000.
+_DIGITS = 4
+EMBRECHTS = (
+    "Embrechts, Klüppelberg, Mikosch, Modelling Extremal Events (1997), chapter 3 (least values); "
+    "Watanabe, Algebraic Geometry and Statistical Learning Theory (2009), chapter 6"
+)
+
+
+def as_sampled(run: Run) -> list[Check]:
+    """Compare β, L* and the losses with those of the sampler.
+
+    A run says twice what they were: in the attributes that are read, and in ``as_sampled``. And
+    every draw has log p = log prior - βL, whatever was done to the file.
+    """
+    problems = 0.0
+    known = json.loads(str(run.attributes.get("as_sampled", "{}")))
+    for name in ("beta", "minimum_loss"):
+        if name in known and math.isfinite(known[name]):
+            problems += run.number(name) != known[name]
+    size = run.loss.size
+    if known.get("draws") == size and size:
+        mean = float(np.mean(run.stats["loss"]))
+        problems += not (mean == known["mean_loss"] or math.isnan(known["mean_loss"]))
+    if "log_prior" in run.stats and "lp" in run.stats:
+        scaled = run.number("beta") * run.stats["loss"]
+        parts = run.stats["lp"], run.stats["log_prior"], scaled
+        with np.errstate(all="ignore"):
+            difference = np.abs(parts[0] - parts[1] + parts[2])
+            largest = np.max(np.abs(parts), axis=0)
+        precision = np.finfo(str(run.attributes.get("dtype", "float64"))).eps
+        # A draw that is not finite has a check of its own.
+        problems += float(np.nansum(difference > _ROUNDINGS * precision * largest + 1e-300) > 0)
+    elif not known:
+        return []
+    return [
+        below(
+            "as_sampled",
+            problems,
+            1,
+            "of β, L*, the losses and log p, how many are not those of the sampler",
+            "The file was changed after the run, and lambda-hat with it: sample again, or give "
+            "another L* to estimate(draws, minimum_loss=...).",
+            BASELINE,
+            evidence=True,
+        )
+    ]
+
+
+def minimum_loss(run: Run) -> list[Check]:
+    """Compare L* with the lowest loss that was drawn, and lambda-hat with zero.
+
+    No loss lies below its least value. Where a draw does, L* was no minimum and lambda-hat is too
+    low by at least the difference. On a data set of a built-in model L* is the loss at the truth,
+    which the best fit undercuts, and lambda-hat can be negative.
+    """
+    source = run.attributes.get("minimum_loss_source")
+    if not run.knows_minimum or not run.loss.size or source == "true parameter":
+        return []
+    excess = -float(np.min(run.loss)) - run.number("beta") * run.number("loss_rounding")
+    # An error of L* adds to that of lambda-hat.
+    error = run.number("beta") * float(run.attributes.get("minimum_loss_error", 0.0))  # type: ignore[arg-type]
+    tolerance = max(_BASELINE_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
+    return [
+        below(
+            "minimum_loss",
+            max(excess, error, -run.lambda_hat),
+            tolerance,
+            "β (L* - the lowest loss drawn), or the error of L*",
+            "L* is not the least loss, and lambda-hat is wrong by at least this much: train "
+            "further, search with sltprob.find_optimum(posterior, points=[draws]), or give "
+            "minimum_loss=.",
+            BASELINE,
+            evidence=True,
+        )
+    ]
+
+
+def least_draw(run: Run) -> list[Check]:
+    """Ask whether the lowest losses come down to L* as a volume does.
+
+    The volume with β (L - L*) < t grows like a power of t, and the power is about lambda-hat. So of
+    k draws below t the least is about t k^(-1/λ), and cannot be near t itself. The value is minus
+    the logarithm, to base 10, of the probability of a least draw as high as this.
+    """
+    source = run.attributes.get("minimum_loss_source")
+    if not run.knows_minimum or not run.lambda_hat > 0 or source == "true parameter":
+        return []
+    ess = statistic("ess", run.loss, method="bulk")
+    count = _LOWEST * min(ess, run.loss.size) if math.isfinite(ess) else math.nan
+    lowest = float(np.quantile(run.loss, _LOWEST))
+    least = max(float(np.min(run.loss)), 0.0)
+    power = ratio(least, lowest) ** (_EXPONENT * max(run.lambda_hat, 1.0)) if lowest > 0 else 0.0
+    # Of uniform variables to the power 1/λ the least of k is above a share q with (1 - q^λ)^(k-1).
+    digits = -(count - 1) * math.log10(max(1 - power, 1e-300)) if power < 1 else math.inf
+    return [
+        below(
+            "least_draw",
+            digits,
+            _DIGITS,
+            "digits of the probability that no draw has a loss nearer to L*",
+            "No draw comes near L*: it is too low and lambda-hat too high, or the best basin was "
+            "missed; start there, init='optimum', or search with sltprob.find_optimum.",
+            f"{BASELINE}; {EMBRECHTS}",
+            false_alarm_rate=None,
+        )
+    ]

@@ -1,0 +1,77 @@
+"""Does a verdict see that β, L* or the losses are not those of the sampler?"""
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import sltprob
+
+
+def gaussian(y):
+    w = numpyro.sample("w", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(w, 1.0), obs=y)
+
+
+LEAST = np.log(2 * np.pi)  # per datum, and the two are one mean
+
+
+def tempered(minimum_loss=LEAST / 2, beta=100.0):
+    return sltprob.temper(gaussian, {"y": np.zeros(2)}, beta=beta, minimum_loss=minimum_loss)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return sltprob.sample(tempered(), "hmc", draws=1000)
+
+
+def changed(run, **attributes):
+    other = run.copy(deep=True)
+    other.attrs |= attributes
+    return other
+
+
+def failed(run):
+    return [check.name for check in sltprob.diagnose(run).failed]
+
+
+def test_a_run_that_nobody_changed_is_trusted(run, tmp_path):
+    assert not failed(run)
+    path = sltprob.save(run, tmp_path / "run.nc")
+    assert not failed(sltprob.load(path))
+    assert not failed(run.isel(draw=slice(100, 900)))
+
+
+@pytest.mark.parametrize("shift", [-1.0, -0.3, 0.3, 1.0])
+def test_another_least_loss_in_the_file_is_seen(run, shift):
+    other = changed(run, minimum_loss=run.attrs["minimum_loss"] + shift / run.attrs["beta"])
+    assert "as_sampled" in failed(other)
+    assert sltprob.diagnose(other).status == "wrong"
+
+
+def test_another_beta_in_the_file_is_seen(run):
+    assert "as_sampled" in failed(changed(run, beta=1.1 * run.attrs["beta"]))
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_other_losses_in_the_file_are_seen_in_a_part_of_it_too(run, factor):
+    other = run.copy(deep=True)
+    other["sample_stats"]["loss"] *= factor
+    assert "as_sampled" in failed(other)
+    assert "as_sampled" in failed(other.isel(draw=slice(500)))
+    forged = changed(other, as_sampled="{}")
+    assert "as_sampled" in failed(forged)
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0, 3.0])
+def test_a_least_loss_that_is_too_low_is_seen_by_the_draws(shift):
+    """It was given, so that no copy tells: in two dimensions a draw comes within 1/4,000 of L*."""
+    posterior = tempered(LEAST / 2 - shift / 100)
+    assert "least_draw" in failed(sltprob.sample(posterior, "hmc", draws=1000))
+
+
+def test_an_error_of_the_least_loss_is_part_of_the_interval(run):
+    wide = sltprob.estimate(changed(run, minimum_loss_error=0.01))
+    plain = sltprob.estimate(run)
+    assert wide.high == pytest.approx(plain.high + 100 * 0.01)
+    assert wide.low == plain.low
