@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, DataOption, configure, names
-from sltprob.cli._output import print_json
+from sltprob.cli._output import print_json, say
 from sltprob.files import write_text
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def calibrate(
     if as_json:
         print_json(_document(found))
     else:
-        Console().print(text, markup=False, highlight=False, soft_wrap=True)
-        Console().print(f"written: {target}, rows.jsonl, runs/", soft_wrap=True)
+        say(text, f"written: {target}, rows.jsonl, runs/")
 
 
 def _document(found: Calibration) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, OpenPage, Seed, configure
-from sltprob.cli._output import open_in_browser, print_json
-from sltprob.cli._scale import Out, print_rows, print_sentences
+from sltprob.cli._output import open_in_browser, print_json, print_rows, say
+from sltprob.cli._scale import Out
 from sltprob.command import typed
 from sltprob.files import new_folder, write_csv
 
@@ -80,9 +79,9 @@ def modes(
     print_rows(title, headings, table)
     if inputs_rows:
         print_rows(f"mode k = {found.probe}, random inputs", inputs_headings, inputs_rows)
-    print_sentences(found.sentences())
+    say(*found.sentences())
     if folder is not None:
-        Console().print(f"written: {folder / 'modes.html'}, modes.csv", soft_wrap=True)
+        say(f"written: {folder / 'modes.html'}, modes.csv")
         if open_page:
             open_in_browser(folder / "modes.html")
 

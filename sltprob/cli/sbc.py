@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, Chains, DataOption, Draws, Seed, WarmupOption, configure
-from sltprob.cli._output import json_text, print_checks, print_json
+from sltprob.cli._output import json_text, print_checks, print_json, say
 from sltprob.files import new_file, write_text
 
 if TYPE_CHECKING:
@@ -99,16 +99,12 @@ def _print_ranks(result: Calibration) -> None:
     """Print the histogram of the ranks of every quantity, and what it took."""
     import numpy as np
 
-    console = Console()
     width = max(map(len, result.ranks))
     for name in result.ranks:
         counts = result.counts(name)
         heights = np.round(counts / counts.max() * (len(_BARS) - 1)).astype(int)
-        console.print(
+        say(
             f"ranks of {name.ljust(width)}  {''.join(_BARS[height] for height in heights)}  "
-            f"{counts.min()} to {counts.max()} in a bin, {counts.mean():g} expected",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{counts.min()} to {counts.max()} in a bin, {counts.mean():g} expected"
         )
-    console.print(f"{result.gradients:.3g} gradients, {result.seconds:.1f} s", highlight=False)
+    say(f"{result.gradients:.3g} gradients, {result.seconds:.1f} s")

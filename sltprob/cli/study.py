@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import rich.box
 import rich.markup
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, configure
-from sltprob.cli._output import number, print_json
+from sltprob.cli._output import narrow_table, number, print_json, say
 from sltprob.grids.definition import StudyError
 from sltprob.grids.reading import read_definition
 
@@ -71,10 +69,10 @@ def plan(
             }
         )
         return
-    _say(f"{len(made)} cells")
+    say(f"{len(made)} cells")
     if cost is not None:
-        _say(f"about {_duration(cost.seconds)} in one process")
-        _say(f"about {_size(cost.bytes)} on disk")
+        say(f"about {_duration(cost.seconds)} in one process")
+        say(f"about {_size(cost.bytes)} on disk")
 
 
 @group.command()
@@ -112,20 +110,20 @@ def status(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> No
     if as_json:
         print_json({**vars(now), "complete": now.complete})
         return
-    _say(f"{now.stored} of {now.cells} cells stored in {folder}")
+    say(f"{now.stored} of {now.cells} cells stored in {folder}")
     for count, what in (
         (now.failed, "failed; 'sltprob study retry' runs them again"),
         (now.partial, "begun; they go on where they stopped"),
         (now.others, "of another study or another version"),
     ):
         if count:
-            _say(f"{count} {what}")
+            say(f"{count} {what}")
     for error in now.errors:
-        _say(f"  {error}")
+        say(f"  {error}")
     for file in now.damaged:
-        _say(f"damaged: {file}; the next run moves it aside and runs the cell again")
+        say(f"damaged: {file}; the next run moves it aside and runs the cell again")
     if now.owner is not None:
-        _say(f"process {now.owner['process']} on {now.owner['host']} works on it now")
+        say(f"process {now.owner['process']} on {now.owner['host']} works on it now")
 
 
 @group.command()
@@ -138,7 +136,7 @@ def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> Non
     if as_json:
         print_json(groups)
         return
-    shown = Table(box=rich.box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    shown = narrow_table()
     for heading in ("model", "sampler"):
         shown.add_column(heading, overflow="fold", min_width=7)
     for heading in ("β", "cells", "λ̂", "exact", "rms z", "trusted"):
@@ -155,7 +153,7 @@ def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> Non
             f"{row['trusted']}/{row['cells']}",
         )
     Console().print(shown)
-    _say(f"written: {folder / 'table.parquet'}, {len(frame)} rows")
+    say(f"written: {folder / 'table.parquet'}, {len(frame)} rows")
 
 
 def _run(
@@ -194,9 +192,9 @@ def _run(
     if state.stored:
         made.table(folder)
     if not quiet and not as_json:
-        _say(f"{state.stored} of {state.cells} cells stored in {folder}")
+        say(f"{state.stored} of {state.cells} cells stored in {folder}")
         if state.failed:
-            _say(f"{state.failed} failed: see sltprob study status {path}")
+            say(f"{state.failed} failed: see sltprob study status {path}")
     if not state.complete:
         raise typer.Exit(1)
 
@@ -258,10 +256,6 @@ def _grouped(frame: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _say(text: str) -> None:
-    Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _duration(seconds: float) -> str:

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sltprob.report.downsample import shortened
+
 __all__ = [
     "DASHES",
     "SERIES",
     "Figure",
     "axis",
     "band",
+    "chain_line",
     "escape",
     "line",
     "rule",
@@ -28,6 +31,7 @@ __all__ = [
 SERIES = tuple(f"@series{index}" for index in range(6))
 #: One for each colour, for print in black and white.
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_MAX_LEGEND = 8
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,18 @@ def line(
         "line": {"color": color, "dash": dash, "width": width},
         **options,
     }
+
+
+def chain_line(chain: int, chains: int, x: Sequence[Any], y: Any) -> dict[str, Any]:
+    """Describe the line of one chain of so many; the legend has them while they are few."""
+    return line(
+        x,
+        shortened(y),
+        name=f"chain {chain}",
+        color=SERIES[chain % len(SERIES)],
+        dash=DASHES[chain % len(DASHES)],
+        showlegend=chains <= _MAX_LEGEND,
+    )
 
 
 def rule(value: float, text: str, *, dash: str = "dash", color: str = "@ink") -> dict[str, Any]:
