@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sltprob.grids.study import Study
 
-__all__ = ["plan", "retry", "run", "status", "table"]
+__all__ = ["plan", "run_or_retry", "status", "table"]
 
 group = typer.Typer(
     help="Run a grid of models, samplers, betas and seeds that survives being killed.",
@@ -75,30 +75,54 @@ def plan(
         say(f"about {_size(cost.bytes)} on disk")
 
 
-@group.command()
-def run(
-    study: StudyArgument,
+@group.command(
+    "run",
+    help="Run every cell that is not stored yet; killed at any moment, it goes on next time.",
+)
+@group.command("retry", help="Run the cells again that failed, and those that are not stored yet.")
+def run_or_retry(
+    context: typer.Context,
+    path: StudyArgument,
     out: Out = None,
     cluster: Cluster = None,
     workers: WorkersOption = None,
     quiet: Quiet = False,
     as_json: AsEvents = False,
 ) -> None:
-    """Run every cell that is not stored yet; killed at any moment, it goes on next time."""
-    _run(study, out, cluster, workers, quiet, as_json, again=False)
-
-
-@group.command()
-def retry(
-    study: StudyArgument,
-    out: Out = None,
-    cluster: Cluster = None,
-    workers: WorkersOption = None,
-    quiet: Quiet = False,
-    as_json: AsEvents = False,
-) -> None:
-    """Run the cells again that failed, and those that are not stored yet."""
-    _run(study, out, cluster, workers, quiet, as_json, again=True)
+    """Run cells of a study, here or on a cluster."""
+    if quiet and as_json:
+        raise ValueError("--quiet and --json: one says nothing, the other all; leave one out")
+    if workers is not None and cluster is None:
+        raise ValueError(
+            f"--workers {workers} goes with --cluster local; write that too, or leave it out"
+        )
+    folder = _folder(path, out)
+    made = _read(path)
+    chosen: Any = None
+    if cluster is not None:
+        try:
+            from sltprob.grids.cluster import DaskWorkers
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
+            ) from None
+        chosen = DaskWorkers(cluster, processes=workers)
+    try:
+        with _watch(quiet, as_json) as watch:
+            state = made.run(
+                folder, workers=chosen, retry=context.info_name == "retry", watch=watch
+            )
+    except KeyboardInterrupt:
+        sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
+        raise typer.Exit(130) from None
+    if state.stored:
+        made.table(folder)
+    if not quiet and not as_json:
+        say(f"{state.stored} of {state.cells} cells stored in {folder}")
+        if state.failed:
+            say(f"{state.failed} failed: see sltprob study status {path}")
+    if not state.complete:
+        raise typer.Exit(1)
 
 
 @group.command()
@@ -154,49 +178,6 @@ def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> Non
         )
     Console().print(shown)
     say(f"written: {folder / 'table.parquet'}, {len(frame)} rows")
-
-
-def _run(
-    path: Path,
-    out: Path | None,
-    cluster: str | None,
-    workers: int | None,
-    quiet: bool,
-    as_json: bool,
-    *,
-    again: bool,
-) -> None:
-    if quiet and as_json:
-        raise ValueError("--quiet and --json: one says nothing, the other all; leave one out")
-    if workers is not None and cluster is None:
-        raise ValueError(
-            f"--workers {workers} goes with --cluster local; write that too, or leave it out"
-        )
-    folder = _folder(path, out)
-    made = _read(path)
-    chosen: Any = None
-    if cluster is not None:
-        try:
-            from sltprob.grids.cluster import DaskWorkers
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
-            ) from None
-        chosen = DaskWorkers(cluster, processes=workers)
-    try:
-        with _watch(quiet, as_json) as watch:
-            state = made.run(folder, workers=chosen, retry=again, watch=watch)
-    except KeyboardInterrupt:
-        sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
-        raise typer.Exit(130) from None
-    if state.stored:
-        made.table(folder)
-    if not quiet and not as_json:
-        say(f"{state.stored} of {state.cells} cells stored in {folder}")
-        if state.failed:
-            say(f"{state.failed} failed: see sltprob study status {path}")
-    if not state.complete:
-        raise typer.Exit(1)
 
 
 def _watch(quiet: bool, as_json: bool) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "axis",
     "band",
     "chain_line",
+    "chart",
     "escape",
     "line",
     "rule",
@@ -46,6 +47,20 @@ class Figure:
     spec: dict[str, Any] | None
     reason: str = ""  # Why there is nothing to draw
     wide: bool = False  # whether it takes the full width of the page
+
+
+def chart(
+    key: str,
+    heading: str,
+    caption: str,
+    label: str,
+    data: list[dict[str, Any]],
+    *,
+    wide: bool = False,
+    **layout: Any,
+) -> Figure:
+    """Make a figure of Plotly's traces, with the rest of its layout by name."""
+    return Figure(key, heading, caption, label, {"data": data, "layout": layout}, wide=wide)
 
 
 def unavailable(key: str, heading: str, reason: str, *, wide: bool = False) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sltprob.report.downsample import bucket_means, shortened
-from sltprob.report.figures import Figure, axis, chain_line, rule, shade, unavailable
+from sltprob.report.figures import Figure, axis, chain_line, chart, rule, shade, unavailable
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import number
 
@@ -38,19 +38,15 @@ def acceptance(judged: Judged, points: int) -> Figure:
         shapes.append(rule(limit, f"least {limit:g}"))
     adjusted = not judged.run.number("unadjusted")
     width = max(1, round(rates.shape[1] / buckets))
-    return Figure(
+    return chart(
         "acceptance",
         heading,
         f"Means over {width} draws. "
         + ("" if adjusted else "What the steps would have had with a Metropolis test. ")
         + "A chain that falls is getting stuck.",
         f"acceptance rate of {chains} chains against the draw, mean {number(float(rates.mean()))}",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draw (before 0: warm-up)" if warmup is not None else "draw"),
-                "yaxis": axis("acceptance rate", range=[0, 1.05]),
-                "shapes": shapes,
-            },
-        },
+        data,
+        xaxis=axis("draw (before 0: warm-up)" if warmup is not None else "draw"),
+        yaxis=axis("acceptance rate", range=[0, 1.05]),
+        shapes=shapes,
     )

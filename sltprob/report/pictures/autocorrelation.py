@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from sltprob.array_statistics import array_stats
-from sltprob.report.figures import Figure, axis, band, chain_line, rule, unavailable
+from sltprob.report.figures import Figure, axis, band, chain_line, chart, rule, unavailable
 from sltprob.report.judged import Judged, quiet
 from sltprob.report.numbers import number
 from sltprob.report.pictures._statistics import unusable
@@ -37,19 +37,15 @@ def autocorrelation(judged: Judged, points: int) -> Figure:
     data = [band([0, int(longest)], [-width, -width], [width, width])]
     for chain, values in enumerate(correlation):
         data.append(chain_line(chain, chains, lags.tolist(), values))
-    return Figure(
+    return chart(
         "autocorrelation",
         heading,
         "Correlation of draws that are so far apart. The sooner it falls into the band (no "
         "correlation), the more each draw is worth.",
         f"autocorrelation of the loss of {chains} chains up to lag {longest}; at lag 1 "
         f"{number(float(correlation[:, min(1, len(lags) - 1)].mean()))} on average",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("lag, draws", range=[0, int(longest)]),
-                "yaxis": axis("autocorrelation", range=[min(-0.2, float(correlation.min())), 1.05]),
-                "shapes": [rule(0, "")],
-            },
-        },
+        data,
+        xaxis=axis("lag, draws", range=[0, int(longest)]),
+        yaxis=axis("autocorrelation", range=[min(-0.2, float(correlation.min())), 1.05]),
+        shapes=[rule(0, "")],
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from sltprob.array_statistics import array_stats
 from sltprob.report.downsample import shortened
-from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule, unavailable
+from sltprob.report.figures import DASHES, SERIES, Figure, axis, chart, line, rule, unavailable
 from sltprob.report.judged import Judged, quiet
 from sltprob.report.numbers import count
 from sltprob.report.pictures._statistics import unusable
@@ -66,19 +66,15 @@ def effective_sample_size(judged: Judged, points: int) -> Figure:
                 marker={"symbol": symbol, "size": 7, "color": SERIES[index]},
             )
         )
-    return Figure(
+    return chart(
         "ess",
         heading,
         "It should grow in proportion to the draws; a line that flattens tells of chains that "
         "have not seen everything yet.",
         f"effective sample size against draws; at the end bulk {count(last['bulk'])} and tails "
         f"{count(last['tail'])}, 400 are required",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draws, all chains", rangemode="tozero"),
-                "yaxis": axis("effective draws", range=[0, 1.15 * max([400.0, *finite])]),
-                "shapes": [rule(400, "least 400")],
-            },
-        },
+        data,
+        xaxis=axis("draws, all chains", rangemode="tozero"),
+        yaxis=axis("effective draws", range=[0, 1.15 * max([400.0, *finite])]),
+        shapes=[rule(400, "least 400")],
     )

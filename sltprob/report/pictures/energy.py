@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sltprob.report.downsample import shortened
-from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, unavailable
+from sltprob.report.figures import DASHES, SERIES, Figure, axis, chart, line, unavailable
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import count, number
 
@@ -51,18 +51,14 @@ def energy(judged: Judged, points: int) -> Figure:
         )
         data[-1]["line"]["shape"] = "hv"
     fraction = np.mean(np.diff(values, axis=1) ** 2, axis=1) / np.var(values, axis=1)
-    return Figure(
+    return chart(
         "energy",
         heading,
         "The change should be about as wide as the energy itself. Bayesian fraction of "
         f"missing information, worst chain: {number(float(fraction.min()))}.",
         f"densities of the energy and of its changes over {count(values.size)} draws, "
         f"{chains} chains",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("energy (nats)"),
-                "yaxis": axis("density (per nat)", rangemode="tozero"),
-            },
-        },
+        data,
+        xaxis=axis("energy (nats)"),
+        yaxis=axis("density (per nat)", rangemode="tozero"),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from sltprob.array_statistics import array_stats
 from sltprob.report.downsample import shortened
-from sltprob.report.figures import Figure, axis, band, chain_line, rule, unavailable
+from sltprob.report.figures import Figure, axis, band, chain_line, chart, rule, unavailable
 from sltprob.report.judged import Judged, quiet
 from sltprob.report.numbers import count, number
 from sltprob.report.pictures._statistics import unusable
@@ -53,7 +53,7 @@ def ranks(judged: Judged, points: int) -> Figure:
         difference = np.searchsorted(np.sort(values), grid, side="right") / values.size - grid
         farthest = max(farthest, float(np.max(np.abs(difference))))
         data.append(chain_line(chain, chains, shortened(grid), difference))
-    return Figure(
+    return chart(
         "ranks",
         heading,
         "How the ranks of each chain's losses among all losses differ from uniform. Lines should "
@@ -61,12 +61,8 @@ def ranks(judged: Judged, points: int) -> Figure:
         "above it is a chain whose losses are too small.",
         f"difference of the rank distribution from uniform, {chains} chains, largest "
         f"{number(farthest)}, band ± {number(width)}",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("rank of the loss, relative", range=[0, 1]),
-                "yaxis": axis("share of draws, minus uniform"),
-                "shapes": [rule(0, "")],
-            },
-        },
+        data,
+        xaxis=axis("rank of the loss, relative", range=[0, 1]),
+        yaxis=axis("share of draws, minus uniform"),
+        shapes=[rule(0, "")],
     )

@@ -14,6 +14,7 @@ from sltprob.report.figures import (
     SERIES,
     Figure,
     axis,
+    chart,
     escape,
     line,
     rule,
@@ -90,23 +91,17 @@ def virial(judged: Judged, points: int) -> Figure:
     left_out = (
         f" Shown are the {len(shown)} sites farthest off, of {len(ratios)}." if others else ""
     )
-    return Figure(
+    return chart(
         "virial",
         heading,
         "Running mean of θ·∇U (about the centre of least variance), divided by the dimension. It "
         "must tend to 1: above, the steps are too large; below, flat directions have not spread. "
         "The bars at the end are ± one standard error." + left_out,
         f"running mean of the virial over the dimension, at the end {', '.join(ends)}; 1 is right",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draws, all chains", range=[0, draws * chains * 1.12]),
-                "yaxis": axis(
-                    "virial / dimension", range=[min(extent) - margin, max(extent) + margin]
-                ),
-                "shapes": [rule(1, "")],
-            },
-        },
+        data,
+        xaxis=axis("draws, all chains", range=[0, draws * chains * 1.12]),
+        yaxis=axis("virial / dimension", range=[min(extent) - margin, max(extent) + margin]),
+        shapes=[rule(1, "")],
     )
 
 
