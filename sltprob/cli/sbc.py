@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, Chains, DataOption, Draws, Seed, WarmupOption, configure
 from sltprob.cli._output import json_text, print_checks, print_json, say
 from sltprob.files import new_file, write_text
+from sltprob.progress import counting
 
 if TYPE_CHECKING:
     from sltprob.probes.simulation_based_calibration import Calibration
@@ -46,17 +45,7 @@ def sbc(
         new_file(out)
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not Console(stderr=True).is_terminal,
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("data sets", total=sets)
+    with counting("data sets") as show:
         result = simulation_based_calibration(
             model,
             sampler,
@@ -67,7 +56,7 @@ def sbc(
             warmup=warmup,
             chains=chains,
             seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show,
         )
     document = _document(result)
     if out is not None:
