@@ -28,16 +28,7 @@ _STATISTICS = {
 
 
 def is_foreign(tree: Any) -> bool:
-    """Tell whether a DataTree is the run of another program with its log likelihood.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a DataTree is the run of another program with its log likelihood."""
     return (
         isinstance(tree, xr.DataTree)
         and "log_likelihood" in tree.children

@@ -28,16 +28,8 @@ def likelihood_rows(
 ) -> tuple[tuple[tuple[str, int], ...], int]:
     """Find the axis of each log likelihood that counts the data, and their number.
 
-    Parameters
-    ----------
-    sites : sequence of mapping
-        The observed sites of a trace.
-    size : int or None
-        Number of data, where weights say it.
-    lengths : mapping of str to tuple of int
-        Shapes of the arguments of the program.
-    rows : str, int or None
-        A plate, or an axis of the log likelihood: the user's word on it.
+    `size` is the number that weights say, `lengths` are the shapes of the program's arguments, and
+    `rows` is the user's word: a plate, or an axis of the log likelihood.
     """
     if isinstance(rows, str) and not any(_plates(site, rows) for site in sites):
         known = sorted({frame.name for site in sites for frame in site["cond_indep_stack"]})

@@ -13,21 +13,7 @@ _LARGEST_ROUNDING = 0.01
 
 
 def checked_beta(beta: float) -> float:
-    """Check an inverse temperature.
-
-    Parameters
-    ----------
-    beta : float, dimensionless
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is not positive and finite, or float32 cannot resolve it.
-    """
+    """Refuse a beta that is not positive and finite, or that float32 cannot resolve."""
     try:
         beta = float(beta)
     except (TypeError, ValueError):

@@ -120,28 +120,10 @@ def problem(
 ) -> Problem:
     """Read what is to be measured.
 
-    Parameters
-    ----------
-    model : Model, TemperedPosterior, callable or str
-        A model or its specification, such as ``"tanh_zero[width=64]"``; or a NumPyro program of
-        your own, as a function or as ``"path/to/file.py:function"``; or a tempered posterior,
-        whose own beta does not matter.
-    data : Data, mapping of str to array, data frame, or path, optional
-        Arguments of your own program. A path may end in .npz, .csv, .tsv, .parquet, .arrow,
-        .feather, .nc or .zarr; of a table the program gets the columns that its arguments name.
-    minimum_loss : float, optional
-        L*, in nats per datum; searched for where it is not known.
-    reparameterise, rows : optional
-        Of `sltprob.temper`.
-
-    Returns
-    -------
-    Problem
-
-    Raises
-    ------
-    ValueError
-        If data are missing, or come with a model that has its own.
+    That is a model or its specification; a NumPyro program of your own, as a function or as
+    ``"path/to/file.py:function"``, with its data; or a tempered posterior, whose own beta does not
+    matter. Data are arguments by name, a data frame, or a path that `sltprob.reading` knows; of a
+    table the program gets the columns that its arguments name.
     """
     if isinstance(model, TemperedPosterior):
         if data is not None:

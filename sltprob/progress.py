@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
     from sltprob.sampling import Progress
 
-__all__ = ["COLOURS", "ProgressBar", "shown"]
+__all__ = ["COLOURS", "ProgressBar", "counting", "shown"]
 
 COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
 
@@ -30,6 +29,28 @@ def shown(
             yield bar
     else:
         yield progress or None
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[..., None]]:
+    """Give what is called with the number done, the number of all, and the name of the next."""
+    console = Console(stderr=True)
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, total: int, name: str = what) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        yield show
 
 
 class ProgressBar:
@@ -55,12 +76,7 @@ class ProgressBar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def tell(self, line: str, status: str) -> None:

@@ -21,17 +21,8 @@ def expected_energy(posterior: TemperedPosterior, position: dict[str, Any]) -> A
     """Evaluate E[βL] over the readout, all other sites as they are: a ridge regression.
 
     The mean of βL - E[βL | other sites] is zero, which no error of the sampler that the
-    readout sees leaves as it is.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-    position : dict of str to array
-
-    Returns
-    -------
-    array, shape (), or None
-        None where the model has no readout, or one too large to be worth its time.
+    readout sees leaves as it is. None where the model has no readout, or one that is too large to
+    be worth its time.
 
     References
     ----------

@@ -57,10 +57,11 @@ def check_sampler(sampler: Sampler, *, draws: int = 2000, warmup: int = 500) -> 
     assert reason is None, f"it must apply to a Gaussian posterior, and says: {reason}"
     run = sample(posterior, sampler, draws=draws, warmup=warmup, seed=1)
     check(run)
-    short = [sample(posterior, sampler, draws=20, warmup=50, seed=2) for _ in range(2)]
+    # As long a warm-up as above, so that nothing is compiled for it.
+    short = [sample(posterior, sampler, draws=50, warmup=warmup, seed=2) for _ in range(2)]
     losses = [np.asarray(each["sample_stats"]["loss"]) for each in short]
     assert np.array_equal(losses[0], losses[1]), "the same seed must give the same draws"
-    other = sample(posterior, sampler, draws=20, warmup=50, seed=3)["sample_stats"]["loss"]
+    other = sample(posterior, sampler, draws=50, warmup=warmup, seed=3)["sample_stats"]["loss"]
     assert not np.array_equal(losses[0], other), "another seed must give other draws"
     found, exact = estimate(run), model.exact(10.0)
     assert exact is not None

@@ -115,7 +115,7 @@ def test_exact_answers_for_the_wide_uniform_network_are_quick_to_get(beta: float
     assert_table(answer, *truth)
 
 
-@pytest.mark.parametrize(("beta", "truth", "error"), table("normal")[2:5:2])
+@pytest.mark.parametrize(("beta", "truth", "error"), table("normal")[2:3])
 def test_normal_table(beta: float, truth: float, error: float) -> None:
     assert_table(exact(beta, **network(128, "normal")), truth, error)
 
@@ -137,9 +137,9 @@ TRUTHS = [
     (1, 1e8, 0.45250182, 1e-7),
     (2, 1e4, 0.66981948, 1e-6),
     (4, 1e2, 0.67061, 2e-4),
-    (16, 1e2, 0.9727, 5e-2),
 ]
 SLOW_TRUTHS = [
+    (16, 1e2, 0.9727, 5e-2),
     (1, 1e0, 0.09339056, 1e-7),
     (1, 1e1, 0.26119516, 1e-7),
     (1, 1e3, 0.39438798, 1e-7),

@@ -37,6 +37,7 @@ def exact(beta):
     return lambda_hat, free
 
 
+@pytest.mark.slow
 def test_reference_of_a_regression_is_its_closed_form():
     """Four numbers with |z| < 5 each: a false alarm once in 400,000 keys."""
     chosen = problem(line, DATA)

@@ -28,7 +28,15 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 WITH_CODE = [page.name for page in PAGES if blocks(page, "python")]
 # Their cost is compilation, which few draws do not save; what they show has tests of its own.
-LONG = {"README.md", "extend.md", "ladder.md", "local.md", "own_model.md", "samplers.md"}
+LONG = {
+    "README.md",
+    "extend.md",
+    "index.md",
+    "ladder.md",
+    "local.md",
+    "own_model.md",
+    "samplers.md",
+}
 
 
 def write_script(name: str, folder: Path) -> Path:

@@ -6,18 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts import run_with_few_draws
 
 EXAMPLES = {
     path.stem: path for path in sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n == "quickstart" else pytest.param(n, marks=pytest.mark.slow) for n in EXAMPLES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_example_is_trusted_as_it_stands(name, tmp_path):
-    """But for the first they are slow: every size of data, sampler and network is compiled."""
+    """Every size of data, sampler and network is compiled."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES[name])],
         capture_output=True,
@@ -31,5 +30,7 @@ def test_example_is_trusted_as_it_stands(name, tmp_path):
     assert "trusted" in done.stdout
 
 
-def test_the_quickstart_is_short():
+def test_the_quickstart_is_short_and_runs(tmp_path, monkeypatch, capsys):
     assert len(EXAMPLES["quickstart"].read_text(encoding="utf-8").splitlines()) <= 20
+    run_with_few_draws(EXAMPLES["quickstart"], tmp_path, monkeypatch)
+    assert "lambda-hat(100) = " in capsys.readouterr().out

@@ -47,8 +47,13 @@ def target():
 
 def as_matrix(parameters):
     """The inverse mass matrix, from the kinetic energy that BlackJAX makes of it."""
+    return np.asarray(_hessian(parameters))
+
+
+@jax.jit
+def _hessian(parameters):
     metric = blackjax.mcmc.metrics.default_metric(metric_of(parameters))
-    return np.asarray(jax.hessian(metric.kinetic_energy)(jnp.zeros(DIMENSION)))
+    return jax.hessian(metric.kinetic_energy)(jnp.zeros(DIMENSION))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

@@ -40,7 +40,12 @@ def command(folder, *arguments):
         [sys.executable, "-m", "sltprob", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
+            # Nothing here depends on how fast the draws are.
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
         check=False,
     )
 

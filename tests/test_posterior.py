@@ -230,12 +230,15 @@ def test_the_mean_over_the_readout_is_that_of_a_ridge_regression(
     def at(a):
         return {**values, "a": a}
 
-    zero = jnp.zeros_like(values["a"])
-    precision = -jax.hessian(lambda a: plain.logdensity(at(a)))(zero)
-    mean = jnp.linalg.solve(precision, jax.grad(lambda a: plain.logdensity(at(a)))(zero))
-    curvature = jax.hessian(lambda a: plain.loss(at(a)))(zero)
-    spread = 0.5 * jnp.trace(jnp.linalg.solve(precision, curvature))
-    assert found == pytest.approx(float(50.0 * (plain.loss(at(mean)) + spread)), rel=1e-9)
+    @jax.jit  # one compilation in place of one for each operation
+    def expected(zero):
+        precision = -jax.hessian(lambda a: plain.logdensity(at(a)))(zero)
+        mean = jnp.linalg.solve(precision, jax.grad(lambda a: plain.logdensity(at(a)))(zero))
+        curvature = jax.hessian(lambda a: plain.loss(at(a)))(zero)
+        spread = 0.5 * jnp.trace(jnp.linalg.solve(precision, curvature))
+        return 50.0 * (plain.loss(at(mean)) + spread)
+
+    assert found == pytest.approx(float(expected(jnp.zeros_like(values["a"]))), rel=1e-9)
 
 
 def test_a_model_without_a_readout_has_no_such_mean():

@@ -166,7 +166,7 @@ def test_an_improper_prior_takes_a_start_and_no_ladder():
         numpyro.sample("y", dist.Normal(x @ b, 1.0), obs=y)
 
     posterior = temper(flat, {"x": X, "y": Y}, beta=24.0)
-    run = sltprob.sample(posterior, "hmc", init={"b": np.zeros(3)}, **SHORT)
+    run = sltprob.sample(posterior, "mala", init={"b": np.zeros(3)}, **SHORT)
     found = sltprob.estimate(run, minimum_loss=sltprob.find_optimum(posterior).loss)
     assert abs(found.value - 1.5) < 5 * found.mcse
     with pytest.raises(ValueError, match=r"'b' is improper"):
@@ -181,7 +181,7 @@ def test_a_start_is_looked_for_where_the_prior_has_none():
         numpyro.sample("k", dist.Poisson(jnp.exp(x @ b)), obs=k)
 
     posterior = temper(poisson, {"x": 5 * X, "k": counts}, beta=24.0)
-    run = sltprob.sample(posterior, "hmc", **SHORT)
+    run = sltprob.sample(posterior, "mala", **SHORT)
     assert run.attrs["init"] == "near zero"
     found = sltprob.estimate(run, minimum_loss=sltprob.find_optimum(posterior).loss)
     assert abs(found.value - 1.5) < 0.4
@@ -201,7 +201,7 @@ def test_a_site_without_coordinates_changes_nothing():
         numpyro.sample("y", dist.Normal(a + x @ e, 1.0), obs=y)
 
     posterior = temper(empty, {"x": np.zeros((24, 0)), "y": Y}, beta=24.0)
-    run = sltprob.sample(posterior, "hmc", **SHORT)
+    run = sltprob.sample(posterior, "mala", **SHORT)
     assert sltprob.diagnose(run).trusted
 
 
@@ -255,7 +255,7 @@ def test_names_with_slashes_survive_the_file(tmp_path):
         mean = numpyro.sample("net/layer.0", dist.Normal(0.0, 1.0))
         numpyro.sample("y", dist.Normal(mean, 1.0).expand([24]), obs=y)
 
-    run = sltprob.sample(temper(named, {"y": Y}, beta=24.0), "hmc", draws=50, warmup=50)
+    run = sltprob.sample(temper(named, {"y": Y}, beta=24.0), "mala", draws=50, warmup=50)
     back = sltprob.load(sltprob.save(run, tmp_path / "run.nc"))
     assert list(back["posterior"].data_vars) == list(run["posterior"].data_vars)
     assert back.identical(run)
@@ -342,7 +342,7 @@ def test_a_point_that_is_no_minimum_is_not_trusted():
     for start in (0.3, 3.0):
         model = sltprob.from_loss(loss, {"w": jnp.full(4, start)}, np.zeros((100, 4)))
         posterior = temper(model, beta=100.0, localization=1.0)
-        run = sltprob.sample(posterior, "hmc", init="optimum", **SHORT)
+        run = sltprob.sample(posterior, "mala", init="optimum", **SHORT)
         verdict = sltprob.diagnose(run)
         assert verdict.status == "wrong"
         assert "minimum_loss" in [check.name for check in verdict.failed]

@@ -128,7 +128,7 @@ def test_the_gradient_is_that_of_the_density():
         log_jacobian = jnp.linalg.slogdet(matrix(position["a_base"]))[1]
         return plain.logdensity(plain.unconstrain(values)) + log_jacobian
 
-    gradient = jax.grad(posterior.logdensity)(position)
+    gradient = jax.jit(jax.grad(posterior.logdensity))(position)
     step = 1e-4
     for seed in range(4):
         keys = jax.random.split(jax.random.key(seed), 2)

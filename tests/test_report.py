@@ -27,9 +27,9 @@ from sltprob.report import page as page_module
 from sltprob.report.answer import answers, headline
 from sltprob.report.downsample import bucket_means, extremes, shortened
 from sltprob.report.judged import judge
-from sltprob.report.mixing import ranks
 from sltprob.report.numbers import inverse_temperature, measured, number, signed
 from sltprob.report.payload import plotly_payload
+from sltprob.report.pictures.ranks import ranks
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>%{x}"
 
@@ -265,7 +265,7 @@ def test_rank_plot_shows_a_chain_apart():
     loss[2] += 0.02
     (apart,) = judge([make(loss=loss, draws=400)])
     largest = [
-        max(abs(value) for trace in ranks(run).spec["data"][1:] for value in trace["y"])
+        max(abs(value) for trace in ranks(run, 4000).spec["data"][1:] for value in trace["y"])
         for run in (fine, apart)
     ]
     assert largest[0] < 0.1

@@ -173,7 +173,7 @@ def test_chains_start_where_they_are_told(folder, tmp_path, capsys):
     np.savez(tmp_path / "start.npz", slope=np.array(0.5))
     own = (f"{folder}/mine.py:line", "--data", folder / "data.csv", "--beta", "n")
     for init in ("optimum", "both", tmp_path / "start.npz"):
-        code = command("run", *own, "--init", init, "--draws", 100, "--warmup", 50, "-q", "--json")
+        code = command("run", *own, "--init", init, "--draws", 100, "--warmup", 200, "-q", "--json")
         assert code == 0
         assert np.isfinite(json.loads(capsys.readouterr().out)["lambda_hat"])
     np.savez(tmp_path / "wrong.npz", other=np.array(0.5))

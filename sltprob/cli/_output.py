@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import rich.box
 import rich.markup
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sltprob.progress import COLOURS
 
@@ -24,15 +25,58 @@ if TYPE_CHECKING:
 
 __all__ = [
     "json_text",
+    "narrow_table",
     "number",
     "open_in_browser",
     "plain",
     "print_checks",
     "print_json",
+    "print_rows",
     "print_table",
     "print_trace",
     "print_verdict",
+    "say",
 ]
+
+
+def say(*sentences: str) -> None:
+    """Print sentences as they are, one a line, which only the terminal breaks."""
+    for sentence in sentences:
+        Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+
+def narrow_table(title: str | None = None) -> Table:
+    """Begin a table without frame or padding, so that many columns fit."""
+    return Table(
+        # As text: the brackets of a model's options are no markup.
+        title=None if title is None else Text(title),
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
+def print_rows(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    words: Sequence[str] = (),
+) -> None:
+    """Print a table of text: the columns of these headings hold words, all others numbers."""
+    table = Table(
+        title=Text(title), title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for heading in headings:
+        if heading in words:
+            table.add_column(heading, overflow="fold", min_width=7)
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(rich.markup.escape, row))
+    Console().print(table)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -70,15 +114,8 @@ def print_table(cells: list[dict[str, Any]], title: str) -> None:
     """Print one row for each cell."""
     from sltprob.cell import name_of_truth
 
-    # As narrow as it can be: nine columns and a sampler with options on 80 characters.
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-        show_edge=False,
-    )
+    # Nine columns and a sampler with options on 80 characters.
+    table = narrow_table(title)
     table.add_column("sampler", overflow="fold", min_width=9)
     for heading in ("λ̂ ± MCSE", name_of_truth(cells), "z", "ESS", "ESS/s", "gradients", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -137,8 +174,7 @@ def print_verdict(verdict: Verdict) -> None:
 def print_checks(checks: Sequence[Check], title: str) -> None:
     """Print every check with its value and limit, and what to do about those that failed."""
     # Not the table's own title, which is no wider than the table.
-    console = Console()
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    say(title)
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
     table.add_column("check", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
@@ -151,12 +187,11 @@ def print_checks(checks: Sequence[Check], title: str) -> None:
             f"{check.relation} {check.limit:.3g}",
             "[green]ok[/]" if check.passed else "[red]failed[/]",
         )
-    console.print(table)
-    console.print()
+    Console().print(table)
+    Console().print()
     for check in checks:
         if not check.passed:
-            console.print(f"{check.name}: {check.finding}", markup=False, soft_wrap=True)
-            console.print(f"    {check.advice}", markup=False, soft_wrap=True)
+            say(f"{check.name}: {check.finding}", f"    {check.advice}")
 
 
 def print_json(document: Any) -> None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from sltprob.cli._options import read_betas
 
@@ -23,8 +21,6 @@ __all__ = [
     "averaged",
     "columns",
     "exact_values",
-    "print_rows",
-    "print_sentences",
     "read_range",
     "stored",
     "tell",
@@ -73,30 +69,6 @@ def exact_values(model: Model, betas: Sequence[float], tolerance: float) -> list
     from sltprob.finding import scale
 
     return scale.exact_values(model, betas, tolerance=tolerance, progress=tell)
-
-
-def print_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of text."""
-    import rich.box
-
-    # As text: the brackets of a model's options are no markup.
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def print_sentences(sentences: Sequence[str]) -> None:
-    """Print sentences, one a line."""
-    for sentence in sentences:
-        Console().print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
 def stored(path: Path, model: str) -> list[Any]:

@@ -25,14 +25,12 @@ from sltprob.cli._options import (
     exit_unless_trusted,
     read_rows,
 )
-from sltprob.cli._output import print_json, print_verdict
+from sltprob.cli._output import print_json, print_rows, print_verdict, say
 from sltprob.cli._scale import (
     BetaRange,
     averaged,
     columns,
     exact_values,
-    print_rows,
-    print_sentences,
     read_range,
     trusted_columns,
 )
@@ -66,7 +64,7 @@ def ansatz(
         print_json(found.as_json())
         return
     print_rows(f"{len(measured[0])} values of λ̂", found.headings, found.table())
-    print_sentences(found.sentences())
+    say(*found.sentences())
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -132,7 +130,7 @@ def free_energy(
         print_json([asdict(row) for row in found.rows])
         return
     print_rows(f"F in nats, {models.specification(chosen)}", found.headings, found.table())
-    print_sentences(found.sentences())
+    say(*found.sentences())
 
 
 def _evidence(
@@ -157,13 +155,10 @@ def _evidence(
         )
     else:
         print_rungs(rung_rows(found.run), f"{program}: F in nats, from the prior to β = n")
-        print_sentences(
-            [
-                f"log p(data) = {found.log_marginal_likelihood:.7g} ± {found.mcse:.2g} nats, the "
-                "log marginal likelihood.",
-                f"By thermodynamic integration {found.integrated:.7g} ± "
-                f"{found.integrated_error:.2g}.",
-            ]
+        say(
+            f"log p(data) = {found.log_marginal_likelihood:.7g} ± {found.mcse:.2g} nats, the "
+            "log marginal likelihood.",
+            f"By thermodynamic integration {found.integrated:.7g} ± {found.integrated_error:.2g}.",
         )
         print_verdict(found.verdict)
     exit_unless_trusted([{"verdict": found.verdict.status}], strict)

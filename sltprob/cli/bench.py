@@ -7,11 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import rich.box
 import rich.markup
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import (
@@ -25,7 +23,7 @@ from sltprob.cli._options import (
     configure,
     names,
 )
-from sltprob.cli._output import print_json
+from sltprob.cli._output import narrow_table, print_json, say
 
 if TYPE_CHECKING:
     from sltprob.league.standing import Standing
@@ -79,7 +77,7 @@ def bench(
         return
     _print(table.rows)
     if out is not None:
-        Console().print(f"written: {out / 'league.html'}, league.md, league.csv", soft_wrap=True)
+        say(f"written: {out / 'league.html'}, league.md, league.csv")
 
 
 def _print(rows: Sequence[Standing]) -> None:
@@ -92,14 +90,7 @@ def _print(rows: Sequence[Standing]) -> None:
 
     console = Console(width=max(Console().width, _FEWEST_COLUMNS))
     for group in grouped(rows):
-        table = Table(
-            title=rich.markup.escape(group.title),
-            title_justify="left",
-            box=rich.box.SIMPLE_HEAD,
-            padding=0,
-            pad_edge=False,
-            show_edge=False,
-        )
+        table = narrow_table(group.title)
         table.add_column("\nsampler", overflow="fold", min_width=9)
         columns = [column for column in LEAGUE_COLUMNS if column.heading not in _NOT_PRINTED]
         for column in columns:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, DataOption, configure, names
-from sltprob.cli._output import print_json
+from sltprob.cli._output import print_json, say
 from sltprob.files import write_text
+from sltprob.progress import counting
 
 if TYPE_CHECKING:
     from sltprob.calibration.score import Calibration
@@ -47,14 +46,7 @@ def calibrate(
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: a file of that name exists; choose a folder")
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("runs", total=None)
-
-        def show(done: int, total: int, row: dict[str, Any]) -> None:
-            what = f"{row['model']} {row['sampler']}"
-            bar.update(task, completed=done, total=total, description=what)
-
+    with counting("runs") as show:
         found = calibration.calibrate(
             out,
             model=model,
@@ -62,15 +54,14 @@ def calibrate(
             betas=names("--betas", betas, "wbic,n"),
             small=small,
             workers=workers,
-            progress=show,
+            progress=lambda done, total, row: show(done, total, f"{row['model']} {row['sampler']}"),
         )
     text = page(found)
     target = write_text(text, out / "calibration.md")
     if as_json:
         print_json(_document(found))
     else:
-        Console().print(text, markup=False, highlight=False, soft_wrap=True)
-        Console().print(f"written: {target}, rows.jsonl, runs/", soft_wrap=True)
+        say(text, f"written: {target}, rows.jsonl, runs/")
 
 
 def _document(found: Calibration) -> dict[str, Any]:

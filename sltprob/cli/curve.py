@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, DataOption, ModelArgument, OpenPage, Tolerance, configure
-from sltprob.cli._output import open_in_browser, print_json
+from sltprob.cli._output import open_in_browser, print_json, print_rows, say
 from sltprob.cli._scale import (
     BetaRange,
     Out,
-    print_rows,
-    print_sentences,
     read_range,
     stored,
     tell,
@@ -57,15 +54,9 @@ def curve(
         headings = [found.headings[column] for column in _PRINTED]
         table = [[row[column] for column in _PRINTED] for row in found.table()]
         print_rows(found.name, headings, table)
-        Console().print(
-            "bound: rigorous mode bound; count: ¼(log β/π)², the crude one; F in nats",
-            style="dim",
-            soft_wrap=True,
-        )
-        print_sentences(found.sentences())
+        say("bound: rigorous mode bound; count: ¼(log β/π)², the crude one; F in nats")
+        say(*found.sentences())
         if folder is not None:
-            Console().print(
-                f"written: {folder / 'curve.html'}, curve.svg, curve.csv", soft_wrap=True
-            )
+            say(f"written: {folder / 'curve.html'}, curve.svg, curve.csv")
     if open_page and folder is not None:
         open_in_browser(folder / "curve.html")

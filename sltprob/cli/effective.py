@@ -9,8 +9,7 @@ import typer
 
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, Seed, configure, read_betas
-from sltprob.cli._output import print_json
-from sltprob.cli._scale import print_rows, print_sentences
+from sltprob.cli._output import print_json, print_rows, say
 
 __all__ = ["effective"]
 
@@ -55,17 +54,10 @@ def effective(
             for row in cut
         ],
     )
-    print_sentences(
-        [
-            f"At β = {row.beta:g} the modes "
-            + (
-                f"above {row.enough} do not matter (1 %)."
-                if row.enough is not None
-                else f"above {cuts[-1]} still matter (1 %)."
-            )
-            for row in cut
-        ]
-    )
+    for row in cut:
+        known = row.enough is not None
+        seen = f"{row.enough} do not matter" if known else f"{cuts[-1]} still matter"
+        say(f"At β = {row.beta:g} the modes above {seen} (1 %).")
     print_rows(
         f"Prior volume V of the set L < ε = 1/β; {name}",
         ["β", "log V", "±", "dlogV/dlogε", "±", "λ̂(β)"],

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, OpenPage, Strict, exit_unless_trusted
-from sltprob.cli._output import open_in_browser, print_json, print_table, print_trace, print_verdict
+from sltprob.cli._output import (
+    open_in_browser,
+    print_json,
+    print_table,
+    print_trace,
+    print_verdict,
+    say,
+)
 from sltprob.command import typed
 
 if TYPE_CHECKING:
@@ -50,15 +56,11 @@ def diagnose_(
         print_trace(stored)
         print_verdict(verdict)
         if stored.attrs.get("origin") == "ArviZ":
-            Console().print(
-                "A run of another program: the checks that need gradients do not apply.",
-                soft_wrap=True,
-            )
+            say("A run of another program: the checks that need gradients do not apply.")
         if cell["lambda_hat"] is None and math.isnan(stored.attrs["minimum_loss"]):
-            Console().print(
+            say(
                 "L* is not known, so there is no λ̂; write --minimum-loss with the mean loss at "
-                "the optimum.",
-                soft_wrap=True,
+                "the optimum."
             )
     exit_unless_trusted([cell], strict)
 
@@ -98,7 +100,7 @@ def report(
     else:
         many = f"{len(runs)} run{'s' * (len(runs) > 1)}"
         beside = f"; {len(written)} files in {figures}" if figures is not None else ""
-        Console().print(f"written: {out} ({many}){beside}", soft_wrap=True, markup=False)
+        say(f"written: {out} ({many}){beside}")
     if open_page:
         open_in_browser(out)
     exit_unless_trusted(cells, strict)

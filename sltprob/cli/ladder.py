@@ -6,11 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import rich.box
-import rich.markup
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import (
@@ -30,7 +26,7 @@ from sltprob.cli._options import (
     exit_unless_trusted,
     read_rows,
 )
-from sltprob.cli._output import number, print_json, print_verdict
+from sltprob.cli._output import number, print_json, print_rows, print_verdict
 from sltprob.files import new_file
 
 __all__ = ["ladder", "print_rungs"]
@@ -114,27 +110,17 @@ def ladder(
 
 def print_rungs(rows: list[dict[str, Any]], title: str) -> None:
     """Print one row for each rung."""
-    table = Table(
-        title=rich.markup.escape(title),
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
     known = any(row["exact_lambda_hat"] is not None for row in rows)
     beside = ("exact", "z") if known else ()
-    for heading in ("β", "λ̂ ± MCSE", *beside, "F ± MCSE", *beside):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = []
     for row in rows:
         cells = [number(row["beta"], 3)]
         for name, error in (("lambda_hat", "mcse"), ("free_energy", "free_energy_mcse")):
             cells.append(f"{number(row[name])} ± {number(row[error], 2)}")
             if known:
                 cells += [number(row[f"exact_{name}"]), _score(row[f"z_{name}"])]
-        table.add_row(*cells)
-    Console().print(table)
-    Console().print()
+        table.append(cells)
+    print_rows(title, ("β", "λ̂ ± MCSE", *beside, "F ± MCSE", *beside), table)
 
 
 def _score(value: float | None) -> str:

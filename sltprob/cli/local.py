@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import AsJson, Chains, Draws, OpenPage, Seed, Strict, WarmupOption
-from sltprob.cli._output import open_in_browser, print_json, print_verdict
+from sltprob.cli._output import open_in_browser, print_json, print_verdict, say
 from sltprob.files import new_file
 
 __all__ = ["local"]
@@ -132,8 +131,7 @@ def _once(posterior: Any, sampler: str, options: Any, out: Path | None, as_json:
         document["failed_checks"] = [check.name for check in verdict.failed]
         print_json(document)
     else:
-        Console().print(str(posterior), markup=False, highlight=False)
-        Console().print(str(estimate(run)), markup=False, highlight=False, soft_wrap=True)
+        say(str(posterior), str(estimate(run)))
         print_verdict(verdict)
     return [verdict.status]
 
@@ -152,7 +150,7 @@ def _over_settings(
         plateau = [row.name for row in found.plateau]
         print_json({"rows": rows, "plateau": plateau, "recommendation": found.recommendation})
     else:
-        Console().print(str(found), markup=False, highlight=False, soft_wrap=True)
+        say(str(found))
     return [found.chosen.verdict if found.chosen else "wrong"]
 
 
@@ -190,5 +188,5 @@ def _over_training(
             [{**asdict(row), "loss": None if math.isnan(row.loss) else row.loss} for row in every]
         )
     else:
-        Console().print(str(found), markup=False, highlight=False, soft_wrap=True)
+        say(str(found))
     return [row.verdict for row in every]

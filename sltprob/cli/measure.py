@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import MEASURE, app
 from sltprob.cli._options import (
@@ -39,6 +38,7 @@ from sltprob.cli._output import (
     print_table,
     print_trace,
     print_verdict,
+    say,
 )
 
 __all__ = ["compare", "run"]
@@ -96,8 +96,8 @@ def compare(
         for beta in dict.fromkeys(cell["beta"] for cell in found.cells):
             print_table([cell for cell in found.cells if cell["beta"] == beta], f"β = {beta:g}")
         if found.recommendation:
-            Console().print(found.recommendation, soft_wrap=True, highlight=False, markup=False)
-        Console().print(f"written: {folder / 'report.html'}, summary.csv, runs/", soft_wrap=True)
+            say(found.recommendation)
+        say(f"written: {folder / 'report.html'}, summary.csv, runs/")
     if open_page:
         open_in_browser(folder / "report.html")
     exit_unless_trusted(found.cells, strict)
@@ -175,7 +175,7 @@ def run(
     else:
         print_table([cell], f"{cell['model']}, β = {cell['beta']:g}")
         if beta == "wbic":
-            Console().print(f"WBIC = {cell['wbic']:.6g} (n times the mean loss, in nats)")
+            say(f"WBIC = {cell['wbic']:.6g} (n times the mean loss, in nats)")
         print_trace(result)
         print_verdict(verdict)
     exit_unless_trusted([cell], strict)

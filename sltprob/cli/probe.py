@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, DataOption, configure
-from sltprob.cli._output import json_text, print_checks, print_json
+from sltprob.cli._output import json_text, print_checks, print_json, say
 from sltprob.files import new_file, write_text
 
 if TYPE_CHECKING:
@@ -101,18 +100,11 @@ def _document(result: Probe) -> dict[str, Any]:
 
 def _print_rest(result: Probe) -> None:
     """Print the extrapolated value, what was left out, and what it took."""
-    console = Console()
     if result.extrapolated is not None:
-        console.print(
+        say(
             f"extrapolated to step size zero: λ̂ = {result.extrapolated} "
-            f"(bias of order {result.extrapolated.order} in the step)",
-            highlight=False,
-            soft_wrap=True,
+            f"(bias of order {result.extrapolated.order} in the step)"
         )
-    for name, reason in result.skipped:
-        console.print(f"{name}: skipped, {reason}", highlight=False, markup=False, soft_wrap=True)
+    say(*(f"{name}: skipped, {reason}" for name, reason in result.skipped))
     for cost in result.costs:
-        console.print(
-            f"{cost.probe}: {cost.gradients:.3g} gradients, {cost.seconds:.1f} s",
-            highlight=False,
-        )
+        say(f"{cost.probe}: {cost.gradients:.3g} gradients, {cost.seconds:.1f} s")

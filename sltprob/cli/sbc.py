@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sltprob.cli._app import JUDGE, app
 from sltprob.cli._options import AsJson, Chains, DataOption, Draws, Seed, WarmupOption, configure
-from sltprob.cli._output import json_text, print_checks, print_json
+from sltprob.cli._output import json_text, print_checks, print_json, say
 from sltprob.files import new_file, write_text
+from sltprob.progress import counting
 
 if TYPE_CHECKING:
     from sltprob.probes.simulation_based_calibration import Calibration
@@ -46,17 +45,7 @@ def sbc(
         new_file(out)
     from sltprob.probes.simulation_based_calibration import simulation_based_calibration
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not Console(stderr=True).is_terminal,
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("data sets", total=sets)
+    with counting("data sets") as show:
         result = simulation_based_calibration(
             model,
             sampler,
@@ -67,7 +56,7 @@ def sbc(
             warmup=warmup,
             chains=chains,
             seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show,
         )
     document = _document(result)
     if out is not None:
@@ -99,16 +88,12 @@ def _print_ranks(result: Calibration) -> None:
     """Print the histogram of the ranks of every quantity, and what it took."""
     import numpy as np
 
-    console = Console()
     width = max(map(len, result.ranks))
     for name in result.ranks:
         counts = result.counts(name)
         heights = np.round(counts / counts.max() * (len(_BARS) - 1)).astype(int)
-        console.print(
+        say(
             f"ranks of {name.ljust(width)}  {''.join(_BARS[height] for height in heights)}  "
-            f"{counts.min()} to {counts.max()} in a bin, {counts.mean():g} expected",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{counts.min()} to {counts.max()} in a bin, {counts.mean():g} expected"
         )
-    console.print(f"{result.gradients:.3g} gradients, {result.seconds:.1f} s", highlight=False)
+    say(f"{result.gradients:.3g} gradients, {result.seconds:.1f} s")

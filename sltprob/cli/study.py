@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import rich.box
 import rich.markup
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, configure
-from sltprob.cli._output import number, print_json
+from sltprob.cli._output import narrow_table, number, print_json, say
 from sltprob.grids.definition import StudyError
 from sltprob.grids.reading import read_definition
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from sltprob.grids.study import Study
 
-__all__ = ["plan", "retry", "run", "status", "table"]
+__all__ = ["plan", "run_or_retry", "status", "table"]
 
 group = typer.Typer(
     help="Run a grid of models, samplers, betas and seeds that survives being killed.",
@@ -71,103 +69,27 @@ def plan(
             }
         )
         return
-    _say(f"{len(made)} cells")
+    say(f"{len(made)} cells")
     if cost is not None:
-        _say(f"about {_duration(cost.seconds)} in one process")
-        _say(f"about {_size(cost.bytes)} on disk")
+        say(f"about {_duration(cost.seconds)} in one process")
+        say(f"about {_size(cost.bytes)} on disk")
 
 
-@group.command()
-def run(
-    study: StudyArgument,
+@group.command(
+    "run",
+    help="Run every cell that is not stored yet; killed at any moment, it goes on next time.",
+)
+@group.command("retry", help="Run the cells again that failed, and those that are not stored yet.")
+def run_or_retry(
+    context: typer.Context,
+    path: StudyArgument,
     out: Out = None,
     cluster: Cluster = None,
     workers: WorkersOption = None,
     quiet: Quiet = False,
     as_json: AsEvents = False,
 ) -> None:
-    """Run every cell that is not stored yet; killed at any moment, it goes on next time."""
-    _run(study, out, cluster, workers, quiet, as_json, again=False)
-
-
-@group.command()
-def retry(
-    study: StudyArgument,
-    out: Out = None,
-    cluster: Cluster = None,
-    workers: WorkersOption = None,
-    quiet: Quiet = False,
-    as_json: AsEvents = False,
-) -> None:
-    """Run the cells again that failed, and those that are not stored yet."""
-    _run(study, out, cluster, workers, quiet, as_json, again=True)
-
-
-@group.command()
-def status(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
-    """Say how far a study is; every stored file is checked against its hash."""
-    folder = _folder(study, out)
-    made = _read(study)
-    now = made.status(folder)
-    if as_json:
-        print_json({**vars(now), "complete": now.complete})
-        return
-    _say(f"{now.stored} of {now.cells} cells stored in {folder}")
-    for count, what in (
-        (now.failed, "failed; 'sltprob study retry' runs them again"),
-        (now.partial, "begun; they go on where they stopped"),
-        (now.others, "of another study or another version"),
-    ):
-        if count:
-            _say(f"{count} {what}")
-    for error in now.errors:
-        _say(f"  {error}")
-    for file in now.damaged:
-        _say(f"damaged: {file}; the next run moves it aside and runs the cell again")
-    if now.owner is not None:
-        _say(f"process {now.owner['process']} on {now.owner['host']} works on it now")
-
-
-@group.command()
-def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
-    """Write one row for each cell to table.parquet, and print them grouped over seeds."""
-    folder = _folder(study, out)
-    made = _read(study)
-    frame = made.table(folder)
-    groups = _grouped(frame)
-    if as_json:
-        print_json(groups)
-        return
-    shown = Table(box=rich.box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    for heading in ("model", "sampler"):
-        shown.add_column(heading, overflow="fold", min_width=7)
-    for heading in ("β", "cells", "λ̂", "exact", "rms z", "trusted"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in groups:
-        shown.add_row(
-            rich.markup.escape(row["model"]),
-            rich.markup.escape(row["sampler"]),
-            f"{row['beta']:g}",
-            str(row["cells"]),
-            number(row["lambda_hat"]),
-            number(row["exact"]),
-            number(row["rms_z"], 2),
-            f"{row['trusted']}/{row['cells']}",
-        )
-    Console().print(shown)
-    _say(f"written: {folder / 'table.parquet'}, {len(frame)} rows")
-
-
-def _run(
-    path: Path,
-    out: Path | None,
-    cluster: str | None,
-    workers: int | None,
-    quiet: bool,
-    as_json: bool,
-    *,
-    again: bool,
-) -> None:
+    """Run cells of a study, here or on a cluster."""
     if quiet and as_json:
         raise ValueError("--quiet and --json: one says nothing, the other all; leave one out")
     if workers is not None and cluster is None:
@@ -187,18 +109,75 @@ def _run(
         chosen = DaskWorkers(cluster, processes=workers)
     try:
         with _watch(quiet, as_json) as watch:
-            state = made.run(folder, workers=chosen, retry=again, watch=watch)
+            state = made.run(
+                folder, workers=chosen, retry=context.info_name == "retry", watch=watch
+            )
     except KeyboardInterrupt:
         sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
         raise typer.Exit(130) from None
     if state.stored:
         made.table(folder)
     if not quiet and not as_json:
-        _say(f"{state.stored} of {state.cells} cells stored in {folder}")
+        say(f"{state.stored} of {state.cells} cells stored in {folder}")
         if state.failed:
-            _say(f"{state.failed} failed: see sltprob study status {path}")
+            say(f"{state.failed} failed: see sltprob study status {path}")
     if not state.complete:
         raise typer.Exit(1)
+
+
+@group.command()
+def status(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
+    """Say how far a study is; every stored file is checked against its hash."""
+    folder = _folder(study, out)
+    made = _read(study)
+    now = made.status(folder)
+    if as_json:
+        print_json({**vars(now), "complete": now.complete})
+        return
+    say(f"{now.stored} of {now.cells} cells stored in {folder}")
+    for count, what in (
+        (now.failed, "failed; 'sltprob study retry' runs them again"),
+        (now.partial, "begun; they go on where they stopped"),
+        (now.others, "of another study or another version"),
+    ):
+        if count:
+            say(f"{count} {what}")
+    for error in now.errors:
+        say(f"  {error}")
+    for file in now.damaged:
+        say(f"damaged: {file}; the next run moves it aside and runs the cell again")
+    if now.owner is not None:
+        say(f"process {now.owner['process']} on {now.owner['host']} works on it now")
+
+
+@group.command()
+def table(study: StudyArgument, out: Out = None, as_json: AsJson = False) -> None:
+    """Write one row for each cell to table.parquet, and print them grouped over seeds."""
+    folder = _folder(study, out)
+    made = _read(study)
+    frame = made.table(folder)
+    groups = _grouped(frame)
+    if as_json:
+        print_json(groups)
+        return
+    shown = narrow_table()
+    for heading in ("model", "sampler"):
+        shown.add_column(heading, overflow="fold", min_width=7)
+    for heading in ("β", "cells", "λ̂", "exact", "rms z", "trusted"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in groups:
+        shown.add_row(
+            rich.markup.escape(row["model"]),
+            rich.markup.escape(row["sampler"]),
+            f"{row['beta']:g}",
+            str(row["cells"]),
+            number(row["lambda_hat"]),
+            number(row["exact"]),
+            number(row["rms_z"], 2),
+            f"{row['trusted']}/{row['cells']}",
+        )
+    Console().print(shown)
+    say(f"written: {folder / 'table.parquet'}, {len(frame)} rows")
 
 
 def _watch(quiet: bool, as_json: bool) -> Any:
@@ -258,10 +237,6 @@ def _grouped(frame: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _say(text: str) -> None:
-    Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _duration(seconds: float) -> str:

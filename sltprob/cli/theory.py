@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, DataOption, ModelArgument, Tolerance, configure, read_betas
-from sltprob.cli._output import print_json
+from sltprob.cli._output import print_json, print_rows, say
 
 __all__ = ["exact", "rlct"]
 
@@ -40,19 +38,16 @@ def exact(
     values = read_betas(betas)
     if not 0 < tolerance < 1:
         raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
-    rows = [chosen.exact(beta, tolerance=tolerance) for beta in values]
-    if any(row is None for row in rows):
+    found = [chosen.exact(beta, tolerance=tolerance) for beta in values]
+    rows = [row for row in found if row is not None]
+    if len(rows) < len(values):
         raise ValueError(f"no exact answer is known for {model}; see sltprob list models")
     if as_json:
-        print_json([asdict(row) for row in rows if row is not None])
+        print_json([asdict(row) for row in rows])
         return
-    table = Table(title=models.specification(chosen), title_justify="left")
-    for heading in ("β", "λ̂", "±", "F", "±"):
-        table.add_column(heading, justify="right")
-    table.add_column("method")
-    for row in rows:
-        assert row is not None
-        table.add_row(
+    headings = ("β", "λ̂", "±", "F", "±", "method")
+    table = [
+        (
             f"{row.beta:g}",
             f"{row.lambda_hat:.5g}",
             f"{row.mcse:.1g}",
@@ -60,10 +55,12 @@ def exact(
             f"{row.free_energy_mcse:.1g}",
             row.method,
         )
-    Console().print(table)
+        for row in rows
+    ]
+    print_rows(models.specification(chosen), headings, table, words=("method",))
     truth = chosen.truth()
     if truth.learning_coefficient is not None:
-        Console().print(
+        say(
             f"β → ∞: λ = {truth.learning_coefficient}, m = {truth.multiplicity} "
             f"({truth.status}; {truth.source})"
         )
@@ -102,7 +99,7 @@ def rlct(
         if as_json:
             print_json(signatures)
         for name, parameters in signatures.items() if not as_json else ():
-            Console().print(f"{name} {' '.join(f'--{key}' for key in parameters)}", markup=False)
+            say(f"{name} {' '.join(f'--{key}' for key in parameters)}")
         return
     function = FORMULAS[formula]
     given = _extra_options(context.args)
@@ -133,8 +130,7 @@ def rlct(
             }
         )
     else:
-        Console().print(f"{found}  ({found.status})", highlight=False)
-        Console().print(found.source, highlight=False, markup=False)
+        say(f"{found}  ({found.status})", found.source)
 
 
 def _of_model(model: str, data: Path | None, arguments: list[str], as_json: bool) -> None:
@@ -158,8 +154,7 @@ def _of_model(model: str, data: Path | None, arguments: list[str], as_json: bool
     if as_json:
         print_json({"model": model, **found.as_json()})
         return
-    Console().print(str(found), highlight=False, soft_wrap=True, markup=False)
-    Console().print(found.source, highlight=False, soft_wrap=True, markup=False)
+    say(str(found), found.source)
 
 
 def _parameters(function: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sltprob.exact import Exact
 from sltprob.report.curve import curve_figure
-from sltprob.report.figures import Figure, axis, band, escape, line
+from sltprob.report.figures import Figure, axis, band, chart, escape, line
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import number
 from sltprob.theory.ansatz import AnsatzFit
@@ -21,6 +21,7 @@ __all__ = ["curve_page_figures", "inputs_figure", "modes_figure"]
 
 # Room for powers of ten left of the axis.
 _MARGIN = {"l": 84, "r": 16, "t": 30, "b": 48}
+_WIDE: dict[str, Any] = {"hovermode": "closest", "margin": _MARGIN, "wide": True}
 
 
 def curve_page_figures(
@@ -169,22 +170,16 @@ def _square_root(rows: Sequence[ScaleRow], fits: Sequence[AnsatzFit]) -> Figure:
                 f" {fit.name.capitalize()}: off by up to "
                 f"{number(100 * fit.largest_residual, 2)} % of λ̂."
             )
-    return Figure(
+    return chart(
         "root",
         "The square root of λ̂ against log β",
         caption,
         "square root of λ̂ against log β, with a linear and a quadratic form",
-        {
-            "data": data,
-            "layout": {
-                "height": 400,
-                "hovermode": "closest",
-                "margin": _MARGIN,
-                "xaxis": _beta_axis(rows),
-                "yaxis": axis("√λ̂ (dimensionless)", rangemode="tozero"),
-            },
-        },
-        wide=True,
+        data,
+        xaxis=_beta_axis(rows),
+        yaxis=axis("√λ̂ (dimensionless)", rangemode="tozero"),
+        height=400,
+        **_WIDE,
     )
 
 
@@ -208,23 +203,17 @@ def _free_energy(rows: Sequence[ScaleRow]) -> Figure:
             marker={"size": 7, "color": "@ink"},
         ),
     ]
-    return Figure(
+    return chart(
         "free-energy",
         "Free energy",
         "F by thermodynamic integration of λ̂ from the first β, with a band of ± twice its error, "
         "and the exact −log Z.",
         "free energy against β by integration and exactly",
-        {
-            "data": data,
-            "layout": {
-                "height": 400,
-                "hovermode": "closest",
-                "margin": _MARGIN,
-                "xaxis": _beta_axis(rows),
-                "yaxis": axis("F (nats)", rangemode="tozero"),
-            },
-        },
-        wide=True,
+        data,
+        xaxis=_beta_axis(rows),
+        yaxis=axis("F (nats)", rangemode="tozero"),
+        height=400,
+        **_WIDE,
     )
 
 
@@ -268,31 +257,23 @@ def modes_figure(
         )
     )
     low, high = math.log10(float(mean[modes].min())), math.log10(float(mean.max()))
-    return Figure(
+    return chart(
         "modes",
         "Squared coefficients of random networks",
         "Each blue line is one network drawn from its prior, the red line is their mean. Modes "
         "that vanish by symmetry are left out. The prediction has the predicted slope and is "
         "scaled to the mean in the middle of the fitted range.",
         "squared mode coefficients of random networks on a logarithmic scale",
-        {
-            "data": data,
-            "layout": {
-                "height": 520,
-                "hovermode": "closest",
-                "margin": _MARGIN,
-                "xaxis": axis(
-                    "√k, k the number of the mode" if root else "k, the number of the mode"
-                ),
-                "yaxis": axis(
-                    "squared coefficient c² (dimensionless)",
-                    type="log",
-                    range=[low - 2.0, high + 2.0],
-                    **_decades(low, high),
-                ),
-            },
-        },
-        wide=True,
+        data,
+        xaxis=axis("√k, k the number of the mode" if root else "k, the number of the mode"),
+        yaxis=axis(
+            "squared coefficient c² (dimensionless)",
+            type="log",
+            range=[low - 2.0, high + 2.0],
+            **_decades(low, high),
+        ),
+        height=520,
+        **_WIDE,
     )
 
 
@@ -313,21 +294,15 @@ def inputs_figure(
             list(counts), list(predicted), name="predicted: Var[f heₖ]/N", color="@ink", dash="dash"
         ),
     ]
-    return Figure(
+    return chart(
         "inputs",
         "What random inputs would have cost",
         "Mean squared error of a coefficient computed from N random inputs: to see a mode whose "
         "square is ε takes N of order 1/ε.",
         "error of coefficients from random inputs",
-        {
-            "data": data,
-            "layout": {
-                "height": 360,
-                "hovermode": "closest",
-                "margin": _MARGIN,
-                "xaxis": axis("number N of random inputs", type="log", dtick=1),
-                "yaxis": axis("squared error of c", type="log", dtick=1, exponentformat="power"),
-            },
-        },
-        wide=True,
+        data,
+        xaxis=axis("number N of random inputs", type="log", dtick=1),
+        yaxis=axis("squared error of c", type="log", dtick=1, exponentformat="power"),
+        height=360,
+        **_WIDE,
     )

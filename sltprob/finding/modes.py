@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from sltprob.files import write_csv
+from sltprob.finding.figures import inputs_figure, modes_figure
+from sltprob.finding.sources import SOURCES
+from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.theory import hermite
 
 __all__ = ["RandomModes", "random_modes"]
@@ -19,6 +24,8 @@ type Array = NDArray[np.float64]
 _COUNTS = (100, 1000, 10_000, 100_000)
 _REPEATS = 100
 _PROBE = 3
+# The modes of the printed table.
+_SHOWN = (0, 1, 2, 3, 4, 5, 11, 21, 51, 101, 151, 201, 249)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +86,53 @@ class RandomModes:
                 "none."
             )
         return found
+
+    def tables(self) -> list[SheetTable]:
+        """Give some modes, and what random inputs would have cost, as text."""
+        mean = self.squares.mean(axis=0)
+        modes = [
+            [
+                str(k),
+                f"{mean[k]:.4g}",
+                f"{math.log(mean[k]):.2f}" if mean[k] > 0 else "vanishes",
+                f"{self.mean_square / mean[k]:.2g}" if mean[k] > 0 else "–",
+            ]
+            for k in _SHOWN
+            if k < len(mean)
+        ]
+        headings = ("k", "mean c²", "log mean c²", "random inputs for this, predicted")
+        found = [SheetTable(f"{self.name}: {len(self.squares)} networks", headings, modes)]
+        if self.random_inputs:
+            rows = [[f"{n}", f"{m:.3g}", f"{p:.3g}"] for n, m, p in self.random_inputs]
+            inputs = ("N random inputs", "squared error, measured", "predicted Var/N")
+            found.append(SheetTable(f"Random inputs, mode k = {self.probe}", inputs, rows))
+        return found
+
+    def write(self, folder: Path, *, command: str = "") -> None:
+        """Write modes.html and modes.csv."""
+        figures = [
+            modes_figure(
+                self.squares, self.prediction, prediction_name=self.prediction_name, root=self.root
+            )
+        ]
+        if self.random_inputs:
+            figures.append(inputs_figure(*map(list, zip(*self.random_inputs, strict=True))))
+        tables = self.tables()
+        write_sheet(
+            folder / "modes.html",
+            title=tables[0].caption,
+            sentences=self.sentences(),
+            figures=figures,
+            tables=tables,
+            sources=SOURCES[2:3],
+            command=command,
+        )
+        rows = [
+            {"k": k, "mean": self.squares[:, k].mean(), "prediction": self.prediction[k]}
+            | {f"network{n}": value for n, value in enumerate(self.squares[:, k])}
+            for k in range(self.squares.shape[1])
+        ]
+        write_csv(rows, folder / "modes.csv")
 
 
 def random_modes(

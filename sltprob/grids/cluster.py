@@ -80,25 +80,7 @@ class DaskWorkers:
                 pass
 
     def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
-        """Run cells, and give what became of each, in any order.
-
-        Parameters
-        ----------
-        store : Store
-        tasks : Tasks
-        watch : callable
-
-        Yields
-        ------
-        Outcome
-
-        Raises
-        ------
-        ValueError
-            If the scheduler cannot be reached or goes away, or a worker cannot run cells.
-        StoreError
-            If a worker cannot write to the folder.
-        """
+        """Run cells, and give what became of each, in any order."""
         with self._client() as client:
             yield from Dispatcher(client, store, tasks, watch).outcomes()
 

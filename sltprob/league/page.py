@@ -22,8 +22,8 @@ def write_league(rows: Sequence[Standing], path: str | os.PathLike[str], *, comm
     """Write a league table as one HTML file, whole or not at all."""
     path = Path(path)
     page = render(
-        "page.html",
-        "league",
+        "league/page.html",
+        title="League table of samplers",
         headline=league_sentences(rows)[0],
         overview=overview(rows),
         groups=[(group, _with_bars(group)) for group in grouped(rows)],

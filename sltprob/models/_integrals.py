@@ -14,14 +14,13 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import optimize, special
 
-from sltprob.exact import Exact, check_beta
+from sltprob.exact import Exact
 
 __all__ = [
     "Integral",
     "Well",
     "as_exact",
     "box_power",
-    "check_beta",
     "log_trapezoid",
     "mellin_barnes",
     "wells",

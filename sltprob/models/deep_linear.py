@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpyro
@@ -12,10 +12,9 @@ import numpyro.distributions as dist
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models import _linear
-from sltprob.models._integrals import check_beta
 from sltprob.models._potential import HalfSquaredError
-from sltprob.models._text import check_choice, check_positive, read_whole_numbers, write_numbers
 from sltprob.models.base import Model, Truth
+from sltprob.spec import number_list, one_of, positive
 from sltprob.theory import learning_coefficients
 
 __all__ = ["DeepLinear"]
@@ -40,32 +39,24 @@ class DeepLinear(Model):
     prior_scale : float, dimensionless
         Prior standard deviation of every weight.
 
-    Raises
-    ------
-    ValueError
-        If an option is out of range.
-
     References
     ----------
     .. [1] M. Aoyagi, "Consideration on the learning efficiency of multiple-layered neural
        networks with linear units", Neural Networks 172 (2024) 106132.
     """
 
-    widths: str = "2:2:2:2"
+    widths: Annotated[str, number_list(1)] = "2:2:2:2"
     rank: int = 0
-    prior_center: str = "zero"
-    prior_scale: float = 1.0
+    prior_center: Annotated[str, one_of("zero", "optimum")] = "zero"
+    prior_scale: Annotated[float, positive()] = 1.0
 
     def __post_init__(self) -> None:
-        widths = read_whole_numbers("widths", self.widths, 1, "10:5:10")
-        object.__setattr__(self, "widths", write_numbers(widths))
-        self.truth()
-        check_choice("prior_center", self.prior_center, ("zero", "optimum"))
-        check_positive("prior_scale", self.prior_scale, 1)
+        super().__post_init__()
+        self.truth()  # refuses widths and ranks that cannot be
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        return read_whole_numbers("widths", self.widths, 1, "10:5:10")
+        return tuple(int(width) for width in self.widths.split(":"))
 
     def program(self, x: Any, y: Any = None) -> None:  # type: ignore[override]
         """Run the NumPyro program."""
@@ -99,12 +90,10 @@ class DeepLinear(Model):
         found = learning_coefficients.deep_linear(widths=self._widths, rank=self.rank)
         return Truth(found.value, found.multiplicity, found.source)
 
-    def exact(self, beta: float, *, tolerance: float = 0.01) -> Exact | None:
+    def _exact(self, beta: float, tolerance: float) -> Exact | None:
         """Compute λ̂: an integral where one serves, block Gibbs else."""
-        if self.n is not None:
-            return None
         return _linear.exact_linear(
-            check_beta(beta),
+            beta,
             self._widths,
             self.rank,
             prior_center=self.prior_center,

@@ -8,16 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sltprob.report.acceptance import acceptance
-from sltprob.report.figures import Figure
-from sltprob.report.identities import energy, virial
 from sltprob.report.judged import Judged
-from sltprob.report.mixing import autocorrelation, effective_sample_size, ranks
 from sltprob.report.numbers import number
 from sltprob.report.sources import references
-from sltprob.report.traces import loss_trace
 
-__all__ = ["Sources", "figures_of", "reproduce", "settings", "versions"]
+__all__ = ["Sources", "reproduce", "settings", "versions"]
 
 _LONGEST = 400
 _METHODS = (
@@ -50,19 +45,6 @@ class Sources:
             for kind, found in texts.items()
             if any(found)
         }
-
-
-def figures_of(judged: Judged, points: int) -> list[Figure]:
-    """Draw all figures of a run."""
-    return [
-        loss_trace(judged, points),
-        ranks(judged),
-        effective_sample_size(judged),
-        autocorrelation(judged),
-        acceptance(judged, points),
-        virial(judged),
-        energy(judged),
-    ]
 
 
 def reproduce(judged: Judged) -> str:

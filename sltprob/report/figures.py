@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sltprob.report.downsample import shortened
+
 __all__ = [
     "DASHES",
     "SERIES",
     "Figure",
     "axis",
     "band",
+    "chain_line",
+    "chart",
     "escape",
     "line",
     "rule",
@@ -28,6 +32,7 @@ __all__ = [
 SERIES = tuple(f"@series{index}" for index in range(6))
 #: One for each colour, for print in black and white.
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_MAX_LEGEND = 8
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,20 @@ class Figure:
     spec: dict[str, Any] | None
     reason: str = ""  # Why there is nothing to draw
     wide: bool = False  # whether it takes the full width of the page
+
+
+def chart(
+    key: str,
+    heading: str,
+    caption: str,
+    label: str,
+    data: list[dict[str, Any]],
+    *,
+    wide: bool = False,
+    **layout: Any,
+) -> Figure:
+    """Make a figure of Plotly's traces, with the rest of its layout by name."""
+    return Figure(key, heading, caption, label, {"data": data, "layout": layout}, wide=wide)
 
 
 def unavailable(key: str, heading: str, reason: str, *, wide: bool = False) -> Figure:
@@ -86,6 +105,18 @@ def line(
         "line": {"color": color, "dash": dash, "width": width},
         **options,
     }
+
+
+def chain_line(chain: int, chains: int, x: Sequence[Any], y: Any) -> dict[str, Any]:
+    """Describe the line of one chain of so many; the legend has them while they are few."""
+    return line(
+        x,
+        shortened(y),
+        name=f"chain {chain}",
+        color=SERIES[chain % len(SERIES)],
+        dash=DASHES[chain % len(DASHES)],
+        showlegend=chains <= _MAX_LEGEND,
+    )
 
 
 def rule(value: float, text: str, *, dash: str = "dash", color: str = "@ink") -> dict[str, Any]:

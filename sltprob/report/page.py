@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from sltprob.exact import Exact
 from sltprob.files import write_text
 from sltprob.report import numbers
 from sltprob.report.answer import answers, headline, recommendation
-from sltprob.report.content import Sources, figures_of, reproduce, settings, versions
+from sltprob.report.content import Sources, reproduce, settings, versions
 from sltprob.report.curve import by_model, curve_figure
-from sltprob.report.html import render, resource
+from sltprob.report.html import interactive, render
 from sltprob.report.judged import Judged, judge, quiet
-from sltprob.report.payload import compressed_json, plotly_hash, plotly_payload, script_hash
+from sltprob.report.payload import compressed_json
+from sltprob.report.pictures import pictures_of
 
 __all__ = ["write_report"]
 
@@ -120,11 +122,12 @@ def _render(runs: Sequence[xr.DataTree], curve: Curves, title: str, command: str
     sources = Sources()
     points = max(200, min(_POINTS_OF_RUN, _POINTS // len(runs)))
     details = [_details(run, points, sources) for run in judged]
-    script = resource("report.js")
+    templates = sorted(entry.name for entry in (files("sltprob.report") / "sections").iterdir())
     created = max(str(run.draws.attrs.get("created", "")) for run in judged)
     return render(
-        "template.html",
-        "report",
+        "report/report.html",
+        templates=[f"report/sections/{name}" for name in templates],
+        sections=[name.partition("-")[2].removesuffix(".html") for name in templates],
         title=title,
         command=command,
         models=models,
@@ -137,16 +140,13 @@ def _render(runs: Sequence[xr.DataTree], curve: Curves, title: str, command: str
         created=created.partition("T")[0],
         version=str(judged[0].draws.attrs.get("version_sltprob", "")),
         numbers=numbers,
-        script=Markup(script),
-        policy=f"{script_hash(script)} {plotly_hash()}",
-        plotly=Markup(plotly_payload()),
-        curve_payload=Markup(compressed_json(charts)),
+        **interactive(charts),
     )
 
 
 def _details(judged: Judged, points: int, sources: Sources) -> dict[str, Any]:
     with quiet():
-        figures = figures_of(judged, points)
+        figures = pictures_of(judged, points)
     drawn = {f"{judged.number}-{figure.key}": figure.spec for figure in figures if figure.spec}
     return {
         "run": judged,

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
 from sltprob.files import write_text
 from sltprob.report.figures import Figure
-from sltprob.report.html import render, resource
-from sltprob.report.payload import compressed_json, plotly_hash, plotly_payload, script_hash
+from sltprob.report.html import interactive, render
 
 __all__ = ["SheetTable", "write_sheet"]
 
@@ -41,19 +38,14 @@ def write_sheet(
     empty = [figure.key for figure in figures if figure.spec is None]
     if empty:
         raise ValueError(f"figures {', '.join(empty)} have nothing to draw; leave them out")
-    script = resource("report.js")
     page = render(
-        "sheet.html",
-        "report",
+        "report/sheet.html",
         title=title,
         sentences=sentences,
         figures=figures,
         tables=tables,
         sources=sources,
         command=command,
-        script=Markup(script),
-        policy=f"{script_hash(script)} {plotly_hash()}",
-        plotly=Markup(plotly_payload()),
-        payload=Markup(compressed_json({figure.key: figure.spec for figure in figures})),
+        **interactive({figure.key: figure.spec for figure in figures}),
     )
     return write_text(page, path)

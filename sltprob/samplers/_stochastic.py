@@ -140,45 +140,17 @@ class StochasticGradientSampler(Sampler):
         """Give ``log_tilt`` and ``noise_bias``."""
 
     def local_start(self, rng_key: Any, displacement: Any) -> Any:
-        """Make the memory of a chain around trained parameters.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        displacement : pytree
-
-        Returns
-        -------
-        pytree
-        """
+        """Make the memory of a chain around trained parameters."""
         zero = jax.tree.map(jnp.zeros_like, displacement)
         scalar = jnp.zeros((), jax.tree.leaves(displacement)[0].dtype)
         return self._start(rng_key, Evaluation(displacement, scalar, zero))
 
     def local_parameters(self, langevin_step: Any) -> dict[str, Any]:
-        """Give the parameters with which slow directions move as by Langevin steps of this size.
-
-        Parameters
-        ----------
-        langevin_step : array, shape ()
-
-        Returns
-        -------
-        dict of str to array
-        """
+        """Give the parameters with which slow directions move as by Langevin steps of this size."""
         return {"step_size": langevin_step}
 
     def local_langevin_step(self, step_size: float) -> float:
-        """Undo `local_parameters`.
-
-        Parameters
-        ----------
-        step_size : float
-
-        Returns
-        -------
-        float
-        """
+        """Undo `local_parameters`."""
         return step_size
 
     def local_advance(
@@ -189,37 +161,12 @@ class StochasticGradientSampler(Sampler):
         gradient: Any,
         parameters: dict[str, Any],
     ) -> tuple[Any, Any]:
-        """Make one kernel step around trained parameters.
-
-        Parameters
-        ----------
-        rng_key : PRNG key
-        displacement : pytree
-        memory : pytree
-        gradient : pytree
-            Estimate of the gradient of the log density.
-        parameters : dict of str to array
-
-        Returns
-        -------
-        displacement : pytree
-        memory : pytree
-        """
+        """Make one kernel step around trained parameters, by an estimate of the gradient."""
         moved = self._advance(rng_key, displacement, memory, gradient, parameters)
         return _in_types_of((displacement, memory), moved)
 
     def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
-        """Give momentum and friction of a chain; None of a sampler without momentum.
-
-        Parameters
-        ----------
-        memory : pytree
-        parameters : dict of str to array
-
-        Returns
-        -------
-        tuple of pytree and array, or None
-        """
+        """Give momentum and friction of a chain; None of a sampler without momentum."""
         return None
 
     def _gradient(self, posterior: TemperedPosterior, position: Any, rng_key: Any) -> Any:

@@ -94,16 +94,7 @@ class PreconditionedSGLD(StochasticGradientSampler):
         return ()
 
     def local_scale(self, moments: Any) -> Any:
-        """Give sqrt(P), of mean square 1, from the mean squares of the gradient.
-
-        Parameters
-        ----------
-        moments : pytree
-
-        Returns
-        -------
-        pytree
-        """
+        """Give sqrt(P), of mean square 1, from the mean squares of the gradient."""
         sizes = [leaf.size for leaf in jax.tree.leaves(moments)]
         mean = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(moments)) / sum(sizes)
         delta = self.damping * jnp.sqrt(mean) + jnp.finfo(mean.dtype).tiny

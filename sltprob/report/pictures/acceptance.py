@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from sltprob.report.downsample import bucket_means, shortened
-from sltprob.report.figures import (
-    DASHES,
-    SERIES,
-    Figure,
-    axis,
-    line,
-    rule,
-    shade,
-    unavailable,
-)
+from sltprob.report.figures import Figure, axis, chain_line, chart, rule, shade, unavailable
 from sltprob.report.judged import Judged
 from sltprob.report.numbers import number
 
 __all__ = ["acceptance"]
 
-_MAX_LEGEND = 8
+PLACE = 50
 
 
 def acceptance(judged: Judged, points: int) -> Figure:
@@ -39,16 +30,7 @@ def acceptance(judged: Judged, points: int) -> Figure:
             early, levels = bucket_means(warmup[chain], max(5, buckets // 2))
             times = np.concatenate([early - warmup.shape[1], times])
             means = np.concatenate([levels, means])
-        data.append(
-            line(
-                shortened(times),
-                shortened(means),
-                name=f"chain {chain}",
-                color=SERIES[chain % len(SERIES)],
-                dash=DASHES[chain % len(DASHES)],
-                showlegend=chains <= _MAX_LEGEND,
-            )
-        )
+        data.append(chain_line(chain, chains, shortened(times), means))
     if warmup is not None:
         shapes.append(shade(-warmup.shape[1], 0))
     limit = next((c.limit for c in judged.verdict.checks if c.name == "acceptance"), None)
@@ -56,19 +38,15 @@ def acceptance(judged: Judged, points: int) -> Figure:
         shapes.append(rule(limit, f"least {limit:g}"))
     adjusted = not judged.run.number("unadjusted")
     width = max(1, round(rates.shape[1] / buckets))
-    return Figure(
+    return chart(
         "acceptance",
         heading,
         f"Means over {width} draws. "
         + ("" if adjusted else "What the steps would have had with a Metropolis test. ")
         + "A chain that falls is getting stuck.",
         f"acceptance rate of {chains} chains against the draw, mean {number(float(rates.mean()))}",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draw (before 0: warm-up)" if warmup is not None else "draw"),
-                "yaxis": axis("acceptance rate", range=[0, 1.05]),
-                "shapes": shapes,
-            },
-        },
+        data,
+        xaxis=axis("draw (before 0: warm-up)" if warmup is not None else "draw"),
+        yaxis=axis("acceptance rate", range=[0, 1.05]),
+        shapes=shapes,
     )

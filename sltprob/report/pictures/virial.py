@@ -1,4 +1,4 @@
-"""Figures of what must hold: the virial of every site, and the energy of the momentum."""
+"""The virial of every site, which must be its dimension."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sltprob.report.figures import (
     SERIES,
     Figure,
     axis,
+    chart,
     escape,
     line,
     rule,
@@ -21,15 +22,17 @@ from sltprob.report.figures import (
     unavailable,
 )
 from sltprob.report.judged import Judged, quiet
-from sltprob.report.numbers import count, number
+from sltprob.report.numbers import number
 
-__all__ = ["energy", "virial"]
+__all__ = ["virial"]
+
+PLACE = 60
 
 _MAX_SITES = 6
 _POINTS = 60
 
 
-def virial(judged: Judged) -> Figure:
+def virial(judged: Judged, points: int) -> Figure:
     """Draw the running mean of every site's virial, divided by the site's dimension.
 
     References
@@ -88,23 +91,17 @@ def virial(judged: Judged) -> Figure:
     left_out = (
         f" Shown are the {len(shown)} sites farthest off, of {len(ratios)}." if others else ""
     )
-    return Figure(
+    return chart(
         "virial",
         heading,
         "Running mean of θ·∇U (about the centre of least variance), divided by the dimension. It "
         "must tend to 1: above, the steps are too large; below, flat directions have not spread. "
         "The bars at the end are ± one standard error." + left_out,
         f"running mean of the virial over the dimension, at the end {', '.join(ends)}; 1 is right",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("draws, all chains", range=[0, draws * chains * 1.12]),
-                "yaxis": axis(
-                    "virial / dimension", range=[min(extent) - margin, max(extent) + margin]
-                ),
-                "shapes": [rule(1, "")],
-            },
-        },
+        data,
+        xaxis=axis("draws, all chains", range=[0, draws * chains * 1.12]),
+        yaxis=axis("virial / dimension", range=[min(extent) - margin, max(extent) + margin]),
+        shapes=[rule(1, "")],
     )
 
 
@@ -118,57 +115,3 @@ def _distance(ratio: np.ndarray) -> float:
     error = _error(ratio)
     distance = abs(float(ratio.mean()) - 1) / error if error > 0 else math.inf
     return distance if math.isfinite(distance) else math.inf
-
-
-def energy(judged: Judged) -> Figure:
-    """Draw the distribution of the energy and of its change from draw to draw.
-
-    References
-    ----------
-    .. [1] M. Betancourt, "A conceptual introduction to Hamiltonian Monte Carlo",
-       arXiv 1701.02434, section 6.1.
-    """
-    heading = "Energy"
-    values = judged.run.stats.get("energy")
-    if values is None or values.ndim != 2:
-        return unavailable("energy", heading, "This sampler has no energy.")
-    chains, draws = values.shape
-    if draws < 4 or not np.all(np.isfinite(values)) or not np.all(np.ptp(values, axis=1) > 0):
-        reason = "Some energies are not finite, or a chain is too short or stands still."
-        return unavailable("energy", heading, reason)
-    level = (values - values.mean(axis=1, keepdims=True)).ravel()
-    change = np.diff(values, axis=1).ravel()
-    both = np.concatenate([level, change])
-    low, high = np.quantile(both, [0.001, 0.999])
-    edges = np.linspace(low, high, 41)
-    data = []
-    kinds = (("energy, minus its mean", level), ("change from draw to draw", change))
-    for index, (name, sample) in enumerate(kinds):
-        density = np.histogram(sample, edges)[0] / (sample.size * (edges[1] - edges[0]))
-        data.append(
-            line(
-                shortened(edges),
-                shortened([*density, density[-1]]),
-                name=name,
-                color=SERIES[index],
-                dash=DASHES[index],
-                width=2,
-            )
-        )
-        data[-1]["line"]["shape"] = "hv"
-    fraction = np.mean(np.diff(values, axis=1) ** 2, axis=1) / np.var(values, axis=1)
-    return Figure(
-        "energy",
-        heading,
-        "The change should be about as wide as the energy itself. Bayesian fraction of "
-        f"missing information, worst chain: {number(float(fraction.min()))}.",
-        f"densities of the energy and of its changes over {count(values.size)} draws, "
-        f"{chains} chains",
-        {
-            "data": data,
-            "layout": {
-                "xaxis": axis("energy (nats)"),
-                "yaxis": axis("density (per nat)", rangemode="tozero"),
-            },
-        },
-    )

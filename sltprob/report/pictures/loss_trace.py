@@ -13,6 +13,8 @@ from sltprob.report.numbers import count, number
 
 __all__ = ["loss_trace"]
 
+PLACE = 10
+
 #: Chains up to this many get a strip of their own, more of them one strip together.
 _MAX_STRIPS = 8
 _GAP = 0.03
