@@ -21,12 +21,12 @@ from sltprob.sampling.compilation import Clock, compiled
 from sltprob.sampling.devices import cores
 from sltprob.sampling.local_assemble import assemble_local
 from sltprob.sampling.local_chunk import (
-    LocalState,
     Tuned,
     run_local_chunk,
     squares_of_gradient,
+    start_chains,
 )
-from sltprob.sampling.local_feed import feed
+from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
 from sltprob.sampling.progress import Progress, running_estimate
 
@@ -89,50 +89,42 @@ class LocalRun:
         self.threads = 1 if dimension > _ALONE else min(parts, cores())
         self.chunk = max(1, min(25, options.warmup // 10))
         self.index = 0
-        scale = None
-        self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), scale)
+        self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), None)
         self.states: list[Any] = self.start()
         self.steps = 0
 
     def start(self) -> list[Any]:
         """Put the chains at the center, or at draws of the localisation."""
-        posterior, options = self.posterior, self.options
+        options = self.options
         self.states = []  # frees the old chains first, as a large network fits once
-        gamma = float(posterior.gamma)
-        wide = 1 / math.sqrt(gamma) if gamma > 0 else math.inf
-        hot = {"optimum": lambda c: False, "prior": lambda c: True, "both": lambda c: c % 2 == 1}
-
-        def place(chain: int) -> Any:
-            if not hot[options.init](chain):
-                return jax.tree.map(jnp.zeros_like, posterior.center)
-            keys = jax.random.split(jax.random.fold_in(key_place, chain), len(posterior.center))
-            return {
-                site: posterior.mask.get(site, jnp.ones((), value.dtype))
-                * jnp.asarray(wide, value.dtype)
-                * jax.random.normal(key, value.shape, value.dtype)
-                for key, (site, value) in zip(keys, posterior.center.items(), strict=True)
-            }
-
         key_place, key_memory = jax.random.split(self.key_start)
+        chains = jnp.arange(options.chains)
+        places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
+        memories = jax.random.split(key_memory, options.chains)
+        far = {"optimum": 0 * chains, "prior": 0 * chains + 1, "both": chains % 2}[options.init]
         states = []
         for group in self.groups:
-            chains = range(group.start, group.stop)
-            if any(hot[options.init](chain) for chain in chains):
-                parts = [place(chain) for chain in chains]
-                places = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-            else:
-                places = jax.tree.map(
-                    lambda leaf, g=group: jnp.zeros((g.stop - g.start, *leaf.shape), leaf.dtype),
-                    posterior.center,
-                )
-            keys = jax.random.split(key_memory, options.chains)[group]
-            states.append(LocalState(places, jax.vmap(self.sampler.local_start)(keys, places)))
+            arguments = (self.shared, self.tuned, places[group], memories[group], far[group])
+            begin = compiled(
+                start_chains,
+                *arguments,
+                clock=self.clock,
+                sampler=self.sampler,
+                hot=options.init != "optimum",
+            )
+            states.append(begin(*arguments))
         return states
 
     def rescale(self, scale: Any) -> None:
         """Begin again in the coordinates of another preconditioner."""
         self.tuned = replace(self.tuned, scale=scale)
         self.states = self.start()
+
+    def feed(self, shape: tuple[int, int]) -> Fed | None:
+        """Read the batches of (chains, steps), if the data are a stream."""
+        if self.posterior.stream is None:
+            return None
+        return feed(self.posterior, self.generator, shape, self.options.batch_size, self.clock)
 
     def advance(self, step: float) -> dict[str, np.ndarray]:
         """Make a chunk of draws of all chains, and give what was recorded."""
@@ -142,10 +134,7 @@ class LocalRun:
 
         def one(number: int) -> Any:
             group = self.groups[number]
-            given = None
-            if self.posterior.stream is not None:
-                shape = (group.stop - group.start, self.chunk * options.steps_per_draw)
-                given = feed(self.posterior, self.generator, shape, options.batch_size, self.clock)
+            given = self.feed((group.stop - group.start, self.chunk * options.steps_per_draw))
             arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
             run = compiled(
                 run_local_chunk,
@@ -284,21 +273,26 @@ def _warm_up(
 
 
 def _learn_scale(run: LocalRun) -> None:
+    """Learn the preconditioner from the gradients where the chains are."""
     sampler: Any = run.sampler
-    squares = []
+    options, posterior = run.options, run.posterior
+    total = jax.tree.map(jnp.zeros_like, posterior.center)
     for number, group in enumerate(run.groups):
-        arguments = (run.shared, run.tuned, run.states[number], run.key_moments)
+        size = group.stop - group.start
+        given = run.feed((size, _MOMENTS))
+        keys = jax.random.split(jax.random.fold_in(run.key_moments, number), size)
+        arguments = (total, run.shared, run.tuned, run.states[number], keys, given)
         moments = compiled(
             squares_of_gradient,
             *arguments,
             clock=run.clock,
-            batch_size=run.options.batch_size,
+            donated=(0,),
+            batch_size=options.batch_size,
             count=_MOMENTS,
         )
-        part = moments(*arguments)
-        squares.append(jax.tree.map(lambda leaf, g=group: leaf * (g.stop - g.start), part))
-    total = jax.tree.map(lambda *parts: sum(parts) / run.options.chains, *squares)
-    run.rescale(sampler.local_scale(total))
+        total = moments(*arguments)
+    rescaled = compiled(sampler.local_scale, total, clock=run.clock, donated=(0,))
+    run.rescale(rescaled(total))
 
 
 def _joined(parts: list[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:

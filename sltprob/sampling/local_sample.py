@@ -154,10 +154,6 @@ def sample_around(
         half_step=half_step,
         target_rho=target,
     )
-    if hasattr(kernel, "local_scale") and posterior.stream is not None:
-        raise ValueError(
-            f"{samplers.name_of(kernel)} learns its preconditioner from data in memory; take sgld"
-        )
     # What the options above decide is not decided by the sampler, and compiles once.
     plain = replace(kernel, batch_size=None, steps_per_draw=1, step_size=None)
     name = samplers.specification(replace(kernel, batch_size=defaults.batch_size,
