@@ -17,6 +17,7 @@ import xarray as xr
 
 from sltprob.local_posterior import LocalPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler
+from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.sampling.devices import cores
 from sltprob.sampling.local_assemble import assemble_local
@@ -66,13 +67,20 @@ class LocalRun:
     """The chains of a run, and the one program that moves them."""
 
     def __init__(
-        self, posterior: LocalPosterior, sampler: StochasticGradientSampler, options: LocalOptions
+        self,
+        posterior: LocalPosterior,
+        sampler: StochasticGradientSampler,
+        options: LocalOptions,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.posterior = posterior
         self.shared = posterior.traced()
         self.sampler = sampler
         self.options = options
         self.clock = Clock()
+        self.checkpoint = checkpoint
+        self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
+        self.seconds_restored = 0.0
         key = jax.random.key(options.seed)
         key_draws, self.key_start, self.key_moments = jax.random.split(key, 3)
         self.keys = jax.random.split(key_draws, options.chains)
@@ -132,7 +140,7 @@ class LocalRun:
         tuned = replace(self.tuned, langevin_step=jnp.asarray(step, self.posterior.nbeta.dtype))
         first = jnp.asarray(self.index)
 
-        def one(number: int) -> Any:
+        def ready(number: int) -> Any:
             group = self.groups[number]
             given = self.feed((group.stop - group.start, self.chunk * options.steps_per_draw))
             arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
@@ -148,20 +156,33 @@ class LocalRun:
                 record=options.record,
                 keep=options.keep,
             )
-            # Counted here alone would be a race: who compiles first holds the clock.
-            begin = time.perf_counter()
-            self.states[number], record = run(*arguments)
-            record = jax.tree.map(np.asarray, record)
-            return record, time.perf_counter() - begin
+            return run, arguments
 
-        if self.threads == 1 or self.posterior.stream is not None or self.index == 0:
-            found = [one(number) for number in range(len(self.groups))]
+        def one(number: int) -> Any:
+            run, arguments = ready(number)
+            self.states[number], record = run(*arguments)
+            return jax.tree.map(np.asarray, record)
+
+        begin = time.perf_counter()
+        numbers = range(len(self.groups))
+        if (piece := next(self.restored, None)) is not None:
+            # What a stream gave for this piece is read again, so that what comes next is the same.
+            forms = [ready(number)[0].out_info for number in numbers]
+            seconds, outcomes = from_piece(piece, forms)
+            self.seconds_restored += seconds
+            self.states = [state for state, _ in outcomes]
+            found = [jax.tree.map(np.asarray, record) for _, record in outcomes]
+        elif self.threads == 1 or self.posterior.stream is not None or self.index == 0:
+            found = [one(number) for number in numbers]
         else:
             with ThreadPoolExecutor(self.threads) as pool:
-                found = list(pool.map(one, range(len(self.groups))))
+                found = list(pool.map(one, numbers))
+        if self.checkpoint is not None and piece is None:
+            outcomes = list(zip(self.states, found, strict=True))
+            self.checkpoint.save(to_piece(time.perf_counter() - begin, outcomes))
         self.index += self.chunk
         self.steps += self.chunk * options.steps_per_draw
-        record = jax.tree.map(lambda *parts: np.concatenate(parts), *[each[0] for each in found])
+        record = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
         stats = {name: np.asarray(value, float) for name, value in record["stats"].items()}
         stats["scaled_loss"] = float(self.posterior.nbeta) * stats["paired"]
         if "friction" in stats:
@@ -179,33 +200,42 @@ def sample_local(
     options: LocalOptions,
     progress: Callable[[Progress], None] | None,
     specification: str,
+    target_mcse: float | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> xr.DataTree:
     """Find the step, bring the chains on their way, draw, and halve the step where that helps."""
     begin = time.perf_counter()
-    run = LocalRun(posterior, sampler, options)
+    run = LocalRun(posterior, sampler, options, checkpoint)
     nbeta = float(posterior.nbeta)
 
-    def report(stage: str, done: int, since: float, losses: Any = None) -> None:
+    draws = options.draws
+
+    def report(stage: str, done: int, since: float, losses: Any = None) -> float:
+        if progress is None and target_mcse is None:
+            return math.nan
+        known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
         if progress is not None:
-            known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
             elapsed = time.perf_counter() - since
-            progress(Progress(stage, done, options.draws, elapsed, *known, nbeta, specification))
+            progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
+        return known[1]
 
     report("compile", 0, begin)
     noise = float(np.mean(run.advance(0.0)["loss_square"]))
-    start = time.perf_counter()
+    start = time.perf_counter() - run.seconds_restored
     report("warm-up", 0, start)
     step, warm = _warm_up(run, noise, report, start)
     seconds_warmup = time.perf_counter() - start
 
-    start = time.perf_counter()
+    start, before = time.perf_counter(), run.seconds_restored
     parts, done = [], 0
-    while done < options.draws:
+    while done < draws:
         parts.append(run.advance(step))
-        done += run.chunk
-        report("sample", min(done, options.draws), start, _joined(parts, "paired", options.draws))
-    seconds_sampling = time.perf_counter() - start
-    record = {name: _joined(parts, name, options.draws) for name in parts[0]}
+        done = min(done + run.chunk, draws)
+        mcse = report("sample", done, start, _joined(parts, "paired", draws))
+        if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+            draws = done
+    seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
+    record = {name: _joined(parts, name, draws) for name in parts[0]}
 
     raw, bias = float(np.mean(record["scaled_loss"])), float(np.mean(record["bias"]))
     wanted = options.half_step
@@ -217,10 +247,10 @@ def sample_local(
         for _ in range(settle):
             run.advance(step / 2)
         parts = []
-        while len(parts) * run.chunk < options.draws:
+        while len(parts) * run.chunk < draws:
             parts.append(run.advance(step / 2))
-        halved = {name: _joined(parts, name, options.draws) for name in parts[0]}
-    report("done", options.draws, start, record["paired"])
+        halved = {name: _joined(parts, name, draws) for name in parts[0]}
+    report("done", draws, start, record["paired"])
     return assemble_local(
         run,
         record,
@@ -232,7 +262,7 @@ def sample_local(
             "seconds_compile": run.clock.seconds,
             "seconds_warmup": seconds_warmup,
             "seconds_sampling": seconds_sampling,
-            "seconds_total": time.perf_counter() - begin,
+            "seconds_total": time.perf_counter() - begin + run.seconds_restored,
         },
     )
 
