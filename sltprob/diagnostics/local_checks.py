@@ -38,7 +38,9 @@ def estimate_of(run: Run) -> LocalEstimate:
     if run.half_step:
         scaled = run.number("beta") * (run.half_step["loss"] - run.number("minimum_loss"))
         halved = {"scaled": scaled, "bias": run.half_step["step_bias"]}
-    return local_estimate(run.loss, run.stats["step_bias"], halved)
+        if "step_cooling" in run.half_step:
+            halved["cooling"] = run.half_step["step_cooling"]
+    return local_estimate(run.loss, run.stats["step_bias"], halved, run.stats.get("step_cooling"))
 
 
 def step_bias(run: Run) -> list[Check]:

@@ -36,8 +36,8 @@ __all__ = ["LocalOptions", "sample_local"]
 # Parameters below which chains share a vectorised call, and above which they do not run side by
 # side in threads either.
 _VECTORISED, _ALONE = 20_000, 2_000_000
-# Part of the warm-up in which the step may change.
-_TUNED = 0.6
+# Parts of the warm-up after which the step is about that of the draws, and after which it is kept.
+_COOLED, _TUNED = 0.5, 0.75
 # ρ above which half the step is tried as well, if nobody says otherwise.
 _HALF_STEP = 0.1
 # Minibatches from which the preconditioner is learned.
@@ -190,7 +190,7 @@ class LocalRun:
             stats["friction_parameter"] = np.full_like(
                 stats["paired"], float(parameters["friction"])
             )
-        stats["bias"], stats["grown"] = bias_of_step(stats, step)
+        stats |= bias_of_step(stats, step)
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
 
 
@@ -237,7 +237,9 @@ def sample_local(
     seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
     record = {name: _joined(parts, name, draws) for name in parts[0]}
 
-    raw, bias = float(np.mean(record["scaled_loss"])), float(np.mean(record["bias"]))
+    cooled = record.get("cooled", 0.0)
+    raw = float(np.mean(record["scaled_loss"] - cooled))
+    bias = float(np.mean(record["bias"] - cooled))
     wanted = options.half_step
     if wanted is None:
         wanted = bool(raw > 0 and bias / raw > _HALF_STEP)
@@ -273,7 +275,7 @@ def _warm_up(
     """Tune the step, then let the chains run with it; give the step and the trace."""
     options, sampler = run.options, run.sampler
     count = max(2, options.warmup // run.chunk)
-    tuning = math.ceil(_TUNED * count)
+    cooled, tuning = math.ceil(_COOLED * count), math.ceil(_TUNED * count)
     if hasattr(sampler, "local_scale"):
         _learn_scale(run)
         noise = float(np.mean(run.advance(0.0)["loss_square"]))
@@ -294,10 +296,12 @@ def _warm_up(
         again = rule.look(seen["scaled_loss"], seen["grown"], options.init != "optimum")
         if again:
             run.states = run.start()
-        elif index == tuning // 2 and hasattr(sampler, "local_scale"):
+        elif index == cooled // 2 and hasattr(sampler, "local_scale"):
             # The gradient where the chains are now is not that at the center.
             _learn_scale(run)
-        if index == tuning - 1:
+        if index == cooled - 1:
+            rule.cool()
+        elif index == tuning - 1:
             rule.settle()
     return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
 
