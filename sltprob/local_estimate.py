@@ -82,7 +82,8 @@ def local_estimate(
     if halved is None or not is_sampled(halved["scaled"]):
         least, low, most, high = _edges(scaled, bias)
         middle = _mcse(scaled - bias / 2)
-        return LocalEstimate((least + most) / 2, middle, low, high, raw, size, None)
+        down, up = _still_to_come(scaled)
+        return LocalEstimate((least + most) / 2, middle, low - down, high + up, raw, size, None)
     second, rest = float(np.mean(halved["scaled"])), float(np.mean(halved["bias"]))
     least, low, most, high = _edges(halved["scaled"], halved["bias"])
     change = size - rest
@@ -94,12 +95,13 @@ def local_estimate(
     corrected = _mcse(halved["scaled"] - halved["bias"])
     # How far the slope is uncertain, which cannot lead beyond the edges.
     doubt = math.hypot(_mcse(scaled), within) / abs(change) if change != 0 else 1.0
+    down, up = _still_to_come(halved["scaled"])
     mcse = math.hypot(slope * corrected + (1 - slope) * within, min(doubt, 0.5) * abs(rest))
     return LocalEstimate(
         value,
         mcse,
-        max(min(value, other) - _WIDE * mcse, low),
-        min(max(value, other) + _WIDE * mcse, high),
+        max(min(value, other) - _WIDE * mcse, low) - down,
+        min(max(value, other) + _WIDE * mcse, high) + up,
         raw,
         size,
         (second, rest),
@@ -111,6 +113,18 @@ def _edges(scaled: np.ndarray, bias: np.ndarray) -> tuple[float, float, float, f
     first, second = sorted((scaled - bias, scaled), key=lambda trace: float(np.mean(trace)))
     least, most = float(np.mean(first)), float(np.mean(second))
     return least, least - _WIDE * _mcse(first), most, most + _WIDE * _mcse(second)
+
+
+def _still_to_come(scaled: np.ndarray) -> tuple[float, float]:
+    """Give how far λ̂ may still fall, and rise: as in the later half of a run, beyond chance."""
+    if scaled.shape[1] < 16:
+        return 0.0, 0.0
+    quarters = np.array_split(scaled, 4, axis=1)
+    change = float(quarters[3].mean() - quarters[1].mean())
+    # A quarter has twice the error of the whole.
+    chance = _WIDE * math.sqrt(8) * _mcse(scaled)
+    excess = max(abs(change) - chance, 0.0)
+    return (excess, 0.0) if change < 0 else (0.0, excess)
 
 
 def _mcse(values: np.ndarray) -> float:

@@ -28,6 +28,8 @@ _DRIFT_LIMIT = 0.1
 # How far the last quarter may be from the second, relative to λ̂, where errors are smaller.
 _TREND_LIMIT, _ERRORS = 0.05, 4
 _NOISE_LIMIT = 0.05
+# How far halves of chains may be apart, where R-hat says that they are.
+_SPREAD_LIMIT = 0.04
 _VIRIAL_LIMIT = 0.05
 _BLOCKS = 20
 
@@ -215,7 +217,25 @@ def record_noise(run: Run) -> list[Check]:
 
 
 def chains_agree(run: Run) -> list[Check]:
-    """Compare the chains' paired losses by R-hat, and require 100 effective draws."""
+    """Compare the chains: by the means of their halves, or by R-hat and effective draws.
+
+    The loss of a large network averages over its own directions: where halves of chains that began
+    apart differ by no more than this, it does not matter that R-hat can tell them apart.
+    """
+    halves = [half.mean(axis=1) for half in np.array_split(run.loss, 2, axis=1)]
+    means = np.concatenate(halves)
+    spread = ratio(float(np.max(means) - np.min(means)), run.scale)
+    if len(run.loss) > 1 and run.loss.shape[1] >= 100 and spread < _SPREAD_LIMIT:
+        return [
+            below(
+                "local_spread",
+                spread,
+                _SPREAD_LIMIT,
+                "difference between the means of half chains, at most, relative to λ̂",
+                "The chains disagree: run 4 times as long.",
+                VEHTARI,
+            )
+        ]
     return [
         below(
             "rhat",
