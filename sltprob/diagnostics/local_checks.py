@@ -266,10 +266,14 @@ def virial(run: Run) -> list[Check]:
     gone = (distance[:, -1] - distance[:, 0]) / steps if steps > 0 else np.nan
     by_chain = values.mean(axis=1) + gone - dimension
     off = ratio(float(by_chain.mean()), dimension)
-    error = ratio(statistic("mcse", values, method="mean"), dimension)
-    if len(by_chain) > 1:
-        between = float(by_chain.std(ddof=1)) / math.sqrt(len(by_chain))
-        error = max(error, ratio(between, dimension))
+    chains = len(by_chain)
+    # Where a chain is at either end is chance, by as much as |θ - θ*|² spreads within a run.
+    ends = float(distance.std(axis=1).mean()) * math.sqrt(2 / chains) / steps if steps > 0 else 0.0
+    error = math.hypot(statistic("mcse", values, method="mean"), ends)
+    if chains > 1:
+        # Of a few chains, the spread is known to some tens of percent.
+        error = max(error, 1.5 * float(by_chain.std(ddof=1)) / math.sqrt(chains))
+    error = ratio(error, dimension)
     limit = max(_VIRIAL_LIMIT, round(_ERRORS * error, 3) if error < 1 else 0)
     return [
         below(
