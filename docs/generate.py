@@ -15,6 +15,7 @@ import numpy as np
 
 from sltprob.diagnostics import Check
 from sltprob.diagnostics.checks import CHECKS, Run
+from sltprob.diagnostics.local_checks import LOCAL_CHECKS
 
 ROOT = Path(__file__).parents[1] / "sltprob"
 _ERRORS = ("ValueError", "TypeError", "FileExistsError", "FileNotFoundError")
@@ -60,7 +61,13 @@ _GROUPS = (
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put generated text into a page; called by MkDocs."""
-    for name, function in {"checks": checks, "samplers": samplers, "errors": errors}.items():
+    made = {
+        "checks": checks,
+        "local checks": local_checks,
+        "samplers": samplers,
+        "errors": errors,
+    }
+    for name, function in made.items():
         marker = f"<!-- {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, function())
@@ -144,6 +151,35 @@ def checks() -> str:
             f"- **Source** {check.reference}\n"
         )
     return "\n".join(parts)
+
+
+def local_checks() -> str:
+    """List the checks of a run around trained parameters, as a table.
+
+    Returns
+    -------
+    str
+    """
+    shape = (2, 8)
+    by_site = ("virial", "loss_virial", "squared_distance", "squared_gradient")
+    stats = {name: np.full((*shape, 1), math.nan) for name in by_site}
+    stats |= {name: np.full(shape, math.nan) for name in ("paired_variance", "step_bias")}
+    numbers = ("beta", "minimum_loss", "step_size", "langevin_step", "localization")
+    attributes = dict.fromkeys((*numbers, "steps_per_draw", "batch_size"), 1.0) | {"local": 1}
+    run = Run(np.full(shape, math.nan), stats, {"SITE": 1}, attributes)
+    rows = ["| check | what it does | measures | must be | failing is |", "|---|---|---|---|---|"]
+    with np.errstate(all="ignore"):
+        for function in LOCAL_CHECKS:
+            purpose = (function.__doc__ or "").strip().splitlines()[0]
+            for check in function(run):
+                name = check.name.replace("[all]", "[SITE]")
+                meaning = check.meaning.replace("of all by", "of the site by")
+                number = "2 % of λ̂, or its error" if math.isnan(check.limit) else f"{check.limit:g}"
+                limit = f"{'below' if check.relation == '<' else 'above'} {number}"
+                kind = "evidence that it is wrong" if check.evidence else "lack of evidence"
+                cells = [f"`{name}`", purpose, meaning, limit, kind]
+                rows.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(rows) + "\n"
 
 
 def samplers() -> str:

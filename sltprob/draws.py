@@ -21,7 +21,8 @@ sample_stats
     A local run (attribute ``local`` = 1; `sltprob.local`) has ``loss`` by paired differences: L*
     plus the mean over the steps of a draw of l_i(θ) - l_i(θ*) over the rows of their minibatches,
     with the variance ``paired_variance`` from the choice of rows; ``step_bias``, C, by how much the
-    step raises λ̂ at most; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
+    step raises λ̂ at most; of a thermostat ``step_cooling`` <= 0, what it takes from λ̂, which is a
+    part of C; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
     mean is the dimension less the drift, and ``squared_distance`` |u_b|², u the displacement from
     the center in units of the preconditioner; ``observable_…``;
     and by (chain, draw, row) ``row_loss_…``.

@@ -25,7 +25,7 @@ _WIDE = 1.96
 class LocalEstimate:
     """λ̂ with what is known about its errors."""
 
-    value: float  # extrapolated to no bias where half the step was run, else as sampled
+    value: float  # extrapolated to no bias where half the step was run, else the middle
     mcse: float
     low: float
     high: float
@@ -41,13 +41,19 @@ class LocalEstimate:
 
 
 def local_estimate(
-    scaled: np.ndarray, bias: np.ndarray, halved: Mapping[str, np.ndarray] | None
+    scaled: np.ndarray,
+    bias: np.ndarray,
+    halved: Mapping[str, np.ndarray] | None,
+    cooling: np.ndarray | None = None,
 ) -> LocalEstimate:
     """Put λ̂, its step bias and its Monte Carlo error together.
 
-    With raw values r, r' and biases C, C' at a step and at its half, λ̂ is extrapolated to C = 0
-    along a line, r' - C' (r - r')/(C - C'), and held between r' - C' and r', since the bias is C
-    where the loss is quadratic and less where it is degenerate.
+    One run gives the middle between r - C and r, r as sampled and C its bias where the loss is
+    quadratic; where it is degenerate the bias is less. With r' and C' at half the step, λ̂ is
+    extrapolated to C = 0 along a line, r' - C' (r - r')/(C - C'), and held between r' - C' and r'.
+
+    A thermostat makes all directions colder by one factor, which is known and is taken out of r
+    first: what is then too much is C again.
 
     Parameters
     ----------
@@ -56,7 +62,9 @@ def local_estimate(
     bias : array, shape (chain, draw)
         C, draw by draw.
     halved : mapping of str to array, or None
-        ``scaled`` and ``bias`` of the run at half the step.
+        ``scaled``, ``bias`` and perhaps ``cooling`` of the run at half the step.
+    cooling : array, shape (chain, draw), optional
+        What a thermostat has taken from r, draw by draw, <= 0; `bias` includes it.
 
     References
     ----------
@@ -66,10 +74,16 @@ def local_estimate(
     if not is_sampled(scaled):
         nan = math.nan
         return LocalEstimate(nan, nan, nan, nan, nan, nan, None)
+    if cooling is not None:
+        scaled, bias = scaled - cooling, bias - cooling
+    if halved is not None and "cooling" in halved:
+        halved = {name: halved[name] - halved["cooling"] for name in ("scaled", "bias")}
     raw, size = float(np.mean(scaled)), float(np.mean(bias))
     if halved is None or not is_sampled(halved["scaled"]):
-        edges = _edges(scaled, bias)
-        return LocalEstimate(raw, _mcse(scaled), edges[1], edges[3], raw, size, None)
+        least, low, most, high = _edges(scaled, bias)
+        middle = _mcse(scaled - bias / 2)
+        down, up = _still_to_come(scaled)
+        return LocalEstimate((least + most) / 2, middle, low - down, high + up, raw, size, None)
     second, rest = float(np.mean(halved["scaled"])), float(np.mean(halved["bias"]))
     least, low, most, high = _edges(halved["scaled"], halved["bias"])
     change = size - rest
@@ -81,12 +95,13 @@ def local_estimate(
     corrected = _mcse(halved["scaled"] - halved["bias"])
     # How far the slope is uncertain, which cannot lead beyond the edges.
     doubt = math.hypot(_mcse(scaled), within) / abs(change) if change != 0 else 1.0
+    down, up = _still_to_come(halved["scaled"])
     mcse = math.hypot(slope * corrected + (1 - slope) * within, min(doubt, 0.5) * abs(rest))
     return LocalEstimate(
         value,
         mcse,
-        max(min(value, other) - _WIDE * mcse, low),
-        min(max(value, other) + _WIDE * mcse, high),
+        max(min(value, other) - _WIDE * mcse, low) - down,
+        min(max(value, other) + _WIDE * mcse, high) + up,
         raw,
         size,
         (second, rest),
@@ -98,6 +113,18 @@ def _edges(scaled: np.ndarray, bias: np.ndarray) -> tuple[float, float, float, f
     first, second = sorted((scaled - bias, scaled), key=lambda trace: float(np.mean(trace)))
     least, most = float(np.mean(first)), float(np.mean(second))
     return least, least - _WIDE * _mcse(first), most, most + _WIDE * _mcse(second)
+
+
+def _still_to_come(scaled: np.ndarray) -> tuple[float, float]:
+    """Give how far λ̂ may still fall, and rise: as in the later half of a run, beyond chance."""
+    if scaled.shape[1] < 16:
+        return 0.0, 0.0
+    quarters = np.array_split(scaled, 4, axis=1)
+    change = float(quarters[3].mean() - quarters[1].mean())
+    # A quarter has twice the error of the whole.
+    chance = _WIDE * math.sqrt(8) * _mcse(scaled)
+    excess = max(abs(change) - chance, 0.0)
+    return (excess, 0.0) if change < 0 else (0.0, excess)
 
 
 def _mcse(values: np.ndarray) -> float:

@@ -409,6 +409,53 @@ def test_the_same_seed_draws_the_same_and_another_does_not(line):
     assert not np.array_equal(first, other)
 
 
+class Kept:
+    """Pieces in memory."""
+
+    def __init__(self, pieces=()):
+        self.pieces = list(pieces)
+
+    def restore(self):
+        return list(self.pieces)
+
+    def save(self, piece):
+        self.pieces.append([np.array(array) for array in piece])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "streamed"), [("sgnht", False), ("sgld", True), ("preconditioned_sgld", True)]
+)
+def test_a_run_goes_on_from_its_last_piece_bit_for_bit(line, sampler, streamed, tmp_path):
+    """Cut in the warm-up, among the draws, and in the run at half the step."""
+    params, data, _ = line
+    if streamed:
+        np.save(tmp_path / "x.npy", data[0].astype(np.float32))
+        np.save(tmp_path / "y.npy", data[1].astype(np.float32))
+        data = tuple(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+    posterior = sltprob.local(line_rows, params, data, nbeta=NBETA, gamma=GAMMA)
+    options = {"draws": 50, "warmup": 50, "chains": 2, "half_step": True}
+    kept = Kept()
+    whole = sltprob.sample(posterior, sampler, checkpoint=kept, **options)
+    for count in (3, len(kept.pieces) - 15, len(kept.pieces) - 2):
+        again = sltprob.sample(posterior, sampler, checkpoint=Kept(kept.pieces[:count]), **options)
+        for group in ("sample_stats", "half_step_sample_stats"):
+            for name, value in whole[group].data_vars.items():
+                np.testing.assert_array_equal(again[group][name], value)
+
+
+def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
+    run = sltprob.sample(
+        around(line), "sgld", draws=4000, warmup=100, target_mcse=0.3, half_step=True
+    )
+    count = run["sample_stats"]["loss"].shape[1]
+    assert 100 <= count < 2000
+    assert run["half_step_sample_stats"]["loss"].shape[1] == count
+    longer = sltprob.sample(
+        around(line), "sgld", draws=4000, warmup=100, target_mcse=0.15, half_step=False
+    )
+    assert longer["sample_stats"]["loss"].shape[1] > 2 * count
+
+
 # ---- refusals
 
 

@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from sltprob.cli._app import MEASURE, app
-from sltprob.cli._options import AsJson, Chains, Draws, OpenPage, Seed, Strict, WarmupOption
+from sltprob.cli._options import (
+    AsJson,
+    Chains,
+    Draws,
+    OpenPage,
+    Quiet,
+    Seed,
+    Strict,
+    TargetMcse,
+    WarmupOption,
+)
 from sltprob.cli._output import open_in_browser, print_json, print_verdict, say
 from sltprob.files import new_file
 
@@ -41,7 +52,9 @@ def local(
     draws: Draws = 1000,
     warmup: WarmupOption = 500,
     seed: Seed = 0,
+    target_mcse: TargetMcse = None,
     out: Annotated[Path | None, typer.Option(help="page to write, ending in .html")] = None,
+    quiet: Quiet = False,
     strict: Strict = False,
     open_page: OpenPage = False,
     as_json: AsJson = False,
@@ -63,7 +76,7 @@ def local(
     rows = read_data(data)
     patterns = None if mask is None else [part.strip() for part in mask.split(",")]
     temperature: Any = nbeta if nbeta == "wbic" else _number(nbeta)
-    options = {
+    options: dict[str, Any] = {
         "batch_size": batch_size,
         "steps_per_draw": steps_per_draw,
         "chains": chains,
@@ -72,7 +85,9 @@ def local(
         "seed": seed,
     }
     if step_size is not None:
-        options["step_size"] = step_size  # type: ignore[assignment]
+        options["step_size"] = step_size
+    if target_mcse is not None:
+        options["target_mcse"] = target_mcse
     if checkpoints is not None:
         verdicts = _over_training(
             checkpoints,
@@ -85,6 +100,7 @@ def local(
             options,
             out,
             as_json,
+            quiet,
         )
     else:
         from sltprob.localising import local as around
@@ -95,9 +111,9 @@ def local(
             function, load_weights(params), rows, nbeta=temperature, gamma=gamma, mask=patterns
         )
         if sweep:
-            verdicts = _over_settings(posterior, sampler, options, out, as_json)
+            verdicts = _over_settings(posterior, sampler, options, out, as_json, quiet)
         else:
-            verdicts = _once(posterior, sampler, options, out, as_json)
+            verdicts = _once(posterior, sampler, options, out, as_json, quiet)
     if open_page and out is not None:
         open_in_browser(out)
     if strict and any(verdict != "trusted" for verdict in verdicts):
@@ -111,15 +127,17 @@ def _number(text: str) -> float:
         raise ValueError(f"--nbeta {text}: it must be a number, or wbic") from None
 
 
-def _once(posterior: Any, sampler: str, options: Any, out: Path | None, as_json: bool) -> list[str]:
+def _once(
+    posterior: Any, sampler: str, options: Any, out: Path | None, as_json: bool, quiet: bool
+) -> list[str]:
     """Measure one network once."""
     from sltprob.diagnostics import diagnose
     from sltprob.estimation import estimate
-    from sltprob.progress import ProgressBar
+    from sltprob.progress import shown
     from sltprob.sampling.run import sample
     from sltprob.trajectories.row import row_of
 
-    with ProgressBar() as bar:
+    with shown(not quiet) as bar:
         run = sample(posterior, sampler, progress=bar, **options)
     verdict = diagnose(run)
     if out is not None:
@@ -136,13 +154,26 @@ def _once(posterior: Any, sampler: str, options: Any, out: Path | None, as_json:
     return [verdict.status]
 
 
+def _said(quiet: bool) -> Any:
+    """Give what says of each measurement, on standard error, that it is there."""
+    if quiet:
+        return None
+    console = Console(stderr=True)
+
+    def tell(row: Any) -> None:
+        text = f"{row.name}: {row.lambda_hat:.4g} [{row.low:.4g}, {row.high:.4g}] {row.verdict}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
 def _over_settings(
-    posterior: Any, sampler: str, options: Any, out: Path | None, as_json: bool
+    posterior: Any, sampler: str, options: Any, out: Path | None, as_json: bool, quiet: bool
 ) -> list[str]:
     """Sweep over nβ and γ."""
     from sltprob.trajectories.sweep import local_sweep
 
-    found = local_sweep(posterior, sampler, **options)
+    found = local_sweep(posterior, sampler, progress=_said(quiet), **options)
     if out is not None:
         found.write(out)
     if as_json:
@@ -165,6 +196,7 @@ def _over_training(
     options: Any,
     out: Path | None,
     as_json: bool,
+    quiet: bool,
 ) -> list[str]:
     """Measure every checkpoint."""
     from sltprob.trajectories.trajectory import trajectory
@@ -178,6 +210,7 @@ def _over_training(
         gamma=gamma,
         masks=None if patterns is None else {",".join(patterns): patterns},
         folder=None if out is None else out.with_suffix(""),
+        progress=_said(quiet),
         **options,
     )
     if out is not None:

@@ -28,6 +28,8 @@ _DRIFT_LIMIT = 0.1
 # How far the last quarter may be from the second, relative to λ̂, where errors are smaller.
 _TREND_LIMIT, _ERRORS = 0.05, 4
 _NOISE_LIMIT = 0.05
+# How far halves of chains may be apart, where R-hat says that they are.
+_SPREAD_LIMIT = 0.04
 _VIRIAL_LIMIT = 0.05
 _BLOCKS = 20
 
@@ -38,7 +40,9 @@ def estimate_of(run: Run) -> LocalEstimate:
     if run.half_step:
         scaled = run.number("beta") * (run.half_step["loss"] - run.number("minimum_loss"))
         halved = {"scaled": scaled, "bias": run.half_step["step_bias"]}
-    return local_estimate(run.loss, run.stats["step_bias"], halved)
+        if "step_cooling" in run.half_step:
+            halved["cooling"] = run.half_step["step_cooling"]
+    return local_estimate(run.loss, run.stats["step_bias"], halved, run.stats.get("step_cooling"))
 
 
 def step_bias(run: Run) -> list[Check]:
@@ -213,7 +217,25 @@ def record_noise(run: Run) -> list[Check]:
 
 
 def chains_agree(run: Run) -> list[Check]:
-    """Compare the chains' paired losses by R-hat, and require 100 effective draws."""
+    """Compare the chains: by the means of their halves, or by R-hat and effective draws.
+
+    The loss of a large network averages over its own directions: where halves of chains that began
+    apart differ by no more than this, it does not matter that R-hat can tell them apart.
+    """
+    halves = [half.mean(axis=1) for half in np.array_split(run.loss, 2, axis=1)]
+    means = np.concatenate(halves)
+    spread = ratio(float(np.max(means) - np.min(means)), run.scale)
+    if len(run.loss) > 1 and run.loss.shape[1] >= 100 and spread < _SPREAD_LIMIT:
+        return [
+            below(
+                "local_spread",
+                spread,
+                _SPREAD_LIMIT,
+                "difference between the means of half chains, at most, relative to λ̂",
+                "The chains disagree: run 4 times as long.",
+                VEHTARI,
+            )
+        ]
     return [
         below(
             "rhat",
@@ -239,10 +261,19 @@ def virial(run: Run) -> list[Check]:
     values = run.stats["virial"].sum(axis=-1)
     dimension = float(sum(run.sites.values()))
     distance = run.stats["squared_distance"].sum(axis=-1)
-    gone = (distance[:, -1] - distance[:, 0]).mean() if distance.shape[1] > 1 else math.nan
-    drift = ratio(float(gone), 2 * run.number("langevin_step") * _steps(run))
-    off = ratio(float(values.mean()) + drift - dimension, dimension)
-    error = ratio(statistic("mcse", values, method="mean"), dimension)
+    steps = 2 * run.number("langevin_step") * _steps(run)
+    # Chain by chain: one that comes out further than others has a smaller virial for it.
+    gone = (distance[:, -1] - distance[:, 0]) / steps if steps > 0 else np.nan
+    by_chain = values.mean(axis=1) + gone - dimension
+    off = ratio(float(by_chain.mean()), dimension)
+    chains = len(by_chain)
+    # Where a chain is at either end is chance, by as much as |θ - θ*|² spreads within a run.
+    ends = float(distance.std(axis=1).mean()) * math.sqrt(2 / chains) / steps if steps > 0 else 0.0
+    error = math.hypot(statistic("mcse", values, method="mean"), ends)
+    if chains > 1:
+        # Of a few chains, the spread is known to some tens of percent.
+        error = max(error, 1.5 * float(by_chain.std(ddof=1)) / math.sqrt(chains))
+    error = ratio(error, dimension)
     limit = max(_VIRIAL_LIMIT, round(_ERRORS * error, 3) if error < 1 else 0)
     return [
         below(

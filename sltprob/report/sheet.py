@@ -21,6 +21,7 @@ class SheetTable:
     caption: str
     headings: Sequence[str]  # with their units
     rows: Sequence[Sequence[str]]
+    words: Sequence[int] = ()  # the columns of words, which begin at the left
 
 
 def write_sheet(

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._blocks import by_leaf
 from sltprob.samplers._options import BatchSize, StepSize, StepsPerDraw
 from sltprob.samplers.base import (
     Evaluation,
@@ -29,7 +30,6 @@ __all__ = [
     "Judged",
     "StochasticChain",
     "StochasticGradientSampler",
-    "by_leaf",
     "langevin_by_leaf",
     "squared_norm",
     "trace_of_hessian",
@@ -63,33 +63,16 @@ def _in_types_of(before: Any, after: Any) -> Any:
     return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), before, after)
 
 
-def by_leaf(kernel: Any, rng_key: Any, *trees: Any) -> Any:
-    """Apply a kernel to every leaf with a key of its own.
-
-    BlackJAX draws its noise as one vector and cuts it up: of large networks that is a fifth of a
-    step.
-    """
-    leaves, structure = jax.tree.flatten(trees[0])
-    rest = [jax.tree.leaves(tree) for tree in trees[1:]]
-    keys = jax.random.split(rng_key, len(leaves))
-    moved = [
-        _in_types_of(parts[0] if len(rest) < 2 else (parts[0], parts[1]), kernel(key, *parts))
-        for key, *parts in zip(keys, leaves, *rest, strict=True)
-    ]
-    if isinstance(moved[0], tuple):
-        return tuple(jax.tree.unflatten(structure, list(part)) for part in zip(*moved, strict=True))
-    return jax.tree.unflatten(structure, moved)
-
-
 def langevin_by_leaf(rng_key: Any, position: Any, gradient: Any, step_size: Any) -> Any:
     """Make one step of BlackJAX's SGLD, leaf by leaf."""
     kernel = sgld.build_kernel()
-    return by_leaf(
-        lambda key, leaf, slope: kernel(key, leaf, lambda *_: slope, None, step_size),
+    (moved,) = by_leaf(
+        lambda key, leaf, slope: (kernel(key, leaf, lambda *_: slope, None, step_size),),
         rng_key,
-        position,
-        gradient,
+        (position,),
+        (gradient,),
     )
+    return moved
 
 
 def trace_of_hessian(rng_key: Any, logdensity_fn: Any, position: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 import blackjax.sgmcmc.diffusions as diffusions
 from blackjax.util import generate_gaussian_noise
 
+from sltprob.samplers._blocks import by_leaf, normal_like
 from sltprob.samplers._friction import FrictionSampler
 from sltprob.samplers._options import Friction
-from sltprob.samplers._stochastic import by_leaf
 from sltprob.samplers.base import Evaluation
 
 __all__ = ["SGHMC"]
@@ -53,6 +53,10 @@ class SGHMC(FrictionSampler):
         position, momentum = one_step(rng_key, position, memory, gradient, parameters["step_size"])
         return position, momentum
 
+    def local_start(self, rng_key: Any, displacement: Any) -> Any:
+        """Draw a momentum, leaf by leaf."""
+        return normal_like(rng_key, displacement)
+
     def local_advance(
         self,
         rng_key: Any,
@@ -67,9 +71,8 @@ class SGHMC(FrictionSampler):
         displacement, momentum = by_leaf(
             lambda key, *leaves: one_step(key, *leaves, step_size),
             rng_key,
-            displacement,
-            memory,
-            gradient,
+            (displacement, memory),
+            (gradient,),
         )
         return displacement, momentum
 

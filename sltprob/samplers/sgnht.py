@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import blackjax.sgmcmc.sgnht as sgnht
+import jax
 import jax.numpy as jnp
 from blackjax.util import generate_gaussian_noise
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._blocks import by_leaf, normal_like
 from sltprob.samplers._friction import FrictionSampler
 from sltprob.samplers._options import Friction
 from sltprob.samplers._stochastic import Judged, squared_norm
@@ -81,6 +83,36 @@ class SGNHT(FrictionSampler):
         old = memory.squared_gradient
         squared_gradient = old + _MEMORY * (squared_norm(gradient) - old)
         return position, Thermostat(momentum, memory.excess_friction + heat, squared_gradient)
+
+    def local_start(self, rng_key: Any, displacement: Any) -> Any:
+        """Draw a momentum, leaf by leaf."""
+        zero = jnp.zeros((), jax.tree.leaves(displacement)[0].dtype)
+        return Thermostat(normal_like(rng_key, displacement), zero, zero)
+
+    def local_advance(
+        self,
+        rng_key: Any,
+        displacement: Any,
+        memory: Any,
+        gradient: Any,
+        parameters: dict[str, Any],
+    ) -> tuple[Any, Any]:
+        """Make one step, leaf by leaf; the thermostat takes the mean over all coordinates."""
+        friction, step_size = parameters["friction"], parameters["step_size"]
+        excess = memory.excess_friction
+        kernel = sgnht.build_kernel(friction)
+
+        def move(key: Any, place: Any, momentum: Any, slope: Any) -> tuple[Any, Any]:
+            state = sgnht.SGNHTState(place, momentum, friction + excess)
+            return kernel(key, state, lambda *_: slope, None, step_size)[:2]
+
+        displacement, momentum = by_leaf(
+            move, rng_key, (displacement, memory.momentum), (gradient,)
+        )
+        sizes = sum(leaf.size for leaf in jax.tree.leaves(momentum))
+        warmer = squared_norm(momentum) / sizes - 1
+        excess += _COUPLING * friction**2 * step_size * warmer
+        return displacement, Thermostat(momentum, excess, memory.squared_gradient)
 
     def local_motion(self, memory: Any, parameters: dict[str, Any]) -> tuple[Any, Any] | None:
         """Give momentum and friction."""

@@ -115,6 +115,8 @@ def _statistics(
             "squared_distance": record["distance"],
             "squared_gradient": record["square"].sum(axis=-1),
         }
+    if "cooled" in record:
+        found["step_cooling"] = record["cooled"]
     kept = ("observable_", "row_loss_")
     return found | {name: value for name, value in record.items() if name.startswith(kept)}
 

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from sltprob.local_posterior import LocalPosterior, Observable
+from sltprob.samplers._blocks import normal_like
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.local_feed import Fed, rows_of_batch
 
-__all__ = ["LocalState", "Tuned", "run_local_chunk", "squares_of_gradient"]
+__all__ = ["LocalState", "Tuned", "run_local_chunk", "squares_of_gradient", "start_chains"]
 
 # Rows whose losses are evaluated at once where all are.
 _MICROBATCH = 1024
@@ -74,16 +75,27 @@ def run_local_chunk(
             return jnp.mean(losses), losses
 
         slopes, losses = jax.grad(mean_loss, has_aux=True)(state.displacement)
-        slopes = _masked(posterior, jax.tree.map(lambda slope: posterior.nbeta * slope, slopes))
-        pull = scaled(scaled(state.displacement))
-        total = jax.tree.map(lambda slope, way: slope + posterior.gamma * way, slopes, pull)
-        displacement, memory = sampler.local_advance(
-            key_move,
-            state.displacement,
-            state.memory,
-            jax.tree.map(jnp.negative, total),
-            parameters,
+        slopes = _masked(posterior, slopes)
+        place, memory = state.displacement, state.memory
+        seen = {}
+        if recorded:
+            seen = _products(
+                posterior,
+                place,
+                slopes,
+                scaled(scaled(place)),
+                sampler.local_motion(memory, parameters),
+            )
+            # All of it before the step, which then moves the chain in its own memory.
+            seen, place, memory, slopes = lax.optimization_barrier((seen, place, memory, slopes))
+        force = jax.tree.map(
+            lambda slope, way: -(posterior.nbeta * slope + posterior.gamma * way),
+            slopes,
+            scaled(scaled(place)),
         )
+        # What comes after may take the memory of parameters and gradient.
+        force = lax.optimization_barrier(force)
+        displacement, memory = sampler.local_advance(key_move, place, memory, force, parameters)
         displacement = _masked(posterior, displacement)
         differences = losses - baseline
         size = len(differences)
@@ -91,10 +103,7 @@ def run_local_chunk(
         spread = (
             jnp.var(differences) * (size / (size - 1)) if size > 1 else jnp.mean(differences**2)
         )
-        seen = {"paired": jnp.mean(differences), "variance": spread / size}
-        if recorded:
-            motion = sampler.local_motion(state.memory, parameters)
-            seen |= _products(state.displacement, slopes, total, motion)
+        seen |= {"paired": jnp.mean(differences), "variance": spread / size}
         return LocalState(displacement, memory), seen
 
     def draw(state: LocalState, key: Any, index: Any, given: Fed | None) -> tuple[Any, Any]:
@@ -164,23 +173,32 @@ def _rows(posterior: LocalPosterior, key: Any, size: int) -> Fed:
     return tuple(taken), weights, posterior.baseline[chosen]
 
 
-def _products(displacement: Any, slopes: Any, total: Any, motion: Any) -> dict[str, Any]:
-    """Take the inner products from which judging makes bias, virial and drift."""
+def _products(
+    posterior: LocalPosterior, place: Any, slopes: Any, pull: Any, motion: Any
+) -> dict[str, Any]:
+    """Take the inner products from which judging makes bias, virial and drift.
+
+    Written with those of the parts of ĝ = nβ ∇L + γ pull, so that ĝ itself takes no memory.
+    """
+    nbeta, gamma = posterior.nbeta, posterior.gamma
 
     def by_site(first: Any, second: Any) -> Any:
-        return jnp.stack([jnp.vdot(first[site], second[site]) for site in displacement])
+        return jnp.stack([jnp.vdot(first[site], second[site]) for site in place])
 
+    along, across = nbeta * by_site(place, slopes), by_site(slopes, pull)
+    own = nbeta**2 * by_site(slopes, slopes)
     seen = {
-        "slope": by_site(displacement, total),
-        "square": by_site(total, total),
-        "distance": by_site(displacement, displacement),
-        "loss_slope": by_site(displacement, slopes),
-        "loss_square": jnp.sum(by_site(slopes, total)),
+        "slope": along + gamma * by_site(place, pull),
+        "square": own + 2 * nbeta * gamma * across + gamma**2 * by_site(pull, pull),
+        "distance": by_site(place, place),
+        "loss_slope": along,
+        "loss_square": jnp.sum(own + nbeta * gamma * across),
     }
     if motion is not None:
         momentum, friction = motion
-        seen["momentum_slope"] = by_site(momentum, total)
-        seen["momentum_loss_slope"] = jnp.sum(by_site(momentum, slopes))
+        pushed = nbeta * by_site(momentum, slopes)
+        seen["momentum_slope"] = pushed + gamma * by_site(momentum, pull)
+        seen["momentum_loss_slope"] = jnp.sum(pushed)
         seen["friction"] = friction
     return seen
 
@@ -235,28 +253,63 @@ def _every_row(posterior: LocalPosterior, observable: Observable, place: Any) ->
     return losses - observable.baseline
 
 
-def squares_of_gradient(
-    posterior: LocalPosterior, tuned: Tuned, states: Any, key: Any, *, batch_size: int, count: int
+def start_chains(
+    posterior: LocalPosterior,
+    tuned: Tuned,
+    keys_place: Any,
+    keys_memory: Any,
+    far: Any,
+    *,
+    sampler: StochasticGradientSampler,
+    hot: bool,
 ) -> Any:
-    """Average ĝ² of the loss in the user's coordinates over chains and minibatches."""
+    """Put a group of chains at the center, or at draws of N(θ*, 1/γ) where `far` is 1."""
 
-    def one(displacement: Any) -> Any:
-        place = (
-            displacement
-            if tuned.scale is None
-            else jax.tree.map(jnp.multiply, tuned.scale, displacement)
-        )
+    def one(key_place: Any, key_memory: Any, far: Any) -> LocalState:
+        place = jax.tree.map(jnp.zeros_like, posterior.center)
+        if hot:
+            drawn = normal_like(key_place, posterior.center)
+            wide = far / jnp.sqrt(posterior.gamma)
+            place = _masked(posterior, jax.tree.map(lambda leaf: wide * leaf, drawn))
+            if tuned.scale is not None:
+                place = jax.tree.map(jnp.divide, place, tuned.scale)
+        return LocalState(place, sampler.local_start(key_memory, place))
 
-        def body(total: Any, key: Any) -> tuple[Any, None]:
-            rows, weights, _ = _rows(posterior, key, batch_size)
+    return jax.vmap(one)(keys_place, keys_memory, far)
+
+
+def squares_of_gradient(
+    total: Any,
+    posterior: LocalPosterior,
+    tuned: Tuned,
+    states: Any,
+    keys: Any,
+    fed: Fed | None,
+    *,
+    batch_size: int,
+    count: int,
+) -> Any:
+    """Add the mean ĝ² of the loss over minibatches, in the user's coordinates, chain by chain."""
+
+    def chain(total: Any, each: Any) -> tuple[Any, None]:
+        place, key, given = each
+        if tuned.scale is not None:
+            place = jax.tree.map(jnp.multiply, tuned.scale, place)
+
+        def body(total: Any, inner: Any) -> tuple[Any, None]:
+            key, number = inner
+            if given is None:
+                rows, weights, _ = _rows(posterior, key, batch_size)
+            else:
+                rows, weights, _ = jax.tree.map(
+                    lambda leaf: lax.dynamic_index_in_dim(leaf, number, keepdims=False), given
+                )
             slopes = jax.grad(lambda way: jnp.mean(posterior.losses(way, rows, weights)))(place)
             return jax.tree.map(
                 lambda old, slope: old + (posterior.nbeta * slope) ** 2 / count, total, slopes
             ), None
 
-        zero = jax.tree.map(jnp.zeros_like, place)
-        return lax.scan(body, zero, jax.random.split(key, count))[0]
+        numbers = (jax.random.split(key, count), jnp.arange(count))
+        return lax.scan(body, total, numbers)[0], None
 
-    chains = len(jax.tree.leaves(states)[0])
-    squares = lax.map(one, states.displacement)
-    return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0) / chains, squares)
+    return lax.scan(chain, total, (states.displacement, keys, fed))[0]

@@ -17,16 +17,17 @@ import xarray as xr
 
 from sltprob.local_posterior import LocalPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler
+from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.sampling.devices import cores
 from sltprob.sampling.local_assemble import assemble_local
 from sltprob.sampling.local_chunk import (
-    LocalState,
     Tuned,
     run_local_chunk,
     squares_of_gradient,
+    start_chains,
 )
-from sltprob.sampling.local_feed import feed
+from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
 from sltprob.sampling.progress import Progress, running_estimate
 
@@ -35,8 +36,8 @@ __all__ = ["LocalOptions", "sample_local"]
 # Parameters below which chains share a vectorised call, and above which they do not run side by
 # side in threads either.
 _VECTORISED, _ALONE = 20_000, 2_000_000
-# Part of the warm-up in which the step may change.
-_TUNED = 0.6
+# Parts of the warm-up after which the step is about that of the draws, and after which it is kept.
+_COOLED, _TUNED = 0.5, 0.75
 # ρ above which half the step is tried as well, if nobody says otherwise.
 _HALF_STEP = 0.1
 # Minibatches from which the preconditioner is learned.
@@ -66,13 +67,20 @@ class LocalRun:
     """The chains of a run, and the one program that moves them."""
 
     def __init__(
-        self, posterior: LocalPosterior, sampler: StochasticGradientSampler, options: LocalOptions
+        self,
+        posterior: LocalPosterior,
+        sampler: StochasticGradientSampler,
+        options: LocalOptions,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.posterior = posterior
         self.shared = posterior.traced()
         self.sampler = sampler
         self.options = options
         self.clock = Clock()
+        self.checkpoint = checkpoint
+        self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
+        self.seconds_restored = 0.0
         key = jax.random.key(options.seed)
         key_draws, self.key_start, self.key_moments = jax.random.split(key, 3)
         self.keys = jax.random.split(key_draws, options.chains)
@@ -89,44 +97,30 @@ class LocalRun:
         self.threads = 1 if dimension > _ALONE else min(parts, cores())
         self.chunk = max(1, min(25, options.warmup // 10))
         self.index = 0
-        scale = None
-        self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), scale)
+        self.tuned = Tuned(jnp.zeros((), posterior.nbeta.dtype), None)
         self.states: list[Any] = self.start()
         self.steps = 0
 
     def start(self) -> list[Any]:
         """Put the chains at the center, or at draws of the localisation."""
-        posterior, options = self.posterior, self.options
+        options = self.options
         self.states = []  # frees the old chains first, as a large network fits once
-        gamma = float(posterior.gamma)
-        wide = 1 / math.sqrt(gamma) if gamma > 0 else math.inf
-        hot = {"optimum": lambda c: False, "prior": lambda c: True, "both": lambda c: c % 2 == 1}
-
-        def place(chain: int) -> Any:
-            if not hot[options.init](chain):
-                return jax.tree.map(jnp.zeros_like, posterior.center)
-            keys = jax.random.split(jax.random.fold_in(key_place, chain), len(posterior.center))
-            return {
-                site: posterior.mask.get(site, jnp.ones((), value.dtype))
-                * jnp.asarray(wide, value.dtype)
-                * jax.random.normal(key, value.shape, value.dtype)
-                for key, (site, value) in zip(keys, posterior.center.items(), strict=True)
-            }
-
         key_place, key_memory = jax.random.split(self.key_start)
+        chains = jnp.arange(options.chains)
+        places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
+        memories = jax.random.split(key_memory, options.chains)
+        far = {"optimum": 0 * chains, "prior": 0 * chains + 1, "both": chains % 2}[options.init]
         states = []
         for group in self.groups:
-            chains = range(group.start, group.stop)
-            if any(hot[options.init](chain) for chain in chains):
-                parts = [place(chain) for chain in chains]
-                places = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-            else:
-                places = jax.tree.map(
-                    lambda leaf, g=group: jnp.zeros((g.stop - g.start, *leaf.shape), leaf.dtype),
-                    posterior.center,
-                )
-            keys = jax.random.split(key_memory, options.chains)[group]
-            states.append(LocalState(places, jax.vmap(self.sampler.local_start)(keys, places)))
+            arguments = (self.shared, self.tuned, places[group], memories[group], far[group])
+            begin = compiled(
+                start_chains,
+                *arguments,
+                clock=self.clock,
+                sampler=self.sampler,
+                hot=options.init != "optimum",
+            )
+            states.append(begin(*arguments))
         return states
 
     def rescale(self, scale: Any) -> None:
@@ -134,18 +128,21 @@ class LocalRun:
         self.tuned = replace(self.tuned, scale=scale)
         self.states = self.start()
 
+    def feed(self, shape: tuple[int, int]) -> Fed | None:
+        """Read the batches of (chains, steps), if the data are a stream."""
+        if self.posterior.stream is None:
+            return None
+        return feed(self.posterior, self.generator, shape, self.options.batch_size, self.clock)
+
     def advance(self, step: float) -> dict[str, np.ndarray]:
         """Make a chunk of draws of all chains, and give what was recorded."""
         options = self.options
         tuned = replace(self.tuned, langevin_step=jnp.asarray(step, self.posterior.nbeta.dtype))
         first = jnp.asarray(self.index)
 
-        def one(number: int) -> Any:
+        def ready(number: int) -> Any:
             group = self.groups[number]
-            given = None
-            if self.posterior.stream is not None:
-                shape = (group.stop - group.start, self.chunk * options.steps_per_draw)
-                given = feed(self.posterior, self.generator, shape, options.batch_size, self.clock)
+            given = self.feed((group.stop - group.start, self.chunk * options.steps_per_draw))
             arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
             run = compiled(
                 run_local_chunk,
@@ -159,20 +156,33 @@ class LocalRun:
                 record=options.record,
                 keep=options.keep,
             )
-            # Counted here alone would be a race: who compiles first holds the clock.
-            begin = time.perf_counter()
-            self.states[number], record = run(*arguments)
-            record = jax.tree.map(np.asarray, record)
-            return record, time.perf_counter() - begin
+            return run, arguments
 
-        if self.threads == 1 or self.posterior.stream is not None or self.index == 0:
-            found = [one(number) for number in range(len(self.groups))]
+        def one(number: int) -> Any:
+            run, arguments = ready(number)
+            self.states[number], record = run(*arguments)
+            return jax.tree.map(np.asarray, record)
+
+        begin = time.perf_counter()
+        numbers = range(len(self.groups))
+        if (piece := next(self.restored, None)) is not None:
+            # What a stream gave for this piece is read again, so that what comes next is the same.
+            forms = [ready(number)[0].out_info for number in numbers]
+            seconds, outcomes = from_piece(piece, forms)
+            self.seconds_restored += seconds
+            self.states = [state for state, _ in outcomes]
+            found = [jax.tree.map(np.asarray, record) for _, record in outcomes]
+        elif self.threads == 1 or self.posterior.stream is not None or self.index == 0:
+            found = [one(number) for number in numbers]
         else:
             with ThreadPoolExecutor(self.threads) as pool:
-                found = list(pool.map(one, range(len(self.groups))))
+                found = list(pool.map(one, numbers))
+        if self.checkpoint is not None and piece is None:
+            outcomes = list(zip(self.states, found, strict=True))
+            self.checkpoint.save(to_piece(time.perf_counter() - begin, outcomes))
         self.index += self.chunk
         self.steps += self.chunk * options.steps_per_draw
-        record = jax.tree.map(lambda *parts: np.concatenate(parts), *[each[0] for each in found])
+        record = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
         stats = {name: np.asarray(value, float) for name, value in record["stats"].items()}
         stats["scaled_loss"] = float(self.posterior.nbeta) * stats["paired"]
         if "friction" in stats:
@@ -180,7 +190,7 @@ class LocalRun:
             stats["friction_parameter"] = np.full_like(
                 stats["paired"], float(parameters["friction"])
             )
-        stats["bias"], stats["grown"] = bias_of_step(stats, step)
+        stats |= bias_of_step(stats, step)
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
 
 
@@ -190,35 +200,46 @@ def sample_local(
     options: LocalOptions,
     progress: Callable[[Progress], None] | None,
     specification: str,
+    target_mcse: float | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> xr.DataTree:
     """Find the step, bring the chains on their way, draw, and halve the step where that helps."""
     begin = time.perf_counter()
-    run = LocalRun(posterior, sampler, options)
+    run = LocalRun(posterior, sampler, options, checkpoint)
     nbeta = float(posterior.nbeta)
 
-    def report(stage: str, done: int, since: float, losses: Any = None) -> None:
+    draws = options.draws
+
+    def report(stage: str, done: int, since: float, losses: Any = None) -> float:
+        if progress is None and target_mcse is None:
+            return math.nan
+        known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
         if progress is not None:
-            known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
             elapsed = time.perf_counter() - since
-            progress(Progress(stage, done, options.draws, elapsed, *known, nbeta, specification))
+            progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
+        return known[1]
 
     report("compile", 0, begin)
     noise = float(np.mean(run.advance(0.0)["loss_square"]))
-    start = time.perf_counter()
+    start = time.perf_counter() - run.seconds_restored
     report("warm-up", 0, start)
     step, warm = _warm_up(run, noise, report, start)
     seconds_warmup = time.perf_counter() - start
 
-    start = time.perf_counter()
+    start, before = time.perf_counter(), run.seconds_restored
     parts, done = [], 0
-    while done < options.draws:
+    while done < draws:
         parts.append(run.advance(step))
-        done += run.chunk
-        report("sample", min(done, options.draws), start, _joined(parts, "paired", options.draws))
-    seconds_sampling = time.perf_counter() - start
-    record = {name: _joined(parts, name, options.draws) for name in parts[0]}
+        done = min(done + run.chunk, draws)
+        mcse = report("sample", done, start, _joined(parts, "paired", draws))
+        if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+            draws = done
+    seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
+    record = {name: _joined(parts, name, draws) for name in parts[0]}
 
-    raw, bias = float(np.mean(record["scaled_loss"])), float(np.mean(record["bias"]))
+    cooled = record.get("cooled", 0.0)
+    raw = float(np.mean(record["scaled_loss"] - cooled))
+    bias = float(np.mean(record["bias"] - cooled))
     wanted = options.half_step
     if wanted is None:
         wanted = bool(raw > 0 and bias / raw > _HALF_STEP)
@@ -228,10 +249,10 @@ def sample_local(
         for _ in range(settle):
             run.advance(step / 2)
         parts = []
-        while len(parts) * run.chunk < options.draws:
+        while len(parts) * run.chunk < draws:
             parts.append(run.advance(step / 2))
-        halved = {name: _joined(parts, name, options.draws) for name in parts[0]}
-    report("done", options.draws, start, record["paired"])
+        halved = {name: _joined(parts, name, draws) for name in parts[0]}
+    report("done", draws, start, record["paired"])
     return assemble_local(
         run,
         record,
@@ -243,7 +264,7 @@ def sample_local(
             "seconds_compile": run.clock.seconds,
             "seconds_warmup": seconds_warmup,
             "seconds_sampling": seconds_sampling,
-            "seconds_total": time.perf_counter() - begin,
+            "seconds_total": time.perf_counter() - begin + run.seconds_restored,
         },
     )
 
@@ -254,7 +275,7 @@ def _warm_up(
     """Tune the step, then let the chains run with it; give the step and the trace."""
     options, sampler = run.options, run.sampler
     count = max(2, options.warmup // run.chunk)
-    tuning = math.ceil(_TUNED * count)
+    cooled, tuning = math.ceil(_COOLED * count), math.ceil(_TUNED * count)
     if hasattr(sampler, "local_scale"):
         _learn_scale(run)
         noise = float(np.mean(run.advance(0.0)["loss_square"]))
@@ -275,30 +296,37 @@ def _warm_up(
         again = rule.look(seen["scaled_loss"], seen["grown"], options.init != "optimum")
         if again:
             run.states = run.start()
-        elif index == tuning // 2 and hasattr(sampler, "local_scale"):
+        elif index == cooled // 2 and hasattr(sampler, "local_scale"):
             # The gradient where the chains are now is not that at the center.
             _learn_scale(run)
-        if index == tuning - 1:
+        if index == cooled - 1:
+            rule.cool()
+        elif index == tuning - 1:
             rule.settle()
     return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
 
 
 def _learn_scale(run: LocalRun) -> None:
+    """Learn the preconditioner from the gradients where the chains are."""
     sampler: Any = run.sampler
-    squares = []
+    options, posterior = run.options, run.posterior
+    total = jax.tree.map(jnp.zeros_like, posterior.center)
     for number, group in enumerate(run.groups):
-        arguments = (run.shared, run.tuned, run.states[number], run.key_moments)
+        size = group.stop - group.start
+        given = run.feed((size, _MOMENTS))
+        keys = jax.random.split(jax.random.fold_in(run.key_moments, number), size)
+        arguments = (total, run.shared, run.tuned, run.states[number], keys, given)
         moments = compiled(
             squares_of_gradient,
             *arguments,
             clock=run.clock,
-            batch_size=run.options.batch_size,
+            donated=(0,),
+            batch_size=options.batch_size,
             count=_MOMENTS,
         )
-        part = moments(*arguments)
-        squares.append(jax.tree.map(lambda leaf, g=group: leaf * (g.stop - g.start), part))
-    total = jax.tree.map(lambda *parts: sum(parts) / run.options.chains, *squares)
-    run.rescale(sampler.local_scale(total))
+        total = moments(*arguments)
+    rescaled = compiled(sampler.local_scale, total, clock=run.clock, donated=(0,))
+    run.rescale(rescaled(total))
 
 
 def _joined(parts: list[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:

@@ -18,6 +18,7 @@ from sltprob.models._loss import from_loss
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.samplers._stochastic import StochasticGradientSampler
+from sltprob.sampling.checkpoint import Checkpoint
 from sltprob.sampling.local_run import LocalOptions, sample_local
 from sltprob.sampling.progress import Progress
 from sltprob.streams import BatchStream
@@ -96,7 +97,9 @@ def sample_around(
     vectorized: bool | None,
     half_step: bool | None,
     target_rho: float | None,
+    target_mcse: float | None,
     progress: Callable[[Progress], None] | None,
+    checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
     """Draw from a posterior around trained parameters by minibatches."""
     kernel = samplers.get(sampler) if isinstance(sampler, str) else sampler
@@ -154,12 +157,8 @@ def sample_around(
         half_step=half_step,
         target_rho=target,
     )
-    if hasattr(kernel, "local_scale") and posterior.stream is not None:
-        raise ValueError(
-            f"{samplers.name_of(kernel)} learns its preconditioner from data in memory; take sgld"
-        )
     # What the options above decide is not decided by the sampler, and compiles once.
     plain = replace(kernel, batch_size=None, steps_per_draw=1, step_size=None)
     name = samplers.specification(replace(kernel, batch_size=defaults.batch_size,
         steps_per_draw=defaults.steps_per_draw, step_size=None))  # fmt: skip
-    return sample_local(posterior, plain, options, progress, name)
+    return sample_local(posterior, plain, options, progress, name, target_mcse, checkpoint)

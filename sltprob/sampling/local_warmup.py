@@ -1,7 +1,8 @@
 """The warm-up of a local run: the step size that puts the bias where it is wanted.
 
 The step biases λ̂ by about C = (ε/4) E[g_L · ĝ], which a chain measures as it goes. So ε follows
-ρ = C / λ̂ until that is at its target, and is then frozen.
+ρ = C / λ̂ until that is at its target, and is then frozen; first, while the chains are on their way
+out, a larger target.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ _THROWN = 0.5
 _SLOWER, _FASTER = 1 / 4, 2.0
 # Steps that the geometric mean of the last looks takes out of the noise.
 _LOOKS = 4
+# ρ on the way out from the center, where a bias does no harm and a chain must come far: the stiff
+# directions, which are biased, forget it within some steps of the size that is kept.
+_HOT, _HOTTEST = 2.5, 0.2
 
 
-def bias_of_step(
-    stats: dict[str, np.ndarray], langevin_step: float
-) -> tuple[np.ndarray, np.ndarray]:
+def bias_of_step(stats: dict[str, np.ndarray], langevin_step: float) -> dict[str, np.ndarray]:
     """Estimate by how much the step and the noise of its gradient raise λ̂, draw by draw.
 
-    Gives that, and the part of it that grows with the step. A thermostat takes out of all
-    directions alike what the noise puts into some, so its whole bias can be zero at a large step.
+    Gives that as ``bias``; as ``grown`` the part of it that grows with the step; and of a
+    thermostat, which makes all directions colder than the noise made some hotter, as ``cooled``
+    what it takes from λ̂.
 
     The stationarity of |u|² and, with momentum, of u·p and |p|² under the sampler's own steps
     gives h Var(u) - 1 of a mode of curvature h. For SGLD that is (ε/2) E ĝ²; for SGHMC and SGNHT
@@ -41,13 +44,17 @@ def bias_of_step(
     with np.errstate(all="ignore"):
         if "momentum_loss_slope" not in stats:
             bias = langevin_step / 4 * stats["loss_square"]
-            return bias, bias
+            return {"bias": bias, "grown": bias}
         friction, now = stats["friction_parameter"], stats["friction"]
         size = langevin_step * friction
         grown = size / (4 * now) * stats["loss_square"] - stats["momentum_loss_slope"] / (2 * now)
         cooling = friction / now
-        # λ̂ = λ + grown + (cooling - 1) λ, solved for what is not λ.
-        return (grown + (cooling - 1) * stats["scaled_loss"]) / cooling, grown
+        # λ̂ = cooling λ + grown, solved for λ.
+        bias = (grown + (cooling - 1) * stats["scaled_loss"]) / cooling
+        if np.all(cooling == 1):
+            return {"bias": bias, "grown": grown}
+        cooled = (1 - 1 / cooling) * stats["scaled_loss"]
+        return {"bias": bias, "grown": grown, "cooled": cooled}
 
 
 @dataclass
@@ -59,6 +66,7 @@ class StepRule:
 
     def __post_init__(self) -> None:
         self.looks: list[float] = []
+        self.wanted = max(self.target, min(_HOT * self.target, _HOTTEST))
 
     def look(self, raw: np.ndarray, bias: np.ndarray, hot: bool) -> bool:
         """Take in the last draws, shape (chain, draw); say whether the chains must begin again.
@@ -75,13 +83,20 @@ class StepRule:
             self.step /= 10
             self.looks.clear()
             return True
-        factor = self.target / rho if rho > 0 else _FASTER
+        factor = self.wanted / rho if rho > 0 else _FASTER
         self.step *= min(max(factor, _SLOWER), _FASTER)
         if rho > _THROWN and not hot:
             self.looks.clear()
             return True
         self.looks.append(math.log(self.step))
         return False
+
+    def cool(self) -> None:
+        """Go on with the step that is about right for what is measured."""
+        self.settle()
+        self.step *= self.target / self.wanted
+        self.wanted = self.target
+        self.looks.clear()
 
     def settle(self) -> float:
         """Give the step that is kept."""

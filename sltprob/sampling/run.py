@@ -119,9 +119,7 @@ def sample(
         if isinstance(sampler, str):
             sampler = samplers.get(sampler)
         if isinstance(sampler, StochasticGradientSampler):
-            if target_mcse is not None or checkpoint is not None:
-                raise ValueError("target_mcse and checkpoint are not for a local posterior yet")
-            _check_counts(draws, warmup, chains, seed, keep or "loss", None)
+            _check_counts(draws, warmup, chains, seed, keep or "loss", target_mcse)
             return sample_around(
                 posterior,
                 sampler,
@@ -131,7 +129,9 @@ def sample(
                 seed=seed,
                 init=init,
                 keep=keep,
+                target_mcse=target_mcse,
                 progress=progress,
+                checkpoint=checkpoint,
                 **around,
             )
         posterior, init = as_tempered(posterior), "optimum" if init is None else init

@@ -10,7 +10,7 @@ import xarray as xr
 from sltprob.diagnostics import diagnose
 from sltprob.estimation import estimate
 
-__all__ = ["Row", "row_of", "table"]
+__all__ = ["Row", "row_of", "status_of", "table"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Row:
     rho: float
     verdict: str
     reason: str
+    failed: str  # names of the checks that failed, the weightiest first
     seconds: float
 
 
@@ -50,8 +51,16 @@ def row_of(name: str, run: xr.DataTree) -> Row:
         rho,
         verdict.status,
         verdict.reason,
+        ", ".join(check.name for check in verdict.failed),
         float(attributes["seconds_total"]),
     )
+
+
+def status_of(row: Row) -> str:
+    """Write the verdict with the checks that failed, as short as a cell of a table."""
+    names = row.failed.split(", ") if row.failed else []
+    shown = ", ".join(names[:2]) + (" …" if len(names) > 2 else "")
+    return f"{row.verdict}: {shown}" if shown else row.verdict
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:

@@ -13,7 +13,7 @@ from sltprob.local_posterior import LocalPosterior
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
-from sltprob.trajectories.row import Row, row_of, table
+from sltprob.trajectories.row import Row, row_of, status_of, table
 
 __all__ = ["Sweep", "local_sweep"]
 
@@ -118,7 +118,7 @@ class Sweep:
                 f"{r.lambda_hat:.4g}",
                 f"{r.low:.4g} to {r.high:.4g}",
                 f"{r.rho:.2f}",
-                f"{r.verdict}: {r.reason}",
+                status_of(r),
             ]
             for r in self.rows
         ]
@@ -128,7 +128,7 @@ class Sweep:
             title=title,
             sentences=[self.recommendation],
             figures=figures,
-            tables=[SheetTable("All settings", headings, found)],
+            tables=[SheetTable("All settings", headings, found, words=(6,))],
             sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
         )
 
@@ -156,7 +156,7 @@ class Sweep:
         shapes = [] if best is None else [rule(best.lambda_hat, "plateau")]
         layout = {
             "height": 400,
-            "xaxis": axis(label, type="log"),
+            "xaxis": axis(label, type="log", exponentformat="power"),
             "yaxis": axis("λ̂"),
             "shapes": shapes,
         }
