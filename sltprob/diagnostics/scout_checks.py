@@ -15,6 +15,8 @@ __all__ = ["scouts"]
 _LIMIT = 0.05
 # How often the mean of the population that came down differs by chance.
 _LEVEL = 0.001
+# What the mean differs by at least, relative: scouts with a common ancestor err together.
+_FAMILY_SHIFT = 0.25
 # Draws of a scout that are left out, as a part of all: it is still on its way.
 _ARRIVING = 0.25
 # A scout is elsewhere if its mean lies so many ranges outside of those of the run.
@@ -44,7 +46,8 @@ def scouts(run: Run) -> list[Check]:
         shift = float(np.sum(distances[came & elsewhere])) / int(came.sum())
         difference = abs(float(means[came].mean()) - run.lambda_hat)
         error = math.hypot(float(np.std(means[came], ddof=1)) / math.sqrt(came.sum()), run.mcse)
-        if difference > student.isf(_LEVEL / 2, came.sum() - 1) * error:
+        limit = student.isf(_LEVEL / 2, came.sum() - 1) * error
+        if difference > max(limit, _FAMILY_SHIFT * run.scale):
             shift = max(shift, difference)
     weights = 1 / (1 + np.exp(-log_weights))
     shift += float(np.sum((weights * distances)[~came & elsewhere]))

@@ -28,9 +28,11 @@ from sltprob.sampling.devices import cores
 
 __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts"]
 
-# Points that come down, and descents; fewer where the points times the dimension leave the cache,
-# or points times data the memory.
-_FEWEST_POINTS, _MOST_POINTS = 32, 512
+# Points that come down, and descents: as many as take no time where dimension times data is
+# small, otherwise so many.
+_SMALL, _MOST_POINTS = 2000, 512
+_POINTS, _FEWEST_POINTS = 64, 32
+# Points times dimension above which they leave the cache, and points times data the memory.
 _COORDINATES, _DATA = 2048, 2_000_000
 _LARGEST_BATCH, _SMALLEST_BATCH = 64, 8
 # How many of them make draws.
@@ -157,9 +159,12 @@ def begin_scouting(
     plain = _plain(posterior)
     positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
     batch = min(max(_fitting(plain), _SMALLEST_BATCH), _LARGEST_BATCH)
+    effort = 0 if _is_small(plain) else 1  # it takes longer to optimise than that saves
 
     def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
-        return begin_compiling(function, *arguments, clock=clock, device=device, effort=1, **static)
+        return begin_compiling(
+            function, *arguments, clock=clock, device=device, effort=effort, **static
+        )
 
     def many(count: int) -> Any:
         return jax.tree.map(
@@ -247,8 +252,13 @@ def _fitting(posterior: TemperedPosterior) -> int:
     return min(by_dimension, _DATA // max(len(posterior.weights), 1))
 
 
+def _is_small(posterior: TemperedPosterior) -> bool:
+    return posterior.dimension * len(posterior.weights) <= _SMALL
+
+
 def _points(posterior: TemperedPosterior) -> int:
-    return min(max(_fitting(posterior), _FEWEST_POINTS), _MOST_POINTS)
+    most = _MOST_POINTS if _is_small(posterior) else _POINTS
+    return min(max(_fitting(posterior), _FEWEST_POINTS), most)
 
 
 def _length(tree: Any) -> int:
