@@ -137,8 +137,9 @@ def checks() -> str:
     for name, (purpose, check) in failing_checks().items():
         shown = name.replace("[site]", "[SITE]")
         # What is in brackets, and the factor of an advice, are about one run.
-        meaning = re.sub(r" \(site.*?\)|, at most \(β.*\)|(?<=between )\d+ ", "", check.meaning)
-        meaning = meaning.replace("dimension 1", "dimension")
+        meaning = re.sub(r", at most \(β.*\)", "", check.meaning).replace(
+            " (nan times what the density demands)", ""
+        )
         meaning = meaning.replace("of site site", "of the site")
         advice = check.advice.replace("directions of site", "directions of the site")
         kind = "evidence that the number is wrong" if check.evidence else "lack of evidence"

@@ -239,7 +239,7 @@ def test_the_level_of_the_tests_is_what_it_says():
 def test_the_advice_says_how_far_to_go():
     run = gaussian(1.9, sampler="sgld[step_size=1e-3]", unadjusted=1)
     check = next(c for c in sltprob.diagnose(run).failed if c.name == "virial[w]")
-    assert "The step of sgld is about 8 times too large" in check.advice
+    assert "the step of sgld is about 8 times too large" in check.advice
     assert "halve it three times" in check.advice
     run = gaussian(0.5, sampler="sgld", unadjusted=1)
     check = next(c for c in sltprob.diagnose(run).failed if c.name == "virial[w]")

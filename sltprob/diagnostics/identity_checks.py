@@ -157,8 +157,8 @@ def virial(run: Run) -> list[Check]:
                 run,
                 "virial" if site == "total" else f"virial[{site}]",
                 trace - dimension,
-                f"standard errors between the virial and the dimension {dimension} "
-                f"({where}: {excess:.3g} d)",
+                f"how far the spread of {where} ({excess:.3g} times what the density demands) is "
+                "off, in standard errors",
                 _advice_on_spread(run, excess),
                 STEIN,
             )
@@ -170,20 +170,20 @@ def _advice_on_spread(run: Run, excess: float) -> str:
     """Say what to do about a spread that is so many times the right one."""
     if not run.number("unadjusted"):
         return (
-            "The draws do not have the spread that the density demands: run longer from "
+            f"Lambda-hat may be {'too high' if excess > 1 else 'too low'}: run longer from "
             f"init='prior', or take {_another(run)}."
         )
     name = _sampler(run)
     if not excess > 1:
         return (
-            "The draws are closer together than the density demands: run longer from "
-            "init='prior', or take mala or hmc, which have a Metropolis test."
+            "Lambda-hat may be too low: run longer from init='prior', or take mala or hmc, which "
+            "have a Metropolis test."
         )
     # Euler's rule on a mode of curvature c has 1/(1 - εc/2) times its spread.
     halvings = max(1, round(math.log2((1 - 1 / excess) / _GOOD_EXCESS)))
     return (
-        f"The step of {name} is about {2**halvings} times too large, as the virial is "
-        f"{excess:.2g} d: halve it {_times(halvings)}, or take mala, which has a Metropolis test."
+        f"Lambda-hat is too high, as the step of {name} is about {2**halvings} times too large: "
+        f"halve it {_times(halvings)}, or take mala, which has a Metropolis test."
     )
 
 
@@ -220,9 +220,10 @@ def mean_gradient(run: Run) -> list[Check]:
             run,
             f"mean_gradient[{site}]",
             run.stats["virial_offset"][..., index],
-            f"standard errors between c·∇U and zero, c the mean position (site {site})",
-            "The draws do not lie around the point that the density demands: take a longer "
-            f"warm-up, {_remedy(run)}.",
+            f"how far the draws of site {site} lie beside where the density demands, in standard "
+            "errors",
+            "Lambda-hat may be too high, as chains that are still on their way make it: take a "
+            f"longer warm-up, {_remedy(run)}.",
             STEIN,
             slack=_OWN_DIRECTION,
         )
@@ -246,10 +247,9 @@ def tilted_virial(run: Run) -> list[Check]:
             run,
             f"tilted_virial[{site}]",
             weight * (dimension - run.stats["virial"][..., index] * (1 + ratio(1, width))),
-            "standard errors between the virial and the dimension, each draw weighed by its "
-            f"density (site {site})",
-            "The draws are not spread as the density demands where it is large: take "
-            f"{_remedy(run)}.",
+            f"how far the spread of site {site} is off where the density is large, in standard "
+            "errors",
+            f"Lambda-hat may be off either way: take {_remedy(run)}.",
             f"{STEIN}; {GORHAM}",
         )
         for index, (site, dimension) in enumerate(run.sites.items())
@@ -269,9 +269,9 @@ def energy_excess(run: Run) -> list[Check]:
             run,
             "energy_excess",
             run.stats["energy_excess"],
-            "standard errors between βL and its conditional mean over the readout",
-            "The readout is not distributed as the density demands, given all else: take "
-            f"{_remedy(run)}, and check that the sampler draws at this beta.",
+            "how far βL is from its mean over the readout, in standard errors",
+            f"Lambda-hat is off by as much: take {_remedy(run)}, and check that the sampler draws "
+            "at this beta.",
             GELFAND,
             sees_loss=True,
         )
@@ -298,10 +298,9 @@ def loss_virial(run: Run) -> list[Check]:
             run,
             "loss_virial",
             values,
-            "standard errors between the virial and the dimension, each draw weighed by the "
-            "logarithm of its loss",
-            f"The loss is not distributed as the density demands: take {_remedy(run)}, and check "
-            "that the sampler draws at this beta.",
+            "how far the losses are spread beside what this beta demands, in standard errors",
+            f"Lambda-hat may be off either way: take {_remedy(run)}, and check that the sampler "
+            "draws at this beta.",
             f"{STEIN}; {GORHAM}",
             sees_loss=True,
         )
@@ -325,10 +324,9 @@ def configurational_temperature(run: Run) -> list[Check]:
             run,
             "configurational_temperature",
             values,
-            "standard errors between βL and what the slope and curvature of the loss say that its "
-            "mean must be",
-            f"The loss is not distributed as the density demands: take {_remedy(run)}, and check "
-            "that the sampler draws at this beta.",
+            "how far lambda-hat is from what the slope of the loss says, in standard errors",
+            f"Lambda-hat may be off either way: take {_remedy(run)}, and check that the sampler "
+            "draws at this beta.",
             f"{STEIN}; {BUTLER}",
             sees_loss=True,
         )
@@ -378,7 +376,7 @@ def drift(run: Run) -> list[Check]:
             ratio(difference, math.hypot(error, other_error)),
             ess + other_ess,
             _number_of_tests(run)[1],
-            "standard errors between the means of the two halves of the trace",
+            "how far the means of the two halves of the trace are apart, in standard errors",
             "The loss still drifts: run a longer warm-up.",
             GEWEKE,
             evidence=False,
