@@ -133,6 +133,7 @@ def run(
     from sltprob.cell import summarise
     from sltprob.comparison import line_of, measure
     from sltprob.diagnostics import diagnose
+    from sltprob.estimation import estimate
     from sltprob.files import new_file
     from sltprob.problem import problem
     from sltprob.progress import ProgressBar, shown
@@ -176,6 +177,8 @@ def run(
         print_table([cell], f"{cell['model']}, β = {cell['beta']:g}")
         if beta == "wbic":
             say(f"WBIC = {cell['wbic']:.6g} (n times the mean loss, in nats)")
+        if "energy_excess" in result["sample_stats"] and cell["lambda_hat"] is not None:
+            say(f"averaged over the readout: {estimate(result, rao_blackwell=True)}")
         print_trace(result)
         print_verdict(verdict)
     exit_unless_trusted([cell], strict)

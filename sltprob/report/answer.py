@@ -92,7 +92,8 @@ def headline(found: Sequence[Answer]) -> str:
         run = found[0].shown
         if found[0].best:
             interval = f", in {run.interval}," if run.interval else ""
-            return f"λ̂ = {run.value}{interval} at β = {run.beta}, and it can be believed."
+            more = f" Averaged over the readout it is {run.averaged}." if run.averaged else ""
+            return f"λ̂ = {run.value}{interval} at β = {run.beta}, and it can be believed.{more}"
         return f"No measurement of λ̂ at β = {run.beta} can be believed yet."
     if not known:
         return f"No measurement of λ̂ can be believed yet, at any of {len(found)} temperatures."

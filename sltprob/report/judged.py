@@ -16,6 +16,7 @@ from sltprob.cell import name_of_truth, summarise
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
 from sltprob.diagnostics.local_checks import estimate_of
+from sltprob.estimation import estimate
 from sltprob.exact import Exact
 from sltprob.report.numbers import inverse_temperature, measured, number
 
@@ -77,6 +78,14 @@ class Judged:
     def value(self) -> str:
         """Lambda-hat with its error, for people."""
         return measured(self.cell["lambda_hat"], self.cell["mcse"]).text()
+
+    @property
+    def averaged(self) -> str:
+        """Lambda-hat averaged over the readout, where the run can tell; else empty."""
+        if "energy_excess" not in self.run.stats or self.cell["lambda_hat"] is None:
+            return ""
+        found = estimate(self.draws, rao_blackwell=True)
+        return measured(found.value, found.mcse).text()
 
     @property
     def interval(self) -> str:
