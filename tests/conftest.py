@@ -2,10 +2,14 @@
 
 import argparse
 import atexit
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+
+# Before anything imports NumPy: tests have a core each, and idle threads of BLAS wait by spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax
@@ -27,6 +31,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     # Not for this process: a worker of xdist has inherited the folder of the one that started it.
     jax.config.update("jax_compilation_cache_dir", None)
+
+# What is imported stays: the collector need not look at it again, nor at what JAX keeps so often.
+gc.freeze()
+gc.set_threshold(100_000)
 
 # No deadline, as the first example compiles; the same examples everywhere, as a failure should be
 # the change's.

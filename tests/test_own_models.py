@@ -47,6 +47,8 @@ def test_a_program_from_a_file_runs_at_wbic(files, capsys):
                 f"{folder}/data.npz",
                 "--beta",
                 "wbic",
+                "--sampler",
+                "mala",
                 "--json",
             ]
         )
@@ -108,7 +110,7 @@ def test_from_loss_measures_the_local_coefficient(mean):
     model = sltprob.from_loss(loss, params, data, prior=1.0)
     assert list(model.priors) == ["layer.weight"]
     posterior = sltprob.temper(model, beta=20.0, localization=3.0)
-    run = sltprob.sample(posterior, "hmc", draws=1500, warmup=300, init="optimum")
+    run = sltprob.sample(posterior, "mala", draws=1500, warmup=300, init="optimum")
     result = sltprob.estimate(run)
     expected = 0.5 * np.sum(20 * curvatures / (20 * curvatures + 3 + 1))
     assert abs(result.value - expected) < 5 * result.mcse
