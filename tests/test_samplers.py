@@ -159,9 +159,10 @@ def test_lambda_hat_is_exact_on_every_model(name, model, beta):
 
 
 def test_the_seed_decides_the_draws(name):
-    run, again, other = run_of(name), draw(name), draw(name, seed=2)
-    np.testing.assert_array_equal(again["posterior"]["w"], run["posterior"]["w"])
-    assert np.all(other["posterior"]["w"].values != run["posterior"]["w"].values)
+    first = run_of(name)["posterior"]["w"].values[:, :100]
+    again, other = (draw(name, seed=seed, draws=100)["posterior"]["w"].values for seed in (1, 2))
+    np.testing.assert_array_equal(again, first)
+    assert np.all(other != first)
 
 
 def test_what_is_recorded_is_finite_and_has_the_right_shape(name):

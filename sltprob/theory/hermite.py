@@ -244,7 +244,10 @@ def _tanh(w: Array, order: int) -> Array:
     fine = logs.astype(np.longdouble)
     factorials = np.cumsum(np.log(np.arange(1, order + 1, dtype=np.longdouble)))[odd - 1]
     exponents = (odd[:, None] + 1) * fine - np.exp(2.0 * fine) / 2.0 - factorials[:, None] / 2.0
-    powers = np.exp(exponents).astype(float)
+    powers = np.zeros(exponents.shape)
+    # Below that a double is zero; it is most of them, and more digits take their time.
+    seen = exponents > -800.0
+    powers[seen] = np.exp(exponents[seen])
     for rows in np.array_split(np.arange(len(w)), max(1, len(w) * len(u) // 1_000_000)):
         z = 0.5 * math.pi * u[:, None] / sizes[rows]
         # 1/sinh(z) = 2 e^-z / (1 - e^-2z), without overflow at large z.
