@@ -36,6 +36,7 @@ LONG = {
     "local.md",
     "own_model.md",
     "samplers.md",
+    "verdict.md",
 }
 
 
@@ -123,7 +124,8 @@ def test_links_of_the_readme_work_where_the_package_is_published():
     links = [inline or reference for inline, reference in targets]
     assert all(link.startswith(("https://", "#")) for link in links)
     ours = [link for link in [*links, *project["urls"].values()] if link.startswith(repository)]
-    files = [re.sub(rf"^{re.escape(repository)}/(?:blob|raw)/main/", "", link) for link in ours]
+    blob = rf"^{re.escape(repository)}/(?:blob|raw)/main/"
+    files = [re.sub(blob, "", link.partition("#")[0]) for link in ours]
     pages = {repository, f"{repository}/issues"}
     assert [file for file in files if file not in pages and not (ROOT / file).is_file()] == []
     labels = set(re.findall(r"\]\[([^\]]+)\]", text))
