@@ -156,7 +156,7 @@ class Run:
         """What errors are relative to: |lambda-hat|, or Var(βL) where that is larger.
 
         The two are equal for a quadratic loss; on a noisy data set lambda-hat can be near zero
-        or negative, and its size is then no scale. Var(βL) is that of a normal variable with the
+        or negative, and its size is then no scale; without L* there is none. Var(βL) is that of a normal variable with the
         same quartiles, so that a few huge values do not make every error look small.
         """
         if not self.loss.size:
@@ -164,7 +164,8 @@ class Run:
         if self.is_local:  # the choice of rows spreads the loss as well
             return abs(self.lambda_hat)
         low, high = np.quantile(self.loss, [0.25, 0.75])
-        return max(abs(self.lambda_hat), float(np.square((high - low) / _QUARTILES)))
+        spread = float(np.square((high - low) / _QUARTILES))
+        return max(abs(self.lambda_hat), spread) if self.knows_minimum else spread
 
     @cached_property
     def mcse(self) -> float:
