@@ -156,8 +156,9 @@ class Run:
         """What errors are relative to: |lambda-hat|, or Var(βL) where that is larger.
 
         The two are equal for a quadratic loss; on a noisy data set lambda-hat can be near zero
-        or negative, and its size is then no scale; without L* there is none. Var(βL) is that of a normal variable with the
-        same quartiles, so that a few huge values do not make every error look small.
+        or negative, and its size is then no scale; without L* there is none. Var(βL) is that of a
+        normal variable with the same quartiles, so that a few huge values do not make every error
+        look small.
         """
         if not self.loss.size:
             return math.nan
