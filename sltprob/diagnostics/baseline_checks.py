@@ -47,7 +47,8 @@ def as_sampled(run: Run) -> list[Check]:
         with np.errstate(all="ignore"):
             difference = np.abs(parts[0] - parts[1] + parts[2])
             largest = np.max(np.abs(parts), axis=0)
-        precision = np.finfo(str(run.attributes.get("dtype", "float64"))).eps
+        single = run.attributes.get("dtype") == "float32"
+        precision = np.finfo(np.float32 if single else np.float64).eps
         # A draw that is not finite has a check of its own.
         problems += float(np.nansum(difference > _ROUNDINGS * precision * largest + 1e-300) > 0)
     elif not known:

@@ -32,9 +32,28 @@ def scouts(run: Run) -> list[Check]:
     with that of the run, and any one of them that sees losses which no chain has seen moves
     lambda-hat by its share. One that a descent found moves it by the weight of its basin.
     """
-    if "loss" not in run.scouts or not run.loss.size:
+    if not {"loss", "log_weight"} <= run.scouts.keys() or not run.loss.size:
         return []
     losses, log_weights = run.scouts["loss"], run.scouts["log_weight"]
+    fits = losses.ndim == 2 and losses.shape[0] == log_weights.size and losses.size > 0
+    shift = _shift(run, losses, log_weights) if fits or not log_weights.size else math.nan
+    return [
+        below(
+            "scouts",
+            ratio(shift, run.scale),
+            _LIMIT,
+            "change of lambda-hat by what scouts saw where no chain has been, relative",
+            "There is a basin that the chains have missed, and lambda-hat is that of the others "
+            "alone: take replica_exchange or tempered_smc, which come from the prior.",
+            f"{DEL_MORAL}; {TIERNEY}",
+        )
+    ]
+
+
+def _shift(run: Run, losses: np.ndarray, log_weights: np.ndarray) -> float:
+    """Say by how much lambda-hat changes if what the scouts saw is counted."""
+    if not log_weights.size:
+        return 0.0
     kept = losses[:, int(_ARRIVING * losses.shape[1]) :]
     means = kept.mean(axis=1)
     low, high = _range(run.loss, kept.shape[1])
@@ -51,17 +70,7 @@ def scouts(run: Run) -> list[Check]:
             shift = max(shift, difference)
     weights = 1 / (1 + np.exp(-log_weights))
     shift += float(np.sum((weights * distances)[~came & elsewhere]))
-    return [
-        below(
-            "scouts",
-            ratio(shift, run.scale),
-            _LIMIT,
-            "change of lambda-hat by what scouts saw where no chain has been, relative",
-            "There is a basin that the chains have missed, and lambda-hat is that of the others "
-            "alone: take replica_exchange or tempered_smc, which come from the prior.",
-            f"{DEL_MORAL}; {TIERNEY}",
-        )
-    ]
+    return shift
 
 
 def _range(losses: np.ndarray, length: int) -> tuple[float, float]:
