@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 from sltprob.array_statistics import array_stats
 from sltprob.diagnostics.base import is_sampled
@@ -120,9 +121,14 @@ def _still_to_come(scaled: np.ndarray) -> tuple[float, float]:
     if scaled.shape[1] < 16:
         return 0.0, 0.0
     quarters = np.array_split(scaled, 4, axis=1)
-    change = float(quarters[3].mean() - quarters[1].mean())
-    # A quarter has twice the error of the whole.
-    chance = _WIDE * math.sqrt(8) * _mcse(scaled)
+    changes = quarters[3].mean(axis=1) - quarters[1].mean(axis=1)
+    change, chains = float(changes.mean()), len(changes)
+    if chains > 1:
+        # By what differs between chains, since what they share is the trend itself.
+        factor = float(student.ppf(0.975, chains - 1))
+        chance = factor * float(changes.std(ddof=1)) / math.sqrt(chains)
+    else:
+        chance = _WIDE * math.sqrt(8) * _mcse(scaled)  # a quarter has twice the error of the whole
     excess = max(abs(change) - chance, 0.0)
     return (excess, 0.0) if change < 0 else (0.0, excess)
 
