@@ -154,6 +154,18 @@ def test_the_command(files, arguments, capsys):
     assert (files / "page.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_command_says_what_is_done_unless_it_is_to_be_quiet(files, capsys):
+    command = ["local", f"{files}/mine.py:losses", "--data", f"{files}/train.npz"]
+    command += ["--checkpoints", f"{files}/net-*.safetensors", "--draws", "20", "--warmup", "20"]
+    said = []
+    for quiet in ([], ["-q"]):
+        with pytest.raises(SystemExit):
+            main(command + quiet)
+        said.append(capsys.readouterr().err.splitlines())
+    assert [line.partition(":")[0] for line in said[0]] == ["net-1", "net-2"]
+    assert not said[1]
+
+
 def test_the_command_wants_one_source(files, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["local", f"{files}/mine.py:losses", "--data", f"{files}/train.npz"])
