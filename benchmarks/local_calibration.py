@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
@@ -281,7 +282,7 @@ def make_run(name, kind_of_run, sampler, temperature, options, steps):
     }
 
 
-def make_runs(path):
+def make_runs(path, models):
     """Make the runs that the file has not, and append them."""
     have = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {json.dumps(row["setting"]) for row in have}
@@ -290,7 +291,7 @@ def make_runs(path):
         for row in have
         if row["kind"] == "default"
     }
-    for name in MODELS:
+    for name in models:
         for each in settings(name):
             setting = json.loads(json.dumps([name, *each]))
             if json.dumps(setting) in done or not has_exact(name, *each[2]):
@@ -380,6 +381,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path, nargs="?")
     parser.add_argument("--references", action="store_true")
+    parser.add_argument("--models", help="comma-separated, for some of them")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     if asked.references:
@@ -389,7 +391,7 @@ def main():
     elif asked.table:
         print(table([json.loads(line) for line in asked.runs.read_text().splitlines()]))
     else:
-        make_runs(asked.runs)
+        make_runs(asked.runs, asked.models.split(",") if asked.models else list(MODELS))
 
 
 if __name__ == "__main__":
