@@ -35,6 +35,8 @@ MODELS = {
     "deep linear 5-5-5-5": ("deep", ((5, 5, 5, 5), 2), 2000, 1.0, True),
     "deep linear 8-8-8": ("deep", ((8, 8, 8), 2), 3000, 1.0, False),
     "deep linear 6-6-6-6-6": ("deep", ((6, 6, 6, 6, 6), 1), 3000, 1.0, False),
+    "reduced rank 9-5-7": ("deep", ((9, 5, 7), 2), 2500, 0.7, False),
+    "deep linear 7-7-7-7": ("deep", ((7, 7, 7, 7), 3), 3000, 0.5, False),
     "tanh 2-5-1": ("tanh", (2, 5, 1), 400, 0.3, True),
     "tanh 4-8-2": ("tanh", (4, 8, 2), 800, 0.3, False),
     "relu 2-6-1": ("relu", (2, 6, 1), 400, 0.3, True),
