@@ -20,6 +20,8 @@ __all__ = ["LocalEstimate", "local_estimate"]
 
 # Standard errors on either side, for 95 %.
 _WIDE = 1.96
+# What Student's t makes of the spread between two chains, at most.
+_FEW = 3.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def local_estimate(
     return LocalEstimate(
         value,
         mcse,
-        max(min(value, other) - _WIDE * mcse, low) - down,
+        # That the loss is quadratic, so that all of C is bias, two steps do not exclude.
+        low - down,
         min(max(value, other) + _WIDE * mcse, high) + up,
         raw,
         size,
@@ -134,9 +137,14 @@ def _still_to_come(scaled: np.ndarray) -> tuple[float, float]:
 
 
 def _mcse(values: np.ndarray) -> float:
-    """Give the error of a mean: within chains, or between them where that is larger."""
+    """Give the error of a mean: within chains, or between them where that is larger.
+
+    Of few chains the spread is known badly, for which Student's t has a factor; of two it is held
+    down, since halves of them are looked at as well.
+    """
     within = float(array_stats.mcse(values, chain_axis=0, draw_axis=1, method="mean"))
     chains = len(values)
     if chains < 2:
         return within
-    return max(within, float(np.std(values.mean(axis=1), ddof=1)) / math.sqrt(chains))
+    factor = min(float(student.ppf(0.975, chains - 1)) / _WIDE, _FEW)
+    return max(within, factor * float(np.std(values.mean(axis=1), ddof=1)) / math.sqrt(chains))
