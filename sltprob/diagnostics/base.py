@@ -139,7 +139,8 @@ class Run:
             seen = draws["scouts"]
             scouts = {str(n): np.asarray(seen[str(n)].values, dtype=float) for n in seen.data_vars}
             with np.errstate(all="ignore"):
-                scouts["loss"] = float(draws.attrs["beta"]) * (scouts["loss"] - shift)
+                for name in {"loss", "least_loss"} & scouts.keys():
+                    scouts[name] = float(draws.attrs["beta"]) * (scouts[name] - shift)
         return cls(loss, stats, sites, attributes, betas, halved, scouts)
 
     def number(self, name: str) -> float:

@@ -18,9 +18,11 @@ _ROUNDINGS = 64
 # Share of the draws, those with the least loss, that tell how the loss comes down to L*.
 _LOWEST = 0.05
 # How much larger than lambda-hat the exponent of the lowest losses may be.
-_EXPONENT = 1.5
-# Decimal digits by which a right baseline fails: once in 10,000.
-_DIGITS = 4
+_EXPONENT = 2.5
+# Decimal digits of the probability by which a baseline fails.
+_DIGITS = 6
+# How near to L*, in units of 1/β, scouts have been there; and what is no change of lambda-hat.
+_AT_THE_BOTTOM, _NO_CHANGE = 0.1, 0.05
 EMBRECHTS = (
     "Embrechts, Klüppelberg, Mikosch, Modelling Extremal Events (1997), chapter 3 (least values); "
     "Watanabe, Algebraic Geometry and Statistical Learning Theory (2009), chapter 6"
@@ -104,18 +106,31 @@ def _numbers(text: object) -> dict[str, float]:
         return {}
 
 
+def _is_of_no_weight(run: Run) -> bool:
+    """Say whether scouts have found the basin of L*, and that it hardly changes lambda-hat."""
+    loss = run.scouts.get("least_loss", np.asarray(math.nan))
+    log_weight = run.scouts.get("least_log_weight", np.asarray(math.nan))
+    if loss.size != 1 or log_weight.size != 1:
+        return False
+    change = abs(run.lambda_hat) / (1 + math.exp(min(-float(log_weight), 700.0)))
+    return bool(abs(float(loss)) < _AT_THE_BOTTOM and change < _NO_CHANGE * run.scale)
+
+
 def least_draw(run: Run) -> list[Check]:
     """Ask whether the lowest losses come down to L* as a volume does.
 
     The volume with β (L - L*) < t grows like a power of t, and the power is about lambda-hat. So of
     k draws below t the least is about t k^(-1/λ), and cannot be near t itself. The value is minus
-    the logarithm, to base 10, of the probability of a least draw as high as this.
+    the logarithm, to base 10, of the probability of a least draw as high as this; 0 where scouts
+    have been at L*, and the basin there is too narrow to count.
     """
     source = run.attributes.get("minimum_loss_source")
     if not run.knows_minimum or run.lambda_hat <= 0 or source == "true parameter":
         return []
     digits = math.nan
-    if run.loss.size and np.all(np.isfinite(run.loss)):
+    if _is_of_no_weight(run):
+        digits = 0.0
+    elif run.loss.size and np.all(np.isfinite(run.loss)):
         count = _LOWEST * min(statistic("ess", run.loss, method="bulk"), run.loss.size)
         lowest = float(np.quantile(run.loss, _LOWEST))
         least = max(float(np.min(run.loss)), 0.0)

@@ -19,6 +19,8 @@ _LEVEL = 0.001
 _FAMILY_SHIFT = 0.25
 # Draws of a scout that are left out, as a part of all: it is still on its way.
 _ARRIVING = 0.25
+# Where chains were in so small a part of the run, they have hardly been.
+_SELDOM = 0.01
 # A scout is elsewhere if its mean lies so many ranges outside of those of the run.
 _OUTSIDE = 0.5
 DEL_MORAL = "Del Moral, Doucet, Jasra, Sequential Monte Carlo samplers, JRSS B 68 (2006) 411-436"
@@ -78,5 +80,6 @@ def _range(losses: np.ndarray, length: int) -> tuple[float, float]:
     length = min(length, losses.shape[1])
     draws = losses.shape[1] // length * length
     means = losses[:, :draws].reshape(losses.shape[0], -1, length).mean(axis=2)
-    margin = _OUTSIDE * float(np.ptp(means))
-    return float(means.min()) - margin, float(means.max()) + margin
+    low, high = np.quantile(means, [_SELDOM, 1 - _SELDOM]) if means.size else (math.nan, math.nan)
+    margin = _OUTSIDE * (high - low)
+    return float(low - margin), float(high + margin)

@@ -70,7 +70,7 @@ class Scouting:
         at its end and the losses.
         """
         keys = jax.random.split(self.key, 3)
-        positions, log_weights = self._basins(keys[0], states)
+        positions, log_weights, least = self._basins(keys[0], states)
         if self.population is not None:
             found = self.population.ready(self.clock)(self.plain, keys[1])
             # Siblings are neighbours: the scouts are spread over the families.
@@ -80,7 +80,7 @@ class Scouting:
             log_weights = np.append(np.full(_FROM_POPULATION, math.nan), log_weights)
         came = int(np.isnan(log_weights).sum())
         losses = self._draw(keys[2], positions, came, chains, draw)
-        return {"loss": losses, "log_weight": log_weights}
+        return {"loss": losses, "log_weight": log_weights, **least}
 
     def _draw(self, key: Any, positions: Any, came: int, chains: Any, draw: Draw) -> np.ndarray:
         """Let chains that stand where the scouts are make a chunk of draws.
@@ -110,10 +110,11 @@ class Scouting:
             states, seen[farthest] = draw(states, jax.random.fold_in(key, count + number))
         return seen
 
-    def _basins(self, key: Any, states: Any) -> tuple[Any, np.ndarray]:
+    def _basins(self, key: Any, states: Any) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
         """Give the bottoms of basins that the chains were not in, with log weights beside theirs.
 
-        Chains that are in several basins weigh as much as the heaviest.
+        Chains that are in several basins weigh as much as the heaviest. The last value is the least
+        loss at any bottom, and the weight of that basin.
         """
         descents = self.descents.ready(self.clock)
         positions = self.locate.ready(self.clock)(self.posterior, states)
@@ -131,7 +132,12 @@ class Scouting:
         basins, chains = _joined(found), _joined(own)
         heaviest = float(np.max(np.nan_to_num(chains.log_weight, nan=-np.inf)))
         chosen = _others(chains, basins, heaviest, float(self.plain.beta))
-        return _taken(basins.position, chosen), basins.log_weight[chosen] - heaviest
+        lowest = int(np.argmin(np.nan_to_num(basins.loss, nan=np.inf)))
+        least = {
+            "least_loss": basins.loss[lowest],
+            "least_log_weight": basins.log_weight[lowest] - heaviest,
+        }
+        return _taken(basins.position, chosen), basins.log_weight[chosen] - heaviest, least
 
 
 def has_use_for_scouts(posterior: TemperedPosterior, sampler: Sampler) -> bool:

@@ -219,8 +219,9 @@ def sample_tempered(
             "seconds_total": time.perf_counter() - begin,
         },
     )
-    # A number that other checks refuse needs no scouts.
-    if not has_use_for_scouts(posterior, sampler) or not diagnose(made).trusted:
+    # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
+    refused = {check.name for check in diagnose(made).failed} - {"least_draw"}
+    if refused or not has_use_for_scouts(posterior, sampler):
         return made
 
     def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
