@@ -152,7 +152,7 @@ def build(
     tree.children = {name: xr.DataTree(node) for name, node in nodes.items()}
     losses = sample_stats["loss"]
     with np.errstate(all="ignore"):
-        mean = float(np.mean(losses)) if np.size(losses) else math.nan
+        mean = float(np.mean(losses, dtype=float)) if np.size(losses) else math.nan
     sampled = {"draws": int(np.size(losses)), "mean_loss": mean}
     sampled |= {name: float(attributes.get(name, math.nan)) for name in ("beta", "minimum_loss")}
     # What `sltprob.diagnose` compares an edited file with.

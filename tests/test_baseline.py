@@ -6,6 +6,7 @@ import numpyro.distributions as dist
 import pytest
 
 import sltprob
+from sltprob import draws as schema
 
 
 def gaussian(y):
@@ -40,6 +41,21 @@ def test_a_run_that_nobody_changed_is_trusted(run, tmp_path):
     path = sltprob.save(run, tmp_path / "run.nc")
     assert not failed(sltprob.load(path))
     assert not failed(run.isel(draw=slice(100, 900)))
+
+
+def test_a_run_in_single_precision_is_that_of_its_sampler(run):
+    """What is kept as a number of double precision is compared as one."""
+    single = run.copy(deep=True)
+    losses = single["sample_stats"]["loss"].values.astype("float32")
+    rebuilt = schema.build(
+        sample_stats={"loss": losses},
+        posterior=None,
+        warmup={},
+        tuned={},
+        site_dimensions={},
+        attributes=dict(single.attrs),
+    )
+    assert "as_sampled" not in failed(rebuilt)
 
 
 @pytest.mark.parametrize("shift", [-1.0, -0.3, 0.3, 1.0])

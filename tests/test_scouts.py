@@ -79,7 +79,10 @@ def test_scouts_say_what_they_saw_and_what_to_do():
     (failed,) = verdict.failed
     assert failed.name == "scouts"
     assert "replica_exchange" in failed.advice
-    again = sltprob.sample(posterior, "hmc")
+    seen = []
+    again = sltprob.sample(posterior, "hmc", progress=seen.append)
+    assert [each.stage for each in seen[-2:]] == ["scout", "done"]
+    assert np.isfinite(seen[-1].mcse)
     np.testing.assert_array_equal(again["scouts"]["loss"], run["scouts"]["loss"])
     # What a scout sees can be kept, and is judged from the file.
     assert truth < sltprob.estimate(run, minimum_loss=least).value

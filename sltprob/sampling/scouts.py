@@ -41,7 +41,6 @@ _FROM_POPULATION, _FROM_DESCENTS = 16, 8
 _SAME_POTENTIAL, _SAME_LOSS = 0.5, 0.25
 # Logarithm of a weight, beside that of the basin of the run, below which a basin does not matter.
 _NO_WEIGHT = -7.0
-
 # Chunks of draws that the scouts farthest from the others have to come back in.
 _MORE_CHUNKS = 3
 
@@ -75,8 +74,7 @@ class Scouting:
             found = self.population.ready(self.clock)(self.plain, keys[1])
             # Siblings are neighbours: the scouts are spread over the families.
             chosen = np.arange(_FROM_POPULATION) * len(found.loss) // _FROM_POPULATION
-            came = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], found.position)
-            positions = _joined([came, positions])
+            positions = _joined([_taken(found.position, chosen), positions])
             log_weights = np.append(np.full(_FROM_POPULATION, math.nan), log_weights)
         came = int(np.isnan(log_weights).sum())
         losses = self._draw(keys[2], positions, came, chains, draw)
@@ -209,7 +207,7 @@ def _locate(posterior: TemperedPosterior, states: Any, *, sampler: Sampler) -> A
 
     def one(state: Any) -> Any:
         position = sampler.evaluate(posterior, state).position
-        if plain is posterior:
+        if posterior.structure.readout is None:
             return position
         return plain.unconstrain(posterior.constrain(position))
 
@@ -227,7 +225,7 @@ def _place(
     """Move chains to positions."""
 
     def one(state: Any, position: Any) -> Any:
-        if plain is not posterior and posterior.structure.readout is not None:
+        if posterior.structure.readout is not None:
             position = posterior.unconstrain(plain.constrain(position))
         return sampler.placed(posterior, state, position)
 

@@ -200,7 +200,6 @@ def sample_tempered(
     run_probe = probe.ready(clock)
     states = jax.device_put(states, home)
     rounding = float(run_probe(posterior, states, key_rounding))
-    report("done", draws, start, *running_estimate(record["stats"]["loss"], beta, minimum_loss))
     made = assemble(
         posterior,
         sampler,
@@ -221,22 +220,26 @@ def sample_tempered(
     )
     # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
     refused = {check.name for check in diagnose(made).failed} - {"least_draw"}
-    if refused or not has_use_for_scouts(posterior, sampler):
-        return made
+    found = running_estimate(record["stats"]["loss"], beta, minimum_loss)
+    if not refused and has_use_for_scouts(posterior, sampler):
 
-    def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
-        device, size = places[0], groups[0].stop - groups[0].start
-        arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
-        states, record = run[0](*shared[device], *arguments)
-        return states, np.array(record["stats"]["loss"])
+        def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
+            device, size = places[0], groups[0].stop - groups[0].start
+            arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
+            states, seen = run[0](*shared[device], *arguments)
+            return states, np.array(seen["stats"]["loss"])
 
-    start = time.perf_counter()
-    report("scout", draws, start, math.nan, math.nan)
-    everywhere = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
-    scouting = begin_scouting(posterior, sampler, key_scouts, everywhere, states[0], clock, home)
-    made["scouts"] = schema.scouts(scouting.report(everywhere, states[0], scout))
-    made.attrs["seconds_scouts"] = time.perf_counter() - start
-    made.attrs["seconds_total"] = time.perf_counter() - begin
+        sent = time.perf_counter()
+        report("scout", draws, sent, *found)
+        all_states = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+        chains_of_one = states[0]
+        scouting = begin_scouting(
+            posterior, sampler, key_scouts, all_states, chains_of_one, clock, home
+        )
+        made["scouts"] = schema.scouts(scouting.report(all_states, chains_of_one, scout))
+        made.attrs["seconds_scouts"] = time.perf_counter() - sent
+        made.attrs["seconds_total"] = time.perf_counter() - begin
+    report("done", draws, start, *found)
     return made
 
 
