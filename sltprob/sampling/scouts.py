@@ -28,10 +28,12 @@ from sltprob.sampling.devices import cores
 
 __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts"]
 
-# Points that come down, and descents: as many as take no time where dimension times data is
-# small, otherwise so many.
-_SMALL, _MOST_POINTS = 2000, 512
+# Points that come down, and descents: as many as take about the time of a short run, which is so
+# much divided by dimension times data, between these limits; fewest where a batch must be small.
+_WORK, _MOST_POINTS = 50_000, 512
 _POINTS, _FEWEST_POINTS = 64, 32
+# Dimension times data below which it takes longer to optimise a program than that saves.
+_SMALL = 200
 # Points times dimension above which they leave the cache, and points times data the memory.
 _COORDINATES, _DATA = 2048, 2_000_000
 _LARGEST_BATCH, _SMALLEST_BATCH = 64, 8
@@ -163,7 +165,7 @@ def begin_scouting(
     plain = _plain(posterior)
     positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
     batch = min(max(_fitting(plain), _SMALLEST_BATCH), _LARGEST_BATCH)
-    effort = 0 if _is_small(plain) else 1  # it takes longer to optimise than that saves
+    effort = 0 if _work(plain) <= _SMALL else 1
 
     def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
         return begin_compiling(
@@ -256,13 +258,15 @@ def _fitting(posterior: TemperedPosterior) -> int:
     return min(by_dimension, _DATA // max(len(posterior.weights), 1))
 
 
-def _is_small(posterior: TemperedPosterior) -> bool:
-    return posterior.dimension * len(posterior.weights) <= _SMALL
+def _work(posterior: TemperedPosterior) -> int:
+    return max(posterior.dimension * len(posterior.weights), 1)
 
 
 def _points(posterior: TemperedPosterior) -> int:
-    most = _MOST_POINTS if _is_small(posterior) else _POINTS
-    return min(max(_fitting(posterior), _FEWEST_POINTS), most)
+    few = min(max(_fitting(posterior), _FEWEST_POINTS), _POINTS)
+    # A power of two, so that no descent of a batch is made in vain.
+    many = 2 ** int(math.log2(max(_WORK // _work(posterior), 1)))
+    return max(few, min(many, _MOST_POINTS))
 
 
 def _length(tree: Any) -> int:
