@@ -387,7 +387,15 @@ def test_few_divergences_are_enough():
     run = sltprob.sample(posterior, "hmc", draws=1000, warmup=500)
     divergent = int(run["sample_stats"]["diverging"].sum())
     assert divergent > 4
-    assert not sltprob.diagnose(run).trusted
+    verdict = sltprob.diagnose(run)
+    assert not verdict.trusted
+    (check,) = [check for check in verdict.failed if check.name == "divergences"]
+    assert "where tau is below 0." in check.advice
+    # Anywhere is no place; false-alarm rate 1e-3, of 15 columns and two ends.
+    anywhere = np.random.default_rng(0).permutation(run["sample_stats"]["diverging"].values.ravel())
+    run["sample_stats"]["diverging"].values = anywhere.reshape(4, 1000)
+    (check,) = [check for check in sltprob.diagnose(run).failed if check.name == "divergences"]
+    assert "Half of them" not in check.advice
 
 
 # ---- compiled once

@@ -99,6 +99,8 @@ class Run:
     half_step: dict[str, np.ndarray] = field(default_factory=dict)
     # What scouts saw: β (L - L*), shape (scout, draw), and log weights, shape (scout,)
     scouts: dict[str, np.ndarray] = field(default_factory=dict)
+    # The draws themselves, where they were kept: a check that has failed may say where
+    posterior: xr.DataTree | None = None
 
     @classmethod
     def of(cls, draws: xr.DataTree) -> Run:
@@ -141,7 +143,16 @@ class Run:
             with np.errstate(all="ignore"):
                 for name in {"loss", "least_loss"} & scouts.keys():
                     scouts[name] = float(draws.attrs["beta"]) * (scouts[name] - shift)
-        return cls(loss, stats, sites, attributes, betas, halved, scouts)
+        posterior = draws.children.get("posterior")
+        return cls(loss, stats, sites, attributes, betas, halved, scouts, posterior)
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The draws of every site that were kept, shape (chain, draw, ...); none in many files."""
+        sites = {} if self.posterior is None else self.posterior.data_vars
+        values = {str(name): np.asarray(sites[name].values) for name in sites}
+        shape = self.chains_and_draws
+        return {name: value for name, value in values.items() if value.shape[:2] == shape}
 
     def number(self, name: str) -> float:
         """Give an attribute as a number."""

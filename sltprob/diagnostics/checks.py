@@ -45,6 +45,7 @@ from sltprob.diagnostics.ladder_checks import (
     ladder_mixing,
 )
 from sltprob.diagnostics.scout_checks import scouts
+from sltprob.diagnostics.where import where
 
 __all__ = ["CHECKS", "NUMERICAL_CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 
@@ -257,15 +258,19 @@ def divergences(run: Run) -> list[Check]:
     if "diverging" not in run.stats:
         return []
     diverging = run.stats["diverging"]
+    part = float(np.mean(diverging)) if diverging.size else math.nan
+    limit = max(_DIVERGENT_LIMIT, ratio(_FEW_DIVERGENCES, diverging.size))
+    place = "" if part < limit else where(run, diverging > 0)
     return [
         below(
             "divergences",
-            float(np.mean(diverging)) if diverging.size else math.nan,
-            max(_DIVERGENT_LIMIT, ratio(_FEW_DIVERGENCES, diverging.size)),
+            part,
+            limit,
             "part of the transitions that diverged",
-            "The integrator breaks down in a part of the posterior that the chains then miss, such "
-            "as the neck of a funnel: write a scaled site as scale * standard normal, or raise "
-            "target_acceptance_rate.",
+            "The integrator breaks down in a part of the posterior that the chains may miss, such "
+            f"as the neck of a funnel or a narrow arm.{place} Write a scaled site as scale * "
+            "standard normal, or raise target_acceptance_rate, as in "
+            "'hmc[target_acceptance_rate=0.99]'.",
             BETANCOURT,
         )
     ]
