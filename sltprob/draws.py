@@ -35,7 +35,8 @@ scouts
     What scouts saw (`sltprob.sampling.scouts`): by (scout, scout_draw) ``loss``, and by scout
     ``log_weight``, the logarithm of the weight of the basin that a descent found beside the basin
     of the run, or NaN of one of a population that came down from the prior; and of the
-    least bottom that was found ``least_loss`` and ``least_log_weight``.
+    least bottom that was found ``least_loss`` and ``least_log_weight``; ``places``, at how many
+    places the chains were asked for the basin that they were in.
 constant_data
     ``site_dimension`` by site: what the mean of ``virial`` must be; and what warm-up tuned. Of a
     ladder the coordinate ``beta`` of the rungs, ascending; what was tuned on every rung, as

@@ -81,9 +81,13 @@ def finite(run: Run) -> list[Check]:
 
 
 def alive(run: Run) -> list[Check]:
-    """Count chains whose loss moved in fewer than one draw in 20, or rested for a fifth of them."""
+    """Count chains that moved in fewer than one draw in 20, or rested for a fifth of them.
+
+    The loss of one that moves on a flat bottom rests, and log p does not.
+    """
     chains, draws = run.chains_and_draws
-    stuck = [_is_stuck(chain) for chain in run.loss] if draws > 1 else [True] * chains
+    traces = zip(run.loss, run.stats.get("lp", run.loss), strict=True)
+    stuck = [all(map(_is_stuck, pair)) for pair in traces] if draws > 1 else [True] * chains
     return [
         below(
             "alive",

@@ -23,6 +23,10 @@ _ARRIVING = 0.25
 _SELDOM = 0.01
 # A scout is elsewhere if its mean lies so many ranges outside of those of the run.
 _OUTSIDE = 0.5
+# A basin that so many of the places where chains were should have led to, and none did, is missed.
+_EXPECTED = 7.0
+# Standard errors by which the losses in such a basin must differ, and draws that count as one.
+_CLEARLY, _AS_ONE = 1.5, 2
 DEL_MORAL = "Del Moral, Doucet, Jasra, Sequential Monte Carlo samplers, JRSS B 68 (2006) 411-436"
 TIERNEY = "Tierney, Kadane, J. Amer. Statist. Assoc. 81 (1986) 82-86 (Laplace's approximation)"
 
@@ -32,7 +36,8 @@ def scouts(run: Run) -> list[Check]:
 
     A scout of the population stands for its share of the posterior: their mean loss is compared
     with that of the run, and any one of them that sees losses which no chain has seen moves
-    lambda-hat by its share. One that a descent found moves it by the weight of its basin.
+    lambda-hat by its share. One that a descent found moves it by the weight of its basin, if it
+    sees such losses, or if chains that knew the basin would have been seen in it.
     """
     if not {"loss", "log_weight"} <= run.scouts.keys() or not run.loss.size:
         return []
@@ -70,9 +75,12 @@ def _shift(run: Run, losses: np.ndarray, log_weights: np.ndarray) -> float:
         limit = student.isf(_LEVEL / 2, came.sum() - 1) * error
         if difference > max(limit, _FAMILY_SHIFT * run.scale):
             shift = max(shift, difference)
-    weights = 1 / (1 + np.exp(-log_weights))
-    shift += float(np.sum((weights * distances)[~came & elsewhere]))
-    return shift
+    weights = np.exp(np.minimum(log_weights[~came], 700.0))
+    weights /= 1 + np.sum(weights)
+    errors = np.std(kept, axis=1) * math.sqrt(_AS_ONE / kept.shape[1])
+    places = float(run.scouts.get("places", np.zeros(())))
+    missed = (weights * places > _EXPECTED) & (distances > _CLEARLY * errors)[~came]
+    return shift + float(np.sum((weights * distances[~came])[missed | elsewhere[~came]]))
 
 
 def _range(losses: np.ndarray, length: int) -> tuple[float, float]:

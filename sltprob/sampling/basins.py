@@ -16,7 +16,8 @@ from sltprob.posterior import TemperedPosterior
 __all__ = ["Basins", "descend"]
 
 _ITERATIONS, _MEMORY = 60, 5
-# A descent has ended when an iteration gains less, in units of the log density.
+# A descent has ended when two iterations gain less each, in units of the log density; a single one
+# can be a line search that found nothing.
 _NO_GAIN = 1e-3
 # Every other descent starts from the best of so many draws: a narrow hole is seldom hit by one.
 _DRAWS_FOR_A_START = 32
@@ -60,13 +61,15 @@ def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any)
             )
             gain = jnp.where(held.count > 0, held.value - value, jnp.inf)
             end = optax.apply_updates(held.position, update)
-            return _Held(end, state, value, gain, held.count + 1)
+            return _Held(end, state, value, gain, held.gain, held.count + 1)
 
         infinite = jnp.full((), jnp.inf)
         end = jax.lax.while_loop(
-            lambda held: (held.gain > _NO_GAIN) & (held.count < _ITERATIONS),
+            lambda held: (
+                (jnp.maximum(held.gain, held.gain_before) > _NO_GAIN) & (held.count < _ITERATIONS)
+            ),
             step,
-            _Held(start, optimiser.init(start), infinite, infinite, jnp.asarray(0)),
+            _Held(start, optimiser.init(start), infinite, infinite, infinite, jnp.asarray(0)),
         ).position
         value = potential(end)
         return Basins(end, value, posterior.loss(end), -value + _log_volume(potential, end))
@@ -79,6 +82,7 @@ class _Held(NamedTuple):
     state: Any
     value: Any
     gain: Any
+    gain_before: Any
     count: Any
 
 

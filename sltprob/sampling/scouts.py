@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import logsumexp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
@@ -26,7 +27,7 @@ from sltprob.sampling.coming_down import come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import cores
 
-__all__ = ["Scouting", "begin_scouting", "has_use_for_scouts"]
+__all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked"]
 
 # Points that come down, and descents: as many as take about the time of a short run, which is so
 # much divided by dimension times data, between these limits; fewest where a batch must be small.
@@ -63,15 +64,15 @@ class Scouting:
     locate: Program
     place: Program
 
-    def report(self, states: Any, chains: Any, draw: Draw) -> dict[str, np.ndarray]:
+    def report(self, seen: list[Any], chains: Any, draw: Draw) -> dict[str, np.ndarray]:
         """Send the scouts out, and say what losses they saw.
 
-        `states` are those of all chains when the run ended, and `chains` those of some, as many as
-        make draws together: `draw` makes a chunk of draws from given states, and gives the states
-        at its end and the losses.
+        `seen` are states of all chains from time to time, and `chains` the last ones of some, as
+        many as make draws together: `draw` makes a chunk of draws from given states, and gives the
+        states at its end and the losses.
         """
         keys = jax.random.split(self.key, 3)
-        positions, log_weights, least = self._basins(keys[0], states)
+        positions, log_weights, least = self._basins(keys[0], seen)
         if self.population is not None:
             found = self.population.ready(self.clock)(self.plain, keys[1])
             # Siblings are neighbours: the scouts are spread over the families.
@@ -110,14 +111,14 @@ class Scouting:
             states, seen[farthest] = draw(states, jax.random.fold_in(key, count + number))
         return seen
 
-    def _basins(self, key: Any, states: Any) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
+    def _basins(self, key: Any, seen: list[Any]) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
         """Give the bottoms of basins that the chains were not in, with log weights beside theirs.
 
-        Chains that are in several basins weigh as much as the heaviest. The last value is the least
-        loss at any bottom, and the weight of that basin.
+        The last value is the least loss at any bottom, the weight of that basin, and from how many
+        places the chains were asked for the basin that they were in.
         """
-        descents = self.descents.ready(self.clock)
-        positions = self.locate.ready(self.clock)(self.posterior, states)
+        descents, locate = self.descents.ready(self.clock), self.locate.ready(self.clock)
+        positions = _joined([locate(self.posterior, states) for states in seen])
         count = _length(positions)
 
         def go(number: int, rows: np.ndarray, given: bool) -> Basins:
@@ -130,14 +131,23 @@ class Scouting:
         starts = range(count, count + _points(self.plain), self.batch)
         found = [go(n, rows % count, False) for n in starts]
         basins, chains = _joined(found), _joined(own)
-        heaviest = float(np.max(np.nan_to_num(chains.log_weight, nan=-np.inf)))
-        chosen = _others(chains, basins, heaviest, float(self.plain.beta))
+        beta = float(self.plain.beta)
+        known = _different(chains, beta, [], -math.inf, count)
+        weight = float(logsumexp(np.nan_to_num(chains.log_weight[known], nan=-np.inf)))
+        levels = list(zip(chains.potential, chains.loss, strict=True))
+        chosen = _different(basins, beta, levels, weight + _NO_WEIGHT, _FROM_DESCENTS)
         lowest = int(np.argmin(np.nan_to_num(basins.loss, nan=np.inf)))
         least = {
             "least_loss": basins.loss[lowest],
-            "least_log_weight": basins.log_weight[lowest] - heaviest,
+            "least_log_weight": basins.log_weight[lowest] - weight,
+            "places": np.asarray(count),
         }
-        return _taken(basins.position, chosen), basins.log_weight[chosen] - heaviest, least
+        return _taken(basins.position, chosen), basins.log_weight[chosen] - weight, least
+
+
+def places_asked(posterior: TemperedPosterior, chains: int) -> int:
+    """Say how often chains are asked in which basin they are: as often as one batch can tell."""
+    return max(_batch(_plain(posterior)) // chains, 1)
 
 
 def has_use_for_scouts(posterior: TemperedPosterior, sampler: Sampler) -> bool:
@@ -164,7 +174,7 @@ def begin_scouting(
     """
     plain = _plain(posterior)
     positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
-    batch = min(max(_fitting(plain), _SMALLEST_BATCH), _LARGEST_BATCH)
+    batch = _batch(plain)
     effort = 0 if _work(plain) <= _SMALL else 1
 
     def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
@@ -234,20 +244,26 @@ def _place(
     return jax.lax.map(lambda pair: one(*pair), (chains, positions))
 
 
-def _others(own: Basins, found: Basins, heaviest: float, beta: float) -> np.ndarray:
-    """Choose the basins that the chains were not in and that may matter, the heaviest first."""
+def _different(
+    basins: Basins, beta: float, known: list[Any], least: float, most: int
+) -> np.ndarray:
+    """Choose basins that differ from each other and from the known ones, the heaviest first.
+
+    A basin is known by its potential and its loss, so that copies of one are one; what weighs less
+    than `least` is left out.
+    """
     chosen: list[int] = []
-    known = list(zip(own.potential, own.loss, strict=True))
-    for index in np.argsort(-np.nan_to_num(found.log_weight, nan=-np.inf)):
-        potential, loss = float(found.potential[index]), float(found.loss[index])
-        if not found.log_weight[index] > heaviest + _NO_WEIGHT or len(chosen) == _FROM_DESCENTS:
+    known = list(known)
+    for index in np.argsort(-np.nan_to_num(basins.log_weight, nan=-np.inf)):
+        potential, loss = float(basins.potential[index]), float(basins.loss[index])
+        if not basins.log_weight[index] > least or len(chosen) == most:
             break
         same = (
             abs(potential - other) < _SAME_POTENTIAL and beta * abs(loss - level) < _SAME_LOSS
             for other, level in known
         )
         if not any(same):
-            known.append((found.potential[index], found.loss[index]))
+            known.append((potential, loss))
             chosen.append(int(index))
     return np.asarray(chosen, dtype=int)
 
@@ -256,6 +272,10 @@ def _fitting(posterior: TemperedPosterior) -> int:
     """Say how many points are handled well together."""
     by_dimension = _COORDINATES // max(posterior.dimension, 1)
     return min(by_dimension, _DATA // max(len(posterior.weights), 1))
+
+
+def _batch(posterior: TemperedPosterior) -> int:
+    return min(max(_fitting(posterior), _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def _work(posterior: TemperedPosterior) -> int:

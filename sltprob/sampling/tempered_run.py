@@ -27,7 +27,7 @@ from sltprob.sampling.compilation import Clock, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.progress import Progress, running_estimate
 from sltprob.sampling.rounding import probe_groups
-from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts
+from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts, places_asked
 from sltprob.sampling.starts import initial_positions
 from sltprob.sampling.transitions import run_chunk, run_warmup
 
@@ -154,6 +154,9 @@ def sample_tempered(
     run = [program.ready(clock) for program in programs]
 
     records: list[list[Any]] = [[] for _ in groups]
+    # States from time to time, of models so small that scouts ask for more than the last ones.
+    visited: list[list[Any]] = []
+    asked = places_asked(posterior, chains)
     losses = np.empty((chains, 0))
     minimum_loss = float(posterior.minimum_loss)
     start = time.perf_counter()
@@ -180,6 +183,7 @@ def sample_tempered(
             for index, (record, state) in enumerate(outcomes):
                 records[index].append(record)
                 states[index] = state
+            visited = [*(visited if asked > 1 else []), list(states)]
             done = min(first + chunk, draws)
             if progress is None and target_mcse is None:
                 continue
@@ -231,12 +235,13 @@ def sample_tempered(
 
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
-        all_states = jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
-        chains_of_one = states[0]
-        scouting = begin_scouting(
-            posterior, sampler, key_scouts, all_states, chains_of_one, clock, home
-        )
-        made["scouts"] = schema.scouts(scouting.report(all_states, chains_of_one, scout))
+        chosen = np.unique(np.linspace(len(visited) - 1, 0, asked).astype(int))
+        seen = [
+            jax.tree.map(lambda *parts: jnp.concatenate(parts), *jax.device_put(visited[n], home))
+            for n in chosen
+        ]
+        scouting = begin_scouting(posterior, sampler, key_scouts, seen[-1], states[0], clock, home)
+        made["scouts"] = schema.scouts(scouting.report(seen, states[0], scout))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
         made.attrs["seconds_total"] = time.perf_counter() - begin
     report("done", draws, start, *found)

@@ -49,9 +49,15 @@ def run_warmup(
     typical = Typical(
         position=jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), evaluation.position),
         squared_gradient=jnp.mean(squares(evaluation.logdensity_grad)),
-        squared_loss_gradient=jnp.median(squares(slopes)),
+        squared_loss_gradient=_typical(squares(slopes)),
     )
     return Warmed(*warmup, typical)
+
+
+def _typical(squares: Any) -> Any:
+    """Give the median; the mean of those where most are zero, as at a flat bottom; 1 for none."""
+    median, mean = jnp.median(squares), jnp.mean(squares)
+    return jnp.where(median > 0, median, jnp.where(mean > 0, mean, 1.0))
 
 
 def run_chunk(
