@@ -113,7 +113,7 @@ def _run_many(
 
 def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
-    key_init, key_warmup, key_draws, key_rounding = jax.random.split(jax.random.key(seed), 4)
+    key_init, key_warmup, key_draws, _ = jax.random.split(jax.random.key(seed), 4)
     positions, _ = initial_positions(posterior, budget.init, budget.chains, key_init)
     warmed = run_warmup(posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup)
     chains = jnp.arange(budget.chains)
@@ -128,6 +128,6 @@ def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: 
         num_draws=budget.draws,
         keep=budget.keep,
     )
-    rounding = probe_rounding(posterior, states, key_rounding, sampler=sampler)
+    rounding = probe_rounding(posterior, states, sampler=sampler)
     # Of the states only what is recorded leaves the loop: a state may hold keys.
     return {"record": record, "warmed": replace(warmed, states=()), "rounding": rounding}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.spec import check_options
@@ -25,6 +26,7 @@ __all__ = [
     "in_groups",
     "random_signs",
     "same_in_all_chains",
+    "scattered_signs",
 ]
 
 #: Chains that share a vectorised call: more of the flagship model leave the second-level cache.
@@ -243,13 +245,36 @@ def _moved(state: Any, evaluation: Evaluation) -> Any:
 
 def random_signs(rng_key: Any, tree: Any) -> Any:
     """Draw a sign for every entry: a direction whose mean square along every other is the same."""
+    words = jax.random.key_data(rng_key)
+    return scattered_signs(_scattered(words[..., -2]) ^ words[..., -1], tree)
+
+
+def scattered_signs(number: Any, tree: Any) -> Any:
+    """Give every entry a sign that looks like chance, others for every number (uint32).
+
+    Each call of JAX's generator takes as long to compile as a small model does.
+    """
     leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(rng_key, len(leaves))
-    signs = [
-        jax.random.rademacher(key, leaf.shape, leaf.dtype)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
+    signs, first = [], 0
+    for leaf in leaves:
+        entries = _scattered(first + jnp.arange(leaf.size, dtype=jnp.uint32))
+        negative = _scattered(entries ^ number) >> 31
+        signs.append(jnp.where(negative, -1.0, 1.0).astype(leaf.dtype).reshape(leaf.shape))
+        first += leaf.size
     return jax.tree.unflatten(structure, signs)
+
+
+def _scattered(words: Any) -> Any:
+    """Let every bit of a word of 32 bits depend on all its bits.
+
+    References
+    ----------
+    .. [1] A. Appleby, MurmurHash3 (2011, public domain), its last steps.
+    """
+    for factor, shift in ((0x85EBCA6B, 13), (0xC2B2AE35, 16)):
+        words = (words ^ (words >> 16)) * jnp.uint32(factor)
+        words = words ^ (words >> shift)
+    return words
 
 
 @jax.custom_batching.custom_vmap

@@ -88,12 +88,12 @@ class _Held(NamedTuple):
 
 def _start(posterior: TemperedPosterior, rng_key: Any, potential: Any) -> Any:
     """Draw from the prior, one or the best of many; near zero where no draw has a density."""
-    key_kind, key_zero, key_draws = jax.random.split(rng_key, 3)
-    zero = near_zero(posterior.draw_prior(key_zero), key_zero, 2.0)
-    count = jnp.where(jax.random.bernoulli(key_kind), _DRAWS_FOR_A_START, 1)
+    zero = near_zero({n: jnp.zeros(s) for n, s in posterior.structure.shapes}, rng_key, 2.0)
+    # A key is as good as a coin.
+    count = jnp.where(jax.random.key_data(rng_key)[..., -1] % 2, _DRAWS_FOR_A_START, 1)
 
     def draw(number: Any, best: Any) -> Any:
-        position = posterior.draw_prior(jax.random.fold_in(key_draws, number))
+        position = posterior.draw_prior(jax.random.fold_in(rng_key, number))
         value = potential(position)
         better = value < best[1]
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), (position, value), best)

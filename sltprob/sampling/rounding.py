@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Sampler, in_groups, random_signs
+from sltprob.samplers.base import Sampler, in_groups, scattered_signs
 
 __all__ = ["probe_groups", "probe_rounding"]
 
 _PROBES = 8
 
 
-def probe_groups(posterior: TemperedPosterior, groups: Any, key: Any, *, sampler: Sampler) -> Any:
+def probe_groups(posterior: TemperedPosterior, groups: Any, *, sampler: Sampler) -> Any:
     """Do what `probe_rounding` does, for chains in groups.
 
     References
@@ -24,10 +24,10 @@ def probe_groups(posterior: TemperedPosterior, groups: Any, key: Any, *, sampler
        1.5 (backward error).
     """
     states = jax.tree.map(lambda *parts: jnp.concatenate(parts), *groups)
-    return probe_rounding(posterior, states, key, sampler=sampler)
+    return probe_rounding(posterior, states, sampler=sampler)
 
 
-def probe_rounding(posterior: TemperedPosterior, states: Any, key: Any, *, sampler: Sampler) -> Any:
+def probe_rounding(posterior: TemperedPosterior, states: Any, *, sampler: Sampler) -> Any:
     """Measure the absolute rounding error of the loss at the last draws, in units of the loss.
 
     Changing every coordinate by one unit in the last place changes the loss by as much as
@@ -39,18 +39,17 @@ def probe_rounding(posterior: TemperedPosterior, states: Any, key: Any, *, sampl
        1.5 (backward error).
     """
 
-    def one(state: Any, key: Any) -> Any:
+    def one(state: Any) -> Any:
         position = sampler.evaluate(posterior, state).position
         epsilon = jnp.finfo(jax.tree.leaves(position)[0].dtype).eps
         loss = posterior.loss(position)
 
-        def change(key: Any) -> Any:
-            signs = random_signs(key, position)
+        def change(number: Any) -> Any:
+            signs = scattered_signs(number, position)
             moved = jax.tree.map(lambda leaf, sign: leaf * (1 + epsilon * sign), position, signs)
             return posterior.loss(moved) - loss
 
-        changes = jax.vmap(change)(jax.random.split(key, _PROBES))
+        changes = jax.vmap(change)(jnp.arange(_PROBES, dtype=jnp.uint32))
         return jnp.sqrt(jnp.mean(changes**2)) + epsilon * jnp.abs(loss)
 
-    count = jax.tree.leaves(states)[0].shape[0]
-    return jnp.max(in_groups(one, states, jax.random.split(key, count)))
+    return jnp.max(in_groups(one, states))

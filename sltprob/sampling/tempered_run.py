@@ -53,15 +53,13 @@ def sample_tempered(
 ) -> xr.DataTree:
     """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
-    key_init, key_warmup, key_prepare, key_rounding, key_scouts, chain_keys = _keys(
-        jax.random.key(seed), chains
-    )
+    key_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(jax.random.key(seed), chains)
     positions, started = initial_positions(posterior, init, chains, key_init)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
     home = devices[0]
-    posterior, positions, key_warmup, key_rounding, key_scouts = jax.device_put(
-        (posterior, positions, key_warmup, key_rounding, key_scouts), home
+    posterior, positions, key_warmup, key_scouts = jax.device_put(
+        (posterior, positions, key_warmup, key_scouts), home
     )
     clock = Clock()
     name = samplers.specification(sampler)
@@ -124,7 +122,6 @@ def sample_tempered(
         probe_groups,
         posterior,
         [_placed(state_form, home) for state_form in state_forms],
-        key_rounding,
         clock=clock,
         device=home,
         effort=0,
@@ -203,7 +200,7 @@ def sample_tempered(
     num_devices = len({device for state in states for device in devices_of(state)})
     run_probe = probe.ready(clock)
     states = jax.device_put(states, home)
-    rounding = float(run_probe(posterior, states, key_rounding))
+    rounding = float(run_probe(posterior, states))
     made = assemble(
         posterior,
         sampler,
@@ -250,11 +247,11 @@ def sample_tempered(
 
 @partial(jax.jit, static_argnames="chains")
 def _keys(key: Any, chains: int) -> tuple[Any, ...]:
-    """Give all keys of a run: of start, warm-up, preparation and rounding, and of every chain."""
-    key_init, key_warmup, key_draws, key_rounding = jax.random.split(key, 4)
+    """Give all keys of a run: of start, warm-up, preparation and scouts, and of every chain."""
+    key_init, key_warmup, key_draws, _ = jax.random.split(key, 4)
     chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
     key_prepare, key_scouts = (jax.random.fold_in(key_warmup, number) for number in range(2))
-    return key_init, key_warmup, key_prepare, key_rounding, key_scouts, chain_keys
+    return key_init, key_warmup, key_prepare, key_scouts, chain_keys
 
 
 @partial(jax.jit, static_argnames="edges")
