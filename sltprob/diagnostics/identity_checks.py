@@ -12,6 +12,8 @@ error is estimated too: the limits are quantiles of Student's t.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 from scipy.stats import t as student
@@ -24,6 +26,7 @@ __all__ = [
     "energy_excess",
     "loss_virial",
     "mean_gradient",
+    "needs_no_jumps",
     "tilted_virial",
     "virial",
     "virial_convergence",
@@ -40,6 +43,10 @@ _DRAWS_PER_DEGREE = 20
 _OWN_DIRECTION = 2.0
 # Steepness of the weight of `loss_virial`, which is the logarithm of the loss but for the least.
 _WEIGHT_SCALE = 5.0
+# A jump of log p, found where an identity failed, that is none of rounding.
+_JUMP = 1e-3
+# Names of the identities that jumps break.
+_BY_PARTS: list[str] = []
 # What flat directions that have hardly moved show.
 _VIRIAL_RHAT, _VIRIAL_ESS = 1.5, 7.5
 # A bias of the spread that a step may have, when an advice says how far to go.
@@ -106,6 +113,23 @@ def _judge(
     )
 
 
+def _by_parts(check: Callable[[Run], list[Check]]) -> Callable[[Run], list[Check]]:
+    """Leave an identity out where log p jumps: there it does not hold, whatever the draws are."""
+    _BY_PARTS.append(check.__name__)
+
+    @wraps(check)
+    def unless_it_jumps(run: Run) -> list[Check]:
+        jump = float(run.attributes.get("largest_jump", 0.0))  # type: ignore[arg-type]
+        return [] if jump > _JUMP else check(run)
+
+    return unless_it_jumps
+
+
+def needs_no_jumps(name: str) -> bool:
+    """Say of the name of a check whether it holds only where log p does not jump."""
+    return name.partition("[")[0] in _BY_PARTS
+
+
 def _number_of_tests(run: Run) -> tuple[int, int]:
     """Count the tests that see λ̂ itself, and the others: the drift, and those of every site."""
     sites = len(run.sites) if "virial" in run.stats else 0
@@ -140,6 +164,7 @@ def virials(run: Run) -> dict[str, np.ndarray]:
     return traces
 
 
+@_by_parts
 def virial(run: Run) -> list[Check]:
     """Compare the virial with the dimension, for every site and in total."""
     traces = virials(run)
@@ -211,6 +236,7 @@ def _times(count: int) -> str:
     return words.get(count, f"{count} times")
 
 
+@_by_parts
 def mean_gradient(run: Run) -> list[Check]:
     """Compare the mean gradient of -log p with zero, along the mean position of every site."""
     if "virial" not in run.stats or "virial_offset" not in run.stats:
@@ -231,6 +257,7 @@ def mean_gradient(run: Run) -> list[Check]:
     ]
 
 
+@_by_parts
 def tilted_virial(run: Run) -> list[Check]:
     """Compare the virial with the dimension where the density is large.
 
@@ -278,6 +305,7 @@ def energy_excess(run: Run) -> list[Check]:
     ]
 
 
+@_by_parts
 def loss_virial(run: Run) -> list[Check]:
     """Compare the virial with the dimension, each draw weighed by the logarithm of its loss.
 
@@ -307,6 +335,7 @@ def loss_virial(run: Run) -> list[Check]:
     ]
 
 
+@_by_parts
 def configurational_temperature(run: Run) -> list[Check]:
     """Compare βL with what the curvature of the loss says that its mean must be.
 

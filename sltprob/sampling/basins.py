@@ -21,6 +21,8 @@ _ITERATIONS, _MEMORY = 60, 5
 _NO_GAIN = 1e-3
 # Every other descent starts from the best of so many draws: a narrow hole is seldom hit by one.
 _DRAWS_FOR_A_START = 32
+# What a descent may have left for each direction that still slopes.
+_LEFT = 4.0
 # A larger Hessian takes too long: basins are compared by their depth alone.
 _LARGEST_HESSIAN = 64
 
@@ -32,6 +34,7 @@ class Basins(NamedTuple):
     potential: Any  # -log p, up to the same constant
     loss: Any
     log_weight: Any  # by Laplace's approximation, up to the same constant
+    doubt: Any  # by how much -log p may be above the bottom
 
 
 def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any) -> Basins:
@@ -72,7 +75,8 @@ def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any)
             _Held(start, optimiser.init(start), infinite, infinite, infinite, jnp.asarray(0)),
         ).position
         value = potential(end)
-        return Basins(end, value, posterior.loss(end), -value + _log_volume(potential, end))
+        log_volume, doubt = _shape(potential, end)
+        return Basins(end, value, posterior.loss(end), -value + log_volume, doubt)
 
     return jax.vmap(one)(keys, positions)
 
@@ -101,13 +105,22 @@ def _start(posterior: TemperedPosterior, rng_key: Any, potential: Any) -> Any:
     return jax.lax.fori_loop(0, count, draw, (zero, jnp.full((), jnp.inf)))[0]
 
 
-def _log_volume(potential: Any, position: Any) -> Any:
-    """Give the logarithm of the volume of a basin, that of a Gaussian of the same curvature."""
+def _shape(potential: Any, position: Any) -> tuple[Any, Any]:
+    """Give the logarithm of the volume of a basin, that of a Gaussian of the same curvature.
+
+    The second value is by how much the position may lie above the bottom: where a slope is left, as
+    at the bottom of a sum of absolute values, a descent does not tell how far it has come.
+    """
     flat, unravel = ravel_pytree(position)
     if flat.size > _LARGEST_HESSIAN:
-        return jnp.zeros(())
+        return jnp.zeros(()), jnp.zeros(())
     # Reverse over reverse: losses with a gradient of their own have no forward mode.
-    hessian = jax.jacrev(jax.grad(lambda at: potential(unravel(at))))(flat)
-    curvatures = jnp.linalg.eigvalsh(jnp.nan_to_num(hessian))
-    # What is flat or bends down is no wider than the coordinates are meant to be.
-    return 0.5 * jnp.sum(math.log(2 * math.pi) - jnp.log(jnp.maximum(curvatures, 1e-2)))
+    slope = jax.grad(lambda at: potential(unravel(at)))
+    hessian = jax.jacrev(slope)(flat)
+    curvatures, axes = jnp.linalg.eigh(jnp.nan_to_num(hessian))
+    # What is flat or bends down is no wider than the coordinates are meant to be; and a bottom with
+    # a slope, as that of a sum of absolute values, is as wide as its slope says.
+    slopes = (slope(flat) @ axes) ** 2
+    curvatures = jnp.maximum(jnp.maximum(curvatures, slopes), 1e-2)
+    log_volume = 0.5 * jnp.sum(math.log(2 * math.pi) - jnp.log(curvatures))
+    return log_volume, _LEFT * jnp.sum(slopes / curvatures)

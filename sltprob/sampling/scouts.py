@@ -134,7 +134,7 @@ class Scouting:
         beta = float(self.plain.beta)
         known = _different(chains, beta, [], -math.inf, count)
         weight = float(logsumexp(np.nan_to_num(chains.log_weight[known], nan=-np.inf)))
-        levels = list(zip(chains.potential, chains.loss, strict=True))
+        levels = list(zip(chains.potential, chains.loss, chains.doubt, strict=True))
         chosen = _different(basins, beta, levels, weight + _NO_WEIGHT, _FROM_DESCENTS)
         lowest = int(np.argmin(np.nan_to_num(basins.loss, nan=np.inf)))
         least = {
@@ -255,15 +255,18 @@ def _different(
     chosen: list[int] = []
     known = list(known)
     for index in np.argsort(-np.nan_to_num(basins.log_weight, nan=-np.inf)):
-        potential, loss = float(basins.potential[index]), float(basins.loss[index])
+        potential, loss, doubt = (
+            float(each[index]) for each in (basins.potential, basins.loss, basins.doubt)
+        )
         if not basins.log_weight[index] > least or len(chosen) == most:
             break
         same = (
-            abs(potential - other) < _SAME_POTENTIAL and beta * abs(loss - level) < _SAME_LOSS
-            for other, level in known
+            abs(potential - other) < _SAME_POTENTIAL + doubt + unsure
+            and beta * abs(loss - level) < _SAME_LOSS + doubt + unsure
+            for other, level, unsure in known
         )
         if not any(same):
-            known.append((potential, loss))
+            known.append((potential, loss, doubt))
             chosen.append(int(index))
     return np.asarray(chosen, dtype=int)
 

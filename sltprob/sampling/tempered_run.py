@@ -19,12 +19,14 @@ from jax.sharding import SingleDeviceSharding
 from sltprob import draws as schema
 from sltprob import samplers
 from sltprob.diagnostics import diagnose
+from sltprob.diagnostics.identity_checks import needs_no_jumps
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, begin_compiling
+from sltprob.sampling.compilation import Clock, begin_compiling, compiled
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
+from sltprob.sampling.jumps import largest_jump
 from sltprob.sampling.progress import Progress, running_estimate
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts, places_asked
@@ -180,7 +182,7 @@ def sample_tempered(
             for index, (record, state) in enumerate(outcomes):
                 records[index].append(record)
                 states[index] = state
-            visited = [*(visited if asked > 1 else []), list(states)]
+            visited = [*(visited if asked > 1 else []), jax.device_put(states, home)]
             done = min(first + chunk, draws)
             if progress is None and target_mcse is None:
                 continue
@@ -220,7 +222,15 @@ def sample_tempered(
         },
     )
     # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
-    refused = {check.name for check in diagnose(made).failed} - {"least_draw"}
+    verdict = diagnose(made)
+    seen = [jax.tree.map(lambda *parts: jnp.concatenate(parts), *s) for s in _some(visited, asked)]
+    if not sampler.unadjusted and any(needs_no_jumps(check.name) for check in verdict.failed):
+        all_seen = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
+        given = (posterior, all_seen)
+        look = compiled(largest_jump, *given, clock=clock, device=home, effort=0, sampler=sampler)
+        made.attrs["largest_jump"] = float(look(*given))
+        verdict = diagnose(made)
+    refused = {check.name for check in verdict.failed} - {"least_draw"}
     found = running_estimate(record["stats"]["loss"], beta, minimum_loss)
     if not refused and has_use_for_scouts(posterior, sampler):
 
@@ -232,11 +242,6 @@ def sample_tempered(
 
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
-        chosen = np.unique(np.linspace(len(visited) - 1, 0, asked).astype(int))
-        seen = [
-            jax.tree.map(lambda *parts: jnp.concatenate(parts), *jax.device_put(visited[n], home))
-            for n in chosen
-        ]
         scouting = begin_scouting(posterior, sampler, key_scouts, seen[-1], states[0], clock, home)
         made["scouts"] = schema.scouts(scouting.report(seen, states[0], scout))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
@@ -258,6 +263,12 @@ def _keys(key: Any, chains: int) -> tuple[Any, ...]:
 def _cut(tree: Any, edges: tuple[tuple[int, int], ...]) -> list[Any]:
     """Give the chains of every group."""
     return [jax.tree.map(lambda leaf, e=edge: leaf[slice(*e)], tree) for edge in edges]
+
+
+def _some(items: list[Any], count: int) -> list[Any]:
+    """Choose so many, evenly spread, with the last one."""
+    chosen = np.unique(np.linspace(len(items) - 1, 0, count).astype(int))
+    return [items[number] for number in chosen]
 
 
 def _rows(forms: Any, count: int) -> Any:
