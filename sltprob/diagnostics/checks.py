@@ -273,8 +273,8 @@ def divergences(run: Run) -> list[Check]:
             "part of the transitions that diverged",
             "The integrator breaks down in a part of the posterior that the chains may miss, such "
             f"as the neck of a funnel or a narrow arm.{place} Write a scaled site as scale * "
-            "standard normal, or raise target_acceptance_rate, as in "
-            "'hmc[target_acceptance_rate=0.99]'.",
+            "standard normal, raise target_acceptance_rate, as in "
+            "'hmc[target_acceptance_rate=0.99]', or compare with tempered_smc.",
             BETANCOURT,
         )
     ]
