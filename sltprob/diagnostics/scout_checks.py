@@ -15,8 +15,9 @@ __all__ = ["scouts"]
 _LIMIT = 0.05
 # How often the mean of the population that came down differs by chance.
 _LEVEL = 0.001
-# What the mean differs by at least, relative: scouts with a common ancestor err together.
-_FAMILY_SHIFT = 0.25
+# Scouts with a common ancestor err together: how much larger their error is than that of strangers,
+# and what the mean differs by at least, relative.
+_KINSHIP, _FAMILY_SHIFT = 1.5, 0.25
 # Draws of a scout that are left out, as a part of all: it is still on its way.
 _ARRIVING = 0.25
 # Where chains were in so small a part of the run, they have hardly been.
@@ -71,7 +72,8 @@ def _shift(run: Run, losses: np.ndarray, log_weights: np.ndarray) -> float:
     if came.any():
         shift = float(np.sum(distances[came & elsewhere])) / int(came.sum())
         difference = abs(float(means[came].mean()) - run.lambda_hat)
-        error = math.hypot(float(np.std(means[came], ddof=1)) / math.sqrt(came.sum()), run.mcse)
+        of_scouts = _KINSHIP * float(np.std(means[came], ddof=1)) / math.sqrt(came.sum())
+        error = math.hypot(of_scouts, run.mcse)
         limit = student.isf(_LEVEL / 2, came.sum() - 1) * error
         if difference > max(limit, _FAMILY_SHIFT * run.scale):
             shift = max(shift, difference)
