@@ -57,6 +57,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
@@ -320,6 +321,9 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     try:
         if packed:
             return unpack(path.read_bytes())
+        # h5netcdf's file prints an error of its own, as it is collected, where this fails.
+        with h5py.File(path) as file:
+            file.attrs.get("_nc3_strict")
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             return tree.load()
     except Exception as error:
