@@ -83,11 +83,15 @@ def finite(run: Run) -> list[Check]:
 def alive(run: Run) -> list[Check]:
     """Count chains that moved in fewer than one draw in 20, or rested for a fifth of them.
 
-    The loss of one that moves on a flat bottom rests, and log p does not.
+    One that rests at the least loss drawn may move on a flat bottom, as log p tells.
     """
     chains, draws = run.chains_and_draws
+    least = np.min(run.loss, initial=math.inf)
     traces = zip(run.loss, run.stats.get("lp", run.loss), strict=True)
-    stuck = [all(map(_is_stuck, pair)) for pair in traces] if draws > 1 else [True] * chains
+    stuck = [
+        _is_stuck(loss) and (np.median(loss) > least or _is_stuck(log_density))
+        for loss, log_density in (traces if draws > 1 else ())
+    ] or [True] * chains
     return [
         below(
             "alive",

@@ -73,6 +73,7 @@ def _test(
     """Test that the mean of a trace is zero, with a limit so many times that of its level."""
     error, ess = _error(values)
     z = ratio(abs(float(values.mean())), error) if values.size else math.nan
+    ess *= _share_of_normal(values)
     count = _number_of_tests(run)[0 if sees_loss else 1]
     return _judge(run, name, z, ess, count, what, advice, reference, slack=slack)
 
@@ -81,6 +82,17 @@ def _error(values: np.ndarray) -> tuple[float, float]:
     """Give the Monte Carlo standard error of a mean, and the effective draws that it rests on."""
     ess = statistic("ess", values, method="mean")
     return (float(np.std(values, ddof=1)) / math.sqrt(ess) if ess > 0 else math.nan), ess
+
+
+def _share_of_normal(values: np.ndarray) -> float:
+    """Give the kurtosis of a normal variable as a part of that of the values, at most 1.
+
+    An error that rests on a few large values is known as well as one from so many fewer draws.
+    """
+    deviations = values - np.mean(values) if values.size else values
+    with np.errstate(all="ignore"):
+        kurtosis = float(np.mean(deviations**4) / np.mean(deviations**2) ** 2)
+    return min(1.0, 3.0 / kurtosis) if kurtosis > 0 else 1.0
 
 
 def _judge(

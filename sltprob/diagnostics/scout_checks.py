@@ -25,7 +25,7 @@ _SELDOM = 0.01
 # A scout is elsewhere if its mean lies so many ranges outside of those of the run.
 _OUTSIDE = 0.5
 # A basin that so many of the places where chains were should have led to, and none did, is missed.
-_EXPECTED = 7.0
+_EXPECTED = 4.0
 # Standard errors by which the losses in such a basin must differ, and draws that count as one.
 _CLEARLY, _AS_ONE = 1.5, 2
 DEL_MORAL = "Del Moral, Doucet, Jasra, Sequential Monte Carlo samplers, JRSS B 68 (2006) 411-436"

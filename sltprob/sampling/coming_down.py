@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import logsumexp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point
@@ -29,6 +31,7 @@ class Population(NamedTuple):
     position: Any  # leading axis point; siblings are neighbours
     loss: Any  # shape (point,)
     rungs: Any  # shape (): how many there were
+    log_evidence: Any  # shape (): log of the mean of exp(-βL) over the prior
 
 
 class _Held(NamedTuple):
@@ -36,6 +39,7 @@ class _Held(NamedTuple):
     beta: Any
     log_step_size: Any
     rungs: Any
+    log_evidence: Any
 
 
 def come_down(posterior: TemperedPosterior, rng_key: Any, *, size: int) -> Population:
@@ -58,6 +62,7 @@ def come_down(posterior: TemperedPosterior, rng_key: Any, *, size: int) -> Popul
         beta = held.beta + step
         # The target's own value, without rounding.
         beta = jnp.where(beta >= target * (1 - 1e-6), target, beta)
+        gained = logsumexp(-step * losses) - math.log(size)
         points = resample(key_resample, -step * losses, held.points)
         metric = variances(points)
 
@@ -71,16 +76,17 @@ def come_down(posterior: TemperedPosterior, rng_key: Any, *, size: int) -> Popul
         (points, log_step_size), _ = jax.lax.scan(
             move, (points, held.log_step_size), jax.random.split(key_moves, _MOVES)
         )
-        return _Held(points, beta, log_step_size, held.rungs + 1)
+        log_evidence = held.log_evidence + gained
+        return _Held(points, beta, log_step_size, held.rungs + 1, log_evidence)
 
     start = jax.vmap(lambda key: draw_prior(key, posterior))(jax.random.split(key_prior, size))
     zero = jnp.zeros_like(target)
     end = jax.lax.while_loop(
         lambda held: (held.beta < target) & (held.rungs < _MOST_RUNGS),
         rung,
-        _Held(start, zero, zero, jnp.asarray(0)),
+        _Held(start, zero, zero, jnp.asarray(0), zero),
     )
-    return Population(end.points.position, end.points.loss, end.rungs)
+    return Population(end.points.position, end.points.loss, end.rungs, end.log_evidence)
 
 
 def _largest_step(losses: Any, left: Any) -> Any:

@@ -72,9 +72,12 @@ class Scouting:
         states at its end and the losses.
         """
         keys = jax.random.split(self.key, 3)
-        positions, log_weights, least = self._basins(keys[0], seen)
-        if self.population is not None:
+        if self.population is None:
+            positions, log_weights, least = self._basins(keys[0], seen, -math.inf)
+        else:
             found = self.population.ready(self.clock)(self.plain, keys[1])
+            log_evidence = float(found.log_evidence)
+            positions, log_weights, least = self._basins(keys[0], seen, log_evidence)
             # Siblings are neighbours: the scouts are spread over the families.
             chosen = np.arange(_FROM_POPULATION) * len(found.loss) // _FROM_POPULATION
             positions = _joined([_taken(found.position, chosen), positions])
@@ -111,9 +114,13 @@ class Scouting:
             states, seen[farthest] = draw(states, jax.random.fold_in(key, count + number))
         return seen
 
-    def _basins(self, key: Any, seen: list[Any]) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
+    def _basins(
+        self, key: Any, seen: list[Any], log_evidence: float
+    ) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
         """Give the bottoms of basins that the chains were not in, with log weights beside theirs.
 
+        These weigh no less than the whole that the population has seen: where most of a posterior
+        is far from any bottom, as in a funnel, Laplace's approximation knows little of it.
         The last value is the least loss at any bottom, the weight of that basin, and from how many
         places the chains were asked for the basin that they were in.
         """
@@ -134,6 +141,7 @@ class Scouting:
         beta = float(self.plain.beta)
         known = _different(chains, beta, [], -math.inf, count)
         weight = float(logsumexp(np.nan_to_num(chains.log_weight[known], nan=-np.inf)))
+        weight = np.fmax(weight, log_evidence)
         levels = list(zip(chains.potential, chains.loss, chains.doubt, strict=True))
         chosen = _different(basins, beta, levels, weight + _NO_WEIGHT, _FROM_DESCENTS)
         lowest = int(np.argmin(np.nan_to_num(basins.loss, nan=np.inf)))
