@@ -520,3 +520,20 @@ def test_at_changes_what_it_says(line):
     other = posterior.at(nbeta=7, gamma=2)
     assert (float(other.nbeta), float(other.gamma)) == (7, 2)
     assert replace(other, nbeta=posterior.nbeta, gamma=posterior.gamma).center is posterior.center
+
+
+@pytest.mark.parametrize("sampler", ["sgld", "sghmc"])
+def test_warm_up_finds_a_step_in_a_narrow_basin_beside_a_plateau(sampler):
+    """Thrown out of it, a chain has no gradient that would tell that its step is too large."""
+    x = np.random.default_rng(0).standard_normal((500, 10)) * np.logspace(0, -1, 10)
+
+    def bounded_rows(params, batch):
+        return 100 * (1 - jnp.exp(-0.5 * (batch @ params) ** 2))
+
+    posterior = sltprob.local(bounded_rows, np.zeros(10), x, nbeta=1000.0, gamma=10.0)
+    run = sltprob.sample(posterior, sampler, batch_size=32, draws=200, warmup=200, seed=0)
+    curvatures = np.linalg.eigvalsh(1e5 * x.T @ x / len(x))
+    exact = float(np.sum(curvatures / (curvatures + 10.0))) / 2
+    found = sltprob.estimate(run)
+    assert found.low < exact < found.high
+    assert found.high - found.low < 0.5 * exact

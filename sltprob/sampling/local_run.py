@@ -38,6 +38,8 @@ __all__ = ["LocalOptions", "sample_local"]
 _VECTORISED, _ALONE = 20_000, 2_000_000
 # Parts of the warm-up after which the step is about that of the draws, and after which it is kept.
 _COOLED, _TUNED = 0.5, 0.75
+# Times that chains begin again with a smaller step before that takes from the warm-up.
+_RETRIES = 24
 # ρ above which half the step is tried as well, if nobody says otherwise.
 _HALF_STEP = 0.1
 # Minibatches from which the preconditioner is learned.
@@ -281,27 +283,37 @@ def _warm_up(
         noise = float(np.mean(run.advance(0.0)["loss_square"]))
     gamma = float(run.posterior.gamma)
     rule = StepRule(
-        first_step(noise, run.posterior.dimension, gamma, options.target_rho), options.target_rho
+        first_step(noise, run.posterior.dimension, gamma, options.target_rho),
+        options.target_rho,
+        run.posterior.dimension,
+        noise,
     )
     given = options.step_size is not None
     if options.step_size is not None:
         rule.step = sampler.local_langevin_step(options.step_size)
     trace = []
-    for index in range(count):
+    index = retries = 0
+    while index < count:
         seen = run.advance(rule.step)
         trace.append(seen)
         report("warm-up", 0, start)
-        if given or index >= tuning:
+        index += 1
+        if given or index > tuning:
             continue
-        again = rule.look(seen["scaled_loss"], seen["grown"], options.init != "optimum")
+        raw, bias, square = seen["scaled_loss"], seen["grown"], seen["loss_square"]
+        again = rule.look(raw, bias, square, hot=options.init != "optimum")
         if again:
             run.states = run.start()
-        elif index == cooled // 2 and hasattr(sampler, "local_scale"):
+            retries += 1
+            if retries <= _RETRIES:
+                index -= 1
+                continue
+        elif index == cooled // 2 + 1 and hasattr(sampler, "local_scale"):
             # The gradient where the chains are now is not that at the center.
             _learn_scale(run)
-        if index == cooled - 1:
+        if index == cooled:
             rule.cool()
-        elif index == tuning - 1:
+        elif index == tuning:
             rule.settle()
     return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
 
