@@ -450,10 +450,11 @@ def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
     count = run["sample_stats"]["loss"].shape[1]
     assert 100 <= count < 2000
     assert run["half_step_sample_stats"]["loss"].shape[1] == count
+    relative = f"{15 / sltprob.estimate(run).value}%"  # 0.15
     longer = sltprob.sample(
-        around(line), "sgld", draws=4000, warmup=100, target_mcse=0.15, half_step=False
+        around(line), "sgld", draws=4000, warmup=100, target_mcse=relative, half_step=False
     )
-    assert longer["sample_stats"]["loss"].shape[1] > 2 * count
+    assert 2 * count < longer["sample_stats"]["loss"].shape[1] < 4000
 
 
 # ---- refusals

@@ -29,7 +29,7 @@ from sltprob.sampling.local_chunk import (
 )
 from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
-from sltprob.sampling.progress import Progress, running_estimate
+from sltprob.sampling.progress import Progress, Target, running_estimate
 
 __all__ = ["LocalOptions", "sample_local"]
 
@@ -202,7 +202,7 @@ def sample_local(
     options: LocalOptions,
     progress: Callable[[Progress], None] | None,
     specification: str,
-    target_mcse: float | None = None,
+    target: Target | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.DataTree:
     """Find the step, bring the chains on their way, draw, and halve the step where that helps."""
@@ -212,14 +212,14 @@ def sample_local(
 
     draws = options.draws
 
-    def report(stage: str, done: int, since: float, losses: Any = None) -> float:
-        if progress is None and target_mcse is None:
-            return math.nan
+    def report(stage: str, done: int, since: float, losses: Any = None) -> Any:
+        if progress is None and target is None:
+            return math.nan, math.nan
         known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
         if progress is not None:
             elapsed = time.perf_counter() - since
             progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
-        return known[1]
+        return known
 
     report("compile", 0, begin)
     noise = float(np.mean(run.advance(0.0)["loss_square"]))
@@ -233,8 +233,8 @@ def sample_local(
     while done < draws:
         parts.append(run.advance(step))
         done = min(done + run.chunk, draws)
-        mcse = report("sample", done, start, _joined(parts, "paired", draws))
-        if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+        known = report("sample", done, start, _joined(parts, "paired", draws))
+        if target and done >= min(100, draws) and target.met(*known):
             draws = done
     seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
     record = {name: _joined(parts, name, draws) for name in parts[0]}

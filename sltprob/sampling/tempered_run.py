@@ -25,7 +25,7 @@ from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
-from sltprob.sampling.progress import Progress, running_estimate
+from sltprob.sampling.progress import Progress, Target, running_estimate
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts
 from sltprob.sampling.starts import initial_positions
@@ -47,7 +47,7 @@ def sample_tempered(
     seed: int,
     init: Any,
     keep: str,
-    target_mcse: float | None,
+    target: Target | None,
     progress: Callable[[Progress], None] | None,
     checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
@@ -181,13 +181,13 @@ def sample_tempered(
                 records[index].append(record)
                 states[index] = state
             done = min(first + chunk, draws)
-            if progress is None and target_mcse is None:
+            if progress is None and target is None:
                 continue
             recent = np.concatenate([record[-1]["stats"]["loss"] for record in records])
             losses = np.concatenate([losses, recent], axis=1)[:, :done]
             lambda_hat, mcse = running_estimate(losses, beta, minimum_loss)
             report("sample", done, start, lambda_hat, mcse)
-            if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+            if target and done >= min(100, draws) and target.met(lambda_hat, mcse):
                 draws = done
                 break
     seconds_sampling = time.perf_counter() - start
