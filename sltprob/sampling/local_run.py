@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +29,7 @@ from sltprob.sampling.local_chunk import (
 )
 from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
-from sltprob.sampling.progress import Progress, Target, running_estimate
+from sltprob.sampling.progress import Progress, Target
 
 __all__ = ["LocalOptions", "sample_local"]
 
@@ -212,10 +212,10 @@ def sample_local(
 
     draws = options.draws
 
-    def report(stage: str, done: int, since: float, losses: Any = None) -> Any:
+    def report(stage: str, done: int, since: float, parts: Any = ()) -> Any:
         if progress is None and target is None:
             return math.nan, math.nan
-        known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
+        known = _known(parts, done)
         if progress is not None:
             elapsed = time.perf_counter() - since
             progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
@@ -233,11 +233,12 @@ def sample_local(
     while done < draws:
         parts.append(run.advance(step))
         done = min(done + run.chunk, draws)
-        known = report("sample", done, start, _joined(parts, "paired", draws))
+        known = report("sample", done, start, parts)
         if target and done >= min(100, draws) and target.met(*known):
             draws = done
     seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
     record = {name: _joined(parts, name, draws) for name in parts[0]}
+    kept = list(parts)
 
     cooled = record.get("cooled", 0.0)
     raw = float(np.mean(record["scaled_loss"] - cooled))
@@ -254,7 +255,7 @@ def sample_local(
         while len(parts) * run.chunk < draws:
             parts.append(run.advance(step / 2))
         halved = {name: _joined(parts, name, draws) for name in parts[0]}
-    report("done", draws, start, record["paired"])
+    report("done", draws, start, kept)
     return assemble_local(
         run,
         record,
@@ -341,5 +342,21 @@ def _learn_scale(run: LocalRun) -> None:
     run.rescale(rescaled(total))
 
 
-def _joined(parts: list[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
+def _joined(parts: Sequence[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
     return np.concatenate([part[name] for part in parts], axis=1)[:, :draws]
+
+
+def _known(parts: Sequence[dict[str, np.ndarray]], draws: int) -> tuple[float, float]:
+    """Give λ̂ and its error, by the draws so far, as they are reported in the end."""
+    # The checks, which come with it, load the estimate themselves.
+    from sltprob.local_estimate import local_estimate
+
+    if draws < 4:
+        return math.nan, math.nan
+    known = {
+        name: _joined(parts, name, draws)
+        for name in ("scaled_loss", "bias", "cooled")
+        if name in parts[0]
+    }
+    found = local_estimate(known["scaled_loss"], known["bias"], None, known.get("cooled"))
+    return found.value, found.mcse
