@@ -158,10 +158,14 @@ class LocalPosterior:
         """
         changed: dict[str, Any] = {}
         if nbeta is not None:
-            value = checked_number("nbeta", nbeta, least=0.0, strict=True, example=1000)
+            value = checked_number(
+                "nbeta", nbeta, least=0.0, strict=True, example=1000, dtype=self.nbeta.dtype
+            )
             changed["nbeta"] = jnp.full_like(self.nbeta, value)
         if gamma is not None:
-            value = checked_number("gamma", gamma, least=0.0, strict=False, example=1)
+            value = checked_number(
+                "gamma", gamma, least=0.0, strict=False, example=1, dtype=self.gamma.dtype
+            )
             changed["gamma"] = jnp.full_like(self.gamma, value)
         return replace(self, **changed)
 
@@ -253,8 +257,10 @@ def by_row(value: Any, weights: Any) -> Any:
     return jnp.sum((losses * weights).reshape(rows, -1), axis=1)
 
 
-def checked_number(name: str, value: Any, *, least: float, strict: bool, example: float) -> float:
-    """Check an option that must be a finite number above a bound."""
+def checked_number(
+    name: str, value: Any, *, least: float, strict: bool, example: float, dtype: Any
+) -> float:
+    """Check an option that must be a number above a bound, whose square is finite in `dtype`."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -263,5 +269,10 @@ def checked_number(name: str, value: Any, *, least: float, strict: bool, example
         relation = ">" if strict else ">="
         raise ValueError(
             f"{name}={value!r}: it must be {relation} {least:g} and finite, such as {example:g}"
+        )
+    most = math.sqrt(float(jnp.finfo(dtype).max))
+    if number > most:
+        raise ValueError(
+            f"{name}={value!r}: it must be at most {most:.0e} in {jnp.dtype(dtype).name}"
         )
     return number

@@ -96,7 +96,7 @@ def local(
     .. [2] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
     """
     number_type = _number_type(dtype)
-    gamma = checked_number("gamma", gamma, least=0.0, strict=False, example=1.0)
+    gamma = checked_number("gamma", gamma, least=0.0, strict=False, example=1.0, dtype=number_type)
     center, constants, kept, names, tree, part = _read_parameters(params, mask, number_type)
     stream = as_stream(data)
     if stream is None:
@@ -125,7 +125,7 @@ def local(
         data=arrays,
         weights=_read_weights(weights, count, number_type),
         baseline=None,
-        nbeta=jnp.asarray(_read_nbeta(nbeta, count), number_type),
+        nbeta=jnp.asarray(_read_nbeta(nbeta, count, number_type), number_type),
         gamma=jnp.asarray(gamma, number_type),
         observables={},
         structure=structure,
@@ -160,7 +160,7 @@ def _in_type(array: Any, number_type: Any) -> Any:
     return jnp.asarray(array)
 
 
-def _read_nbeta(nbeta: float | str, count: int) -> float:
+def _read_nbeta(nbeta: float | str, count: int, number_type: Any) -> float:
     if nbeta == "wbic":
         if count < 3:
             raise ValueError(
@@ -170,7 +170,7 @@ def _read_nbeta(nbeta: float | str, count: int) -> float:
         return count / math.log(count)
     if isinstance(nbeta, str):
         raise ValueError(f"nbeta={nbeta!r}: it must be a number or 'wbic'")
-    return checked_number("nbeta", nbeta, least=0.0, strict=True, example=1000)
+    return checked_number("nbeta", nbeta, least=0.0, strict=True, example=1000, dtype=number_type)
 
 
 def _read_weights(weights: Any, count: int, number_type: Any) -> Any:
@@ -246,11 +246,16 @@ def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
 
 
 def _count(what: str, arrays: tuple[Any, ...]) -> int:
+    if not arrays:
+        raise ValueError(f"there is no array in {what}; give arrays with one row per datum")
     counts = {array.shape[0] if array.ndim else None for array in arrays}
     if len(counts) != 1 or None in counts:
+        shapes = ", ".join(str(array.shape) for array in arrays[:6])
+        more = ", …" if len(arrays) > 6 else ""
+        lists = "; write lists of numbers as numpy arrays" if None in counts else ""
         raise ValueError(
-            f"the first axes of {what} are {[array.shape for array in arrays]}; every array must "
-            "have one row per datum"
+            f"the shapes of {what} are {shapes}{more}; every array must have one row per "
+            f"datum{lists}"
         )
     return int(counts.pop() or 0)
 
@@ -269,12 +274,18 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
             ),
             posterior.center,
         )
-    except (TypeError, ValueError) as error:
-        first = " ".join(str(error).split())[:160]
+    except Exception as error:
+        first = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        # What is a slip of its own code is to be seen there.
+        cause = None if isinstance(error, TypeError | ValueError) else error
+        wanted = "take its rows from the batch alone, whatever their number"
+        if isinstance(error, jax.errors.JAXTypeError):
+            wanted = "be written in jax.numpy, without a branch on a value"
+        elif cause is not None:
+            wanted = f"go with params of {', '.join(posterior.structure.names[:8])}"
         raise ValueError(
-            f"the loss fails on {len(rows[0])} rows ({first}); it must take its rows from the "
-            "batch alone, whatever their number"
-        ) from None
+            f"the loss fails on {len(rows[0])} rows ({first}); it must {wanted}"
+        ) from cause
     form = form[0] if isinstance(form, tuple | list) else form
     shape = getattr(form, "shape", None)
     size = len(rows[0])
@@ -282,6 +293,10 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
         raise ValueError(
             f"the loss of {size} rows has shape {shape}; it must be ({size},), one value per row: "
             "leave the mean out"
+        )
+    if not jnp.issubdtype(form.dtype, jnp.floating):
+        raise ValueError(
+            f"the loss is of {form.dtype}, which has no gradient; it must be of floating point"
         )
     if weights is not None and shape[: weights.ndim] != weights.shape:
         raise ValueError(

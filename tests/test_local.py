@@ -451,9 +451,11 @@ def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
     assert 100 <= count < 2000
     assert run["half_step_sample_stats"]["loss"].shape[1] == count
     longer = sltprob.sample(
-        around(line), "sgld", draws=4000, warmup=100, target_mcse=0.15, half_step=False
+        around(line), "sgld", draws=4000, warmup=100, target_mcse="1.5%", half_step=False
     )
-    assert longer["sample_stats"]["loss"].shape[1] > 2 * count
+    assert count < longer["sample_stats"]["loss"].shape[1] < 4000
+    found = sltprob.estimate(longer)
+    assert found.mcse <= 0.015 * found.value
 
 
 # ---- refusals
@@ -465,6 +467,7 @@ def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
         ({"gamma": -1}, "gamma=-1: it must be >= 0"),
         ({"nbeta": "large"}, "nbeta='large': it must be a number or 'wbic'"),
         ({"nbeta": 0}, "nbeta=0: it must be > 0"),
+        ({"nbeta": 1e30}, "nbeta=1e+30: it must be at most"),
         ({"mask": "layers*"}, "names no site"),
         ({"mask": {"v": True}}, "of another structure than params"),
         ({"mask": lambda site: False}, "no parameter is left to move"),
@@ -482,6 +485,9 @@ def test_what_cannot_be_meant_is_refused(line, changes, words):
     ("loss", "words"),
     [
         (lambda p, b: jnp.mean(line_rows(p, b)), "leave the mean out"),
+        (lambda p, b: line_rows(p, b) > 1, "it must be of floating point"),
+        (lambda p, b: p["nope"], "KeyError: 'nope'"),
+        (lambda p, b: np.asarray(line_rows(p, b)), "written in jax.numpy"),
         (lambda p, b: line_rows(p, b) - jnp.mean(line_rows(p, b)), "the rows beside it"),
         (lambda p, b: line_rows(p, b)[:, None] * jnp.ones((1, 5)), None),
     ],
@@ -520,3 +526,20 @@ def test_at_changes_what_it_says(line):
     other = posterior.at(nbeta=7, gamma=2)
     assert (float(other.nbeta), float(other.gamma)) == (7, 2)
     assert replace(other, nbeta=posterior.nbeta, gamma=posterior.gamma).center is posterior.center
+
+
+@pytest.mark.parametrize("sampler", ["sgld", "sghmc"])
+def test_warm_up_finds_a_step_in_a_narrow_basin_beside_a_plateau(sampler):
+    """Thrown out of it, a chain has no gradient that would tell that its step is too large."""
+    x = np.random.default_rng(0).standard_normal((500, 10)) * np.logspace(0, -1, 10)
+
+    def bounded_rows(params, batch):
+        return 100 * (1 - jnp.exp(-0.5 * (batch @ params) ** 2))
+
+    posterior = sltprob.local(bounded_rows, np.zeros(10), x, nbeta=1000.0, gamma=10.0)
+    run = sltprob.sample(posterior, sampler, batch_size=32, draws=200, warmup=200, seed=0)
+    curvatures = np.linalg.eigvalsh(1e5 * x.T @ x / len(x))
+    exact = float(np.sum(curvatures / (curvatures + 10.0))) / 2
+    found = sltprob.estimate(run)
+    assert found.low < exact < found.high
+    assert found.high - found.low < 0.5 * exact

@@ -230,6 +230,7 @@ def test_half_the_chains_are_those_of_each_start():
         ({"init": "cold"}, "init='cold'"),
         ({"init": "both", "chains": 1}, "leaves none to compare"),
         ({"target_mcse": 0.0}, "target_mcse=0"),
+        ({"target_mcse": "-2%"}, "such as 0.02 or '2%'"),
     ],
 )
 def test_bad_arguments_are_refused(posterior, options, word):

@@ -71,7 +71,8 @@ Init = Annotated[
     ),
 ]
 TargetMcse = Annotated[
-    float | None, typer.Option(help="stop when the error of lambda-hat is at most this")
+    str | None,
+    typer.Option(help="stop when the error of lambda-hat is at most this, or such as 2%"),
 ]
 Reparameterise = Annotated[
     str, typer.Option(help="readout: whiten the site in which the loss is quadratic; or none")

@@ -44,9 +44,11 @@ class FrictionSampler(StochasticGradientSampler):
         if self.friction is not None:
             friction = jnp.full_like(langevin_step, self.friction)
             return {"step_size": friction * langevin_step, "friction": friction}
+        # A step of 0, which leaves a chain where it is, has a finite friction too.
+        least = jnp.finfo(jnp.result_type(langevin_step)).tiny
         return {
             "step_size": jnp.sqrt(_LOCAL_DAMPING * langevin_step),
-            "friction": jnp.sqrt(_LOCAL_DAMPING / langevin_step),
+            "friction": jnp.sqrt(_LOCAL_DAMPING / jnp.maximum(langevin_step, least)),
         }
 
     def local_langevin_step(self, step_size: float) -> float:

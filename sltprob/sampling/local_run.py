@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +29,7 @@ from sltprob.sampling.local_chunk import (
 )
 from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
-from sltprob.sampling.progress import Progress, running_estimate
+from sltprob.sampling.progress import Progress, Target
 
 __all__ = ["LocalOptions", "sample_local"]
 
@@ -38,6 +38,8 @@ __all__ = ["LocalOptions", "sample_local"]
 _VECTORISED, _ALONE = 20_000, 2_000_000
 # Parts of the warm-up after which the step is about that of the draws, and after which it is kept.
 _COOLED, _TUNED = 0.5, 0.75
+# Times that chains begin again with a smaller step before that takes from the warm-up.
+_RETRIES = 24
 # ρ above which half the step is tried as well, if nobody says otherwise.
 _HALF_STEP = 0.1
 # Minibatches from which the preconditioner is learned.
@@ -200,7 +202,7 @@ def sample_local(
     options: LocalOptions,
     progress: Callable[[Progress], None] | None,
     specification: str,
-    target_mcse: float | None = None,
+    target: Target | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.DataTree:
     """Find the step, bring the chains on their way, draw, and halve the step where that helps."""
@@ -210,14 +212,14 @@ def sample_local(
 
     draws = options.draws
 
-    def report(stage: str, done: int, since: float, losses: Any = None) -> float:
-        if progress is None and target_mcse is None:
-            return math.nan
-        known = (math.nan, math.nan) if losses is None else running_estimate(losses, nbeta, 0.0)
+    def report(stage: str, done: int, since: float, parts: Any = ()) -> Any:
+        if progress is None and target is None:
+            return math.nan, math.nan
+        known = _known(parts, done)
         if progress is not None:
             elapsed = time.perf_counter() - since
             progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
-        return known[1]
+        return known
 
     report("compile", 0, begin)
     noise = float(np.mean(run.advance(0.0)["loss_square"]))
@@ -231,11 +233,12 @@ def sample_local(
     while done < draws:
         parts.append(run.advance(step))
         done = min(done + run.chunk, draws)
-        mcse = report("sample", done, start, _joined(parts, "paired", draws))
-        if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+        known = report("sample", done, start, parts)
+        if target and done >= min(100, draws) and target.met(*known):
             draws = done
     seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
     record = {name: _joined(parts, name, draws) for name in parts[0]}
+    kept = list(parts)
 
     cooled = record.get("cooled", 0.0)
     raw = float(np.mean(record["scaled_loss"] - cooled))
@@ -252,7 +255,7 @@ def sample_local(
         while len(parts) * run.chunk < draws:
             parts.append(run.advance(step / 2))
         halved = {name: _joined(parts, name, draws) for name in parts[0]}
-    report("done", draws, start, record["paired"])
+    report("done", draws, start, kept)
     return assemble_local(
         run,
         record,
@@ -281,27 +284,37 @@ def _warm_up(
         noise = float(np.mean(run.advance(0.0)["loss_square"]))
     gamma = float(run.posterior.gamma)
     rule = StepRule(
-        first_step(noise, run.posterior.dimension, gamma, options.target_rho), options.target_rho
+        first_step(noise, run.posterior.dimension, gamma, options.target_rho),
+        options.target_rho,
+        run.posterior.dimension,
+        noise,
     )
     given = options.step_size is not None
     if options.step_size is not None:
         rule.step = sampler.local_langevin_step(options.step_size)
     trace = []
-    for index in range(count):
+    index = retries = 0
+    while index < count:
         seen = run.advance(rule.step)
         trace.append(seen)
         report("warm-up", 0, start)
-        if given or index >= tuning:
+        index += 1
+        if given or index > tuning:
             continue
-        again = rule.look(seen["scaled_loss"], seen["grown"], options.init != "optimum")
+        raw, bias, square = seen["scaled_loss"], seen["grown"], seen["loss_square"]
+        again = rule.look(raw, bias, square, hot=options.init != "optimum")
         if again:
             run.states = run.start()
-        elif index == cooled // 2 and hasattr(sampler, "local_scale"):
+            retries += 1
+            if retries <= _RETRIES:
+                index -= 1
+                continue
+        elif index == cooled // 2 + 1 and hasattr(sampler, "local_scale"):
             # The gradient where the chains are now is not that at the center.
             _learn_scale(run)
-        if index == cooled - 1:
+        if index == cooled:
             rule.cool()
-        elif index == tuning - 1:
+        elif index == tuning:
             rule.settle()
     return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
 
@@ -329,5 +342,21 @@ def _learn_scale(run: LocalRun) -> None:
     run.rescale(rescaled(total))
 
 
-def _joined(parts: list[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
+def _joined(parts: Sequence[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
     return np.concatenate([part[name] for part in parts], axis=1)[:, :draws]
+
+
+def _known(parts: Sequence[dict[str, np.ndarray]], draws: int) -> tuple[float, float]:
+    """Give λ̂ and its error, by the draws so far, as they are reported in the end."""
+    # The checks, which come with it, load the estimate themselves.
+    from sltprob.local_estimate import local_estimate
+
+    if draws < 4:
+        return math.nan, math.nan
+    known = {
+        name: _joined(parts, name, draws)
+        for name in ("scaled_loss", "bias", "cooled")
+        if name in parts[0]
+    }
+    found = local_estimate(known["scaled_loss"], known["bias"], None, known.get("cooled"))
+    return found.value, found.mcse

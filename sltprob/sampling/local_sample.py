@@ -20,7 +20,7 @@ from sltprob.samplers import Sampler
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.checkpoint import Checkpoint
 from sltprob.sampling.local_run import LocalOptions, sample_local
-from sltprob.sampling.progress import Progress
+from sltprob.sampling.progress import Progress, Target
 from sltprob.streams import BatchStream
 from sltprob.tempering import temper
 
@@ -97,7 +97,7 @@ def sample_around(
     vectorized: bool | None,
     half_step: bool | None,
     target_rho: float | None,
-    target_mcse: float | None,
+    target: Target | None,
     progress: Callable[[Progress], None] | None,
     checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
@@ -139,9 +139,9 @@ def sample_around(
         )
     if init != "optimum" and float(posterior.gamma) <= 0:
         raise ValueError(f"init={init!r} needs γ > 0; write init='optimum'")
-    target = _TARGET_RHO if target_rho is None else target_rho
-    if not 0 < target < 0.3:
-        raise ValueError(f"target_rho={target}: it must be between 0 and 0.3, such as 0.08")
+    rho = _TARGET_RHO if target_rho is None else target_rho
+    if not 0 < rho < 0.3:
+        raise ValueError(f"target_rho={rho}: it must be between 0 and 0.3, such as 0.08")
     options = LocalOptions(
         batch_size=min(batch_size, rows) if rows else batch_size,
         steps_per_draw=steps_per_draw,
@@ -155,10 +155,10 @@ def sample_around(
         keep=keep or "loss",
         vectorized=vectorized,
         half_step=half_step,
-        target_rho=target,
+        target_rho=rho,
     )
     # What the options above decide is not decided by the sampler, and compiles once.
     plain = replace(kernel, batch_size=None, steps_per_draw=1, step_size=None)
     name = samplers.specification(replace(kernel, batch_size=defaults.batch_size,
         steps_per_draw=defaults.steps_per_draw, step_size=None))  # fmt: skip
-    return sample_local(posterior, plain, options, progress, name, target_mcse, checkpoint)
+    return sample_local(posterior, plain, options, progress, name, target, checkpoint)

@@ -14,8 +14,11 @@ import numpy as np
 
 __all__ = ["StepRule", "bias_of_step"]
 
-# ρ of a chain that was thrown out of the basin: it begins again with a smaller step.
-_THROWN = 0.5
+# ρ of a chain that was thrown out of the basin, if its |ĝ|² is so many times that at the center: it
+# begins again with a smaller step. Where |ĝ|² is less, the chain has not come far yet.
+_THROWN, _GROWN = 0.5, 2.0
+# Times that a chain may come out with more than λ̂ of any basin, before that is taken for an answer.
+_TOO_HIGH = 8
 # By how much the step may change from one look to the next.
 _SLOWER, _FASTER = 1 / 4, 2.0
 # Steps that the geometric mean of the last looks takes out of the noise.
@@ -63,33 +66,49 @@ class StepRule:
 
     step: float
     target: float
+    dimension: int
+    noise: float = 0.0  # E|ĝ|² of the loss at the center
 
     def __post_init__(self) -> None:
         self.looks: list[float] = []
+        self.most = math.inf
+        self.too_high = 0
         self.wanted = max(self.target, min(_HOT * self.target, _HOTTEST))
 
-    def look(self, raw: np.ndarray, bias: np.ndarray, hot: bool) -> bool:
+    def look(self, raw: np.ndarray, bias: np.ndarray, square: np.ndarray, hot: bool) -> bool:
         """Take in the last draws, shape (chain, draw); say whether the chains must begin again.
 
         Chains that begin far out are not thrown out: they are on their way in.
         """
+        middle = raw.shape[1] // 2
         with np.errstate(all="ignore"):
-            middle = raw.shape[1] // 2
             early, late = float(np.mean(raw[:, :middle])), float(np.mean(raw[:, middle:]))
             # λ̂ of a chain that still spreads is on its way up.
             settled = max(late, late + (late - early))
             rho = float(np.mean(bias[:, middle:])) / settled if settled > 0 else math.inf
+            grown = float(np.mean(square[:, middle:])) > _GROWN * self.noise
         if not math.isfinite(float(np.mean(bias))) or not math.isfinite(settled):
-            self.step /= 10
-            self.looks.clear()
-            return True
-        factor = self.wanted / rho if rho > 0 else _FASTER
-        self.step *= min(max(factor, _SLOWER), _FASTER)
-        if rho > _THROWN and not hot:
-            self.looks.clear()
-            return True
+            return self._again(1 / 10)
+        if settled > self.dimension and self.too_high < _TOO_HIGH and not hot:
+            # Where the loss rises as in a basin, λ̂ is less; beyond one, ρ says nothing.
+            self.too_high += 1
+            return self._again(_SLOWER)
+        # Where a momentum goes with the gradient, what is measured may be below 0.
+        thrown = grown and abs(rho) > _THROWN
+        factor = self.wanted / abs(rho) if thrown or rho > 0 else _FASTER
+        factor = min(max(factor, _SLOWER), _FASTER)
+        if thrown and not hot:
+            return self._again(factor)
+        self.step = min(self.step * factor, self.most)
         self.looks.append(math.log(self.step))
         return False
+
+    def _again(self, factor: float) -> bool:
+        """Make the step smaller, and never again as large as the one that threw the chains out."""
+        self.most = min(self.most, self.step / 2)
+        self.step *= factor
+        self.looks.clear()
+        return True
 
     def cool(self) -> None:
         """Go on with the step that is about right for what is measured."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from sltprob.array_statistics import array_stats
 
-__all__ = ["Progress", "running_estimate"]
+__all__ = ["Progress", "Target", "running_estimate"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,31 @@ class Progress:
     mcse: float  # Running estimate; NaN before there are draws
     beta: float
     sampler: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """When the Monte Carlo error is small enough."""
+
+    error: float
+    relative: bool  # Times lambda-hat
+
+    @classmethod
+    def read(cls, given: float | str) -> Target:
+        """Read ``0.02``, or ``"2%"`` of lambda-hat."""
+        text = str(given).strip()
+        relative = text.endswith("%")
+        try:
+            error = float(text.rstrip("%")) / (100 if relative else 1)
+        except ValueError:
+            error = math.nan
+        if not 0 < error < math.inf:
+            raise ValueError(f"target_mcse={given}: it must be positive, such as 0.02 or '2%'")
+        return cls(error, relative)
+
+    def met(self, lambda_hat: float, mcse: float) -> bool:
+        """Say whether an error is at most what is wanted; NaN never is."""
+        return mcse <= self.error * (abs(lambda_hat) if self.relative else 1)
 
 
 def running_estimate(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[float, float]:

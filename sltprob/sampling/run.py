@@ -17,7 +17,7 @@ from sltprob.sampling.assemble import model_name
 from sltprob.sampling.checkpoint import Checkpoint
 from sltprob.sampling.local_sample import as_tempered, sample_around
 from sltprob.sampling.minibatches import check_minibatches
-from sltprob.sampling.progress import Progress
+from sltprob.sampling.progress import Progress, Target
 from sltprob.sampling.tempered_run import sample_tempered
 
 __all__ = ["sample"]
@@ -33,7 +33,7 @@ def sample(
     seed: int = 0,
     init: Any = None,
     keep: str | None = None,
-    target_mcse: float | None = None,
+    target_mcse: float | str | None = None,
     progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint | None = None,
     batch_size: int | None = None,
@@ -69,9 +69,9 @@ def sample(
     keep : str
         ``"all"``, or ``"loss"`` for scalars only, so that memory does not grow with dimension,
         which is the default around trained parameters.
-    target_mcse : float, optional
+    target_mcse : float or str, optional
         Stop when lambda-hat's Monte Carlo standard error is at most this, after at least 100
-        draws; the same unit as lambda-hat, dimensionless.
+        draws; the same unit as lambda-hat, dimensionless, or ``"2%"`` of it.
     progress : callable, optional
         Called with a `Progress` after each stage and chunk.
     checkpoint : Checkpoint, optional
@@ -115,11 +115,12 @@ def sample(
         "half_step": half_step,
         "target_rho": target_rho,
     }
+    target = None if target_mcse is None else Target.read(target_mcse)
     if isinstance(posterior, LocalPosterior):
         if isinstance(sampler, str):
             sampler = samplers.get(sampler)
         if isinstance(sampler, StochasticGradientSampler):
-            _check_counts(draws, warmup, chains, seed, keep or "loss", target_mcse)
+            _check_counts(draws, warmup, chains, seed, keep or "loss")
             return sample_around(
                 posterior,
                 sampler,
@@ -129,7 +130,7 @@ def sample(
                 seed=seed,
                 init=init,
                 keep=keep,
-                target_mcse=target_mcse,
+                target=target,
                 progress=progress,
                 checkpoint=checkpoint,
                 **around,
@@ -150,7 +151,7 @@ def sample(
         )
     if isinstance(sampler, str):
         sampler = samplers.get(sampler)
-    _check_counts(draws, warmup, chains, seed, keep, target_mcse)
+    _check_counts(draws, warmup, chains, seed, keep)
     if (reason := sampler.applies_to(posterior)) is not None:
         raise ValueError(
             f"{samplers.specification(sampler)} does not apply to {model_name(posterior)}: "
@@ -167,15 +168,13 @@ def sample(
         seed=seed,
         init=init,
         keep=keep,
-        target_mcse=target_mcse,
+        target=target,
         progress=progress,
         checkpoint=checkpoint,
     )
 
 
-def _check_counts(
-    draws: int, warmup: int, chains: int, seed: int, keep: str, target_mcse: float | None
-) -> None:
+def _check_counts(draws: int, warmup: int, chains: int, seed: int, keep: str) -> None:
     for name, value, least, example in (
         ("draws", draws, 1, 1000),
         ("warmup", warmup, 20, 500),
@@ -188,5 +187,3 @@ def _check_counts(
             )
     if keep not in ("all", "loss"):
         raise ValueError(f"keep={keep!r}: it must be 'all' or 'loss'")
-    if target_mcse is not None and not target_mcse > 0:
-        raise ValueError(f"target_mcse={target_mcse}: it must be positive, such as 0.02")

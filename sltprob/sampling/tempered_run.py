@@ -27,7 +27,7 @@ from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, begin_compiling, compiled
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.jumps import largest_jump
-from sltprob.sampling.progress import Progress, running_estimate
+from sltprob.sampling.progress import Progress, Target, running_estimate
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts, places_asked
 from sltprob.sampling.starts import initial_positions
@@ -49,7 +49,7 @@ def sample_tempered(
     seed: int,
     init: Any,
     keep: str,
-    target_mcse: float | None,
+    target: Target | None,
     progress: Callable[[Progress], None] | None,
     checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
@@ -184,13 +184,13 @@ def sample_tempered(
                 states[index] = state
             visited = [*(visited if asked > 1 else []), jax.device_put(states, home)]
             done = min(first + chunk, draws)
-            if progress is None and target_mcse is None:
+            if progress is None and target is None:
                 continue
             recent = np.concatenate([record[-1]["stats"]["loss"] for record in records])
             losses = np.concatenate([losses, recent], axis=1)[:, :done]
             lambda_hat, mcse = running_estimate(losses, beta, minimum_loss)
             report("sample", done, start, lambda_hat, mcse)
-            if target_mcse is not None and done >= min(100, draws) and mcse <= target_mcse:
+            if target and done >= min(100, draws) and target.met(lambda_hat, mcse):
                 draws = done
                 break
     seconds_sampling = time.perf_counter() - start
