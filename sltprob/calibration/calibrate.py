@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,22 @@ import jax
 import xarray as xr
 
 from sltprob import draws as schema
-from sltprob.calibration.run import applies, make_run
+from sltprob.calibration.edits import edited
+from sltprob.calibration.families import catalogue
+from sltprob.calibration.plans import DEFAULT, plans
+from sltprob.calibration.run import applies, damaged, make_run, sends_scouts
 from sltprob.calibration.score import Calibration, score
 from sltprob.calibration.settings import (
     OwnProgram,
     Plan,
     is_training,
-    plans,
     plans_of_program,
 )
 from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
+from sltprob.files import whole
+from sltprob.packed import pack
 from sltprob.problem import problem
 from sltprob.program import is_program
 
@@ -44,6 +49,7 @@ def calibrate(
     data: str | os.PathLike[str] | None = None,
     betas: Sequence[float | str] = ("wbic", "n"),
     small: bool = False,
+    part: str = "1/1",
     workers: int | None = None,
     progress: Callable[[int, int, dict[str, Any]], None] | None = None,
 ) -> Calibration:
@@ -62,6 +68,8 @@ def calibrate(
         Of the program.
     small : bool
         About a tenth of the runs.
+    part : str
+        ``"k/n"``: every n-th compilation with its runs, from the k-th; the n parts are all.
     workers : int, optional
         Processes; one for each core by default.
     progress : callable, optional
@@ -84,7 +92,10 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
-    wanted = plans(small=small) if model is None else _of_program(model, data, betas)
+    chosen_part = _read_part(part)
+    wanted = (
+        plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
+    )
     chosen = [plan for plan in wanted if applies(plan)]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
@@ -116,14 +127,18 @@ def _of_program(
     return plans_of_program(chosen.name, own)
 
 
+def _read_part(text: str) -> tuple[int, int]:
+    which, _, count = text.partition("/")
+    if not (which.isdecimal() and count.isdecimal() and 1 <= int(which) <= int(count)):
+        raise ValueError(f"part={text!r}: write k/n with 1 <= k <= n, such as 3/10")
+    return int(which), int(count)
+
+
 def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Make the runs that are not there, and judge all, in the order of the plans."""
     # Runs of one sampler on one model share a compilation, so that one process has all of them.
     groups = [
-        list(group)
-        for _, group in itertools.groupby(
-            chosen, key=lambda plan: (plan.model, plan.sampler, plan.setting.dtype)
-        )
+        list(group) for _, group in itertools.groupby(chosen, key=lambda plan: plan.compilation)
     ]
     if workers == 1:
         for group in groups:
@@ -148,16 +163,35 @@ def _begin_worker(compiled: str | None) -> None:
 
 
 def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:
-    return [_row(plan, _run(plan, folder / "runs" / f"{plan.key}.nc")) for plan in group]
+    return [_row(plan, _run(plan, folder / "runs")) for plan in group]
 
 
-def _run(plan: Plan, path: Path) -> xr.DataTree:
+def _run(plan: Plan, folder: Path) -> xr.DataTree:
     """Load the run, or make it and keep it."""
+    if plan.setting.is_of_file:
+        draws = _run(replace(plan, setting=DEFAULT), folder)
+        if plan.setting.edit != "none":
+            return edited(draws, plan.setting.edit)
+        return damaged(draws, plan.setting.damage)
+    path = folder / f"{plan.key}.npz"
     if path.exists():
-        return schema.load(path)
+        draws = schema.load(path)
+        if not _lacks_scouts(plan, draws):
+            return draws
     draws = make_run(plan)
-    schema.save(draws, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(pack(draws))
     return draws
+
+
+def _lacks_scouts(plan: Plan, draws: xr.DataTree) -> bool:
+    """Say whether a run that was refused when it was made is trusted now, and sends scouts out."""
+    return (
+        "scouts" not in draws.children
+        and plan.setting.damage == "none"
+        and sends_scouts(plan)
+        and diagnose(draws).trusted
+    )
 
 
 def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
@@ -172,6 +206,7 @@ def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
         "setting": plan.setting.name,
         "kind": plan.kind,
         "training": is_training(plan.model),
+        "family": catalogue.family(plan.model),
         **{name: cell[name] for name in names},
         "failed": cell["failed_checks"],
         "checks": {check.name: _number(check.value) for check in verdict.checks},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from sltprob.calibration.plans import plans
 from sltprob.calibration.score import (
     FALSE_ALARM_GOAL,
     FALSE_TRUST_GOAL,
@@ -14,7 +15,9 @@ from sltprob.calibration.score import (
     is_right,
     is_wrong,
 )
-from sltprob.calibration.settings import TEST_MODELS, TRAINING_MODELS, plans
+from sltprob.calibration.settings import TRAINING_MODELS
+
+TEST_MODELS: tuple[str, ...] = ()
 
 __all__ = ["page"]
 

@@ -31,6 +31,9 @@ def calibrate(
     data: DataOption = None,
     betas: Annotated[str, typer.Option(help="of your own program: numbers, n, wbic")] = "wbic,n",
     small: Annotated[bool, typer.Option("--small", help="about a tenth of the runs")] = False,
+    part: Annotated[
+        str, typer.Option(metavar="K/N", help="the K-th of N parts of the runs")
+    ] = "1/1",
     workers: Annotated[
         int | None, typer.Option(help="processes; one for each core if left out")
     ] = None,
@@ -53,6 +56,7 @@ def calibrate(
             data=data,
             betas=names("--betas", betas, "wbic,n"),
             small=small,
+            part=part,
             workers=workers,
             progress=lambda done, total, row: show(done, total, f"{row['model']} {row['sampler']}"),
         )
