@@ -50,6 +50,7 @@ def calibrate(
     betas: Sequence[float | str] = ("wbic", "n"),
     small: bool = False,
     part: str = "1/1",
+    stored: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int, dict[str, Any]], None] | None = None,
 ) -> Calibration:
@@ -70,6 +71,8 @@ def calibrate(
         About a tenth of the runs.
     part : str
         ``"k/n"``: every n-th compilation with its runs, from the k-th; the n parts are all.
+    stored : bool
+        Judge the runs that are there, and make none.
     workers : int, optional
         Processes; one for each core by default.
     progress : callable, optional
@@ -96,7 +99,11 @@ def calibrate(
     wanted = (
         plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
     )
-    chosen = [plan for plan in wanted if applies(plan)]
+    chosen = [
+        plan
+        for plan in wanted
+        if (_path(plan, folder / "runs").exists() if stored else applies(plan))
+    ]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
@@ -166,14 +173,23 @@ def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:
     return [_row(plan, _run(plan, folder / "runs")) for plan in group]
 
 
+def _sampled(plan: Plan) -> Plan:
+    """Give the run that is sampled: that of an edited file is one at defaults."""
+    return replace(plan, setting=DEFAULT) if plan.setting.is_of_file else plan
+
+
+def _path(plan: Plan, folder: Path) -> Path:
+    return folder / f"{_sampled(plan).key}.npz"
+
+
 def _run(plan: Plan, folder: Path) -> xr.DataTree:
     """Load the run, or make it and keep it."""
     if plan.setting.is_of_file:
-        draws = _run(replace(plan, setting=DEFAULT), folder)
+        draws = _run(_sampled(plan), folder)
         if plan.setting.edit != "none":
             return edited(draws, plan.setting.edit)
         return damaged(draws, plan.setting.damage)
-    path = folder / f"{plan.key}.npz"
+    path = _path(plan, folder)
     if path.exists():
         draws = schema.load(path)
         if not _lacks_scouts(plan, draws):

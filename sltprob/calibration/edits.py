@@ -45,7 +45,8 @@ def _without_outliers(draws: xr.DataTree) -> xr.DataTree:
     """Leave out the draws at which a chain had one of the largest losses."""
     loss = _losses_of(draws)
     kept = np.flatnonzero((loss <= np.quantile(loss, 0.97)).all(axis=0))
-    return draws.isel(draw=kept)
+    draws["sample_stats"] = xr.DataTree(draws["sample_stats"].to_dataset().isel(draw=kept))
+    return draws
 
 
 def _frozen(draws: xr.DataTree) -> xr.DataTree:

@@ -38,7 +38,7 @@ _SHORT = Setting(name="200 draws, 50 of warm-up", kind="short", draws=200, warmu
 _MIXED = Setting(name="rows mixed up", kind="mistake", warmup=500, plain=True)
 _GIVEN = tuple(
     Setting(
-        name=f"L* given {abs(shift)}/β too {'low' if shift < 0 else 'high'}",
+        name=f"L* given {abs(shift):g}/β too {'low' if shift < 0 else 'high'}",
         kind="mistake",
         warmup=500,
         plain=True,

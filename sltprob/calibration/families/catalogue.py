@@ -7,7 +7,7 @@ import functools
 from sltprob.calibration.families import data_sets, losses, supports
 from sltprob.calibration.families.case import Case
 
-__all__ = ["BUILT_IN", "case", "cases", "family", "programs"]
+__all__ = ["BUILT_IN", "case", "cases", "families", "family", "programs"]
 
 #: Models of this package with options that chose no limit: family, specification, betas.
 BUILT_IN: tuple[tuple[str, str, tuple[float, ...]], ...] = (
@@ -41,6 +41,12 @@ def programs() -> dict[str, dict[str, tuple[float, ...]]]:
     for name, each in cases().items():
         found.setdefault(each.program.__name__, {})[name] = each.betas
     return found | {name: {name: betas} for _, name, betas in BUILT_IN}
+
+
+def families() -> list[str]:
+    """Name the families, in order."""
+    found = [each.family for each in cases().values()] + [group for group, _, _ in BUILT_IN]
+    return list(dict.fromkeys(found))
 
 
 def family(name: str) -> str | None:

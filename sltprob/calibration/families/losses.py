@@ -45,7 +45,7 @@ def _wells(
     laws = [stats.norm(0, 1.5)] * 2
     return Case(
         name=f"wells[{name}]",
-        family="several modes",
+        family="needles" if name == "needle" else "several modes",
         program=wells,
         arguments={"y": _ONE, "centres": centres, "widths": widths, "heights": heights},
         betas=betas,
