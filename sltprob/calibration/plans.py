@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zlib
 from collections.abc import Iterator
 
 from sltprob.calibration.edits import EDITS
@@ -121,7 +122,11 @@ def _plans_of(
 ) -> Iterator[Plan]:
     def plan(setting: Setting, beta: int, seed: int) -> Plan:
         chosen = betas[beta % len(betas)]
-        return Plan(model=model, beta=chosen, sampler=sampler, setting=setting, seed=seed)
+        # Models that look alike would be off alike by the same random numbers.
+        own = zlib.crc32(f"{model} {sampler}".encode()) % 10_000
+        return Plan(
+            model=model, beta=chosen, sampler=sampler, setting=setting, seed=100 * own + seed
+        )
 
     found = catalogue.case(model)
     if found is not None and found.is_mistake:
