@@ -45,7 +45,7 @@ def _wells(
     laws = [stats.norm(0, 1.5)] * 2
     return Case(
         name=f"wells[{name}]",
-        family="needles" if name == "needle" else "several modes",
+        family="needles" if name.startswith("needle") else "several modes",
         program=wells,
         arguments={"y": _ONE, "centres": centres, "widths": widths, "heights": heights},
         betas=betas,
@@ -181,6 +181,9 @@ def cases() -> Iterator[Case]:
     yield _wells("hole, shallow", (6, 25), (0.3, 0, 1, 0), (1.9, -1.2, 0.2, 0.4), finds=True)
     yield _wells("hole, wide", (5, 20), (0, 0.5, 1.8, 0), (2, 1, 0.3, 0.9), finds=True)
     yield _wells("needle", (8, 30), (0, 0, 1.3, 0), (1.4, -0.9, 0.03, 1.5))
+    yield _wells(
+        "needle, L* not known", (8, 15), (0, 0, 1.3, 0), (-0.8, 1.7, 0.02, 1.7), finds=True
+    )
     law = stats.norm(0, 2)
     for name, betas, quartic, root, tilt, height, pitch in (
         ("one double well", (2, 12), [0.15, 0, 0], [1.5, 0, 0], [0.05, 0, 0], [0, 0, 0], [1, 1, 1]),
