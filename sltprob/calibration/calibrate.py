@@ -107,7 +107,7 @@ def calibrate(
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
-        for row in _rows(chosen, folder, workers or os.cpu_count() or 1):
+        for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
             handle.write(json.dumps(row) + "\n")
             handle.flush()
             rows.append(row)
@@ -141,7 +141,7 @@ def _read_part(text: str) -> tuple[int, int]:
     return int(which), int(count)
 
 
-def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
+def _rows(chosen: list[Plan], folder: Path, stored: bool, workers: int) -> Iterator[dict[str, Any]]:
     """Make the runs that are not there, and judge all, in the order of the plans."""
     # Runs of one sampler on one model share a compilation, so that one process has all of them.
     groups = [
@@ -149,7 +149,7 @@ def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, 
     ]
     if workers == 1:
         for group in groups:
-            yield from _judge(group, folder)
+            yield from _judge(group, folder, stored)
         return
     with ProcessPoolExecutor(
         workers,
@@ -157,7 +157,7 @@ def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, 
         initializer=_begin_worker,
         initargs=(jax.config.jax_compilation_cache_dir,),
     ) as pool:
-        for judged in pool.map(_judge, groups, itertools.repeat(folder)):
+        for judged in pool.map(_judge, groups, itertools.repeat(folder), itertools.repeat(stored)):
             yield from judged
 
 
@@ -169,8 +169,8 @@ def _begin_worker(compiled: str | None) -> None:
     forgive_cache()
 
 
-def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:
-    return [_row(plan, _run(plan, folder / "runs")) for plan in group]
+def _judge(group: list[Plan], folder: Path, stored: bool) -> list[dict[str, Any]]:
+    return [_row(plan, _run(plan, folder / "runs", stored)) for plan in group]
 
 
 def _sampled(plan: Plan) -> Plan:
@@ -182,17 +182,17 @@ def _path(plan: Plan, folder: Path) -> Path:
     return folder / f"{_sampled(plan).key}.npz"
 
 
-def _run(plan: Plan, folder: Path) -> xr.DataTree:
+def _run(plan: Plan, folder: Path, stored: bool) -> xr.DataTree:
     """Load the run, or make it and keep it."""
     if plan.setting.is_of_file:
-        draws = _run(_sampled(plan), folder)
+        draws = _run(_sampled(plan), folder, stored)
         if plan.setting.edit != "none":
             return edited(draws, plan.setting.edit)
         return damaged(draws, plan.setting.damage)
     path = _path(plan, folder)
     if path.exists():
         draws = schema.load(path)
-        if not _lacks_scouts(plan, draws):
+        if stored or not _lacks_scouts(plan, draws):
             return draws
     draws = make_run(plan)
     with whole(path) as temporary:

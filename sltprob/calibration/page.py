@@ -253,6 +253,10 @@ _LIMITS = """
 - A needle is a basin that no descent from the prior and no point of a ladder hits. Where L* is
   known, `least_draw` sees that no draw comes near it; where a run looks for L* itself,
   nothing does.
+- An L* that somebody gives too low, by 1/β or less, looks like a model with some more dimensions:
+  the table of settings says how often that passes.
+- Basins are weighed by what descents find. Chains that all start at the optimum, and stay there,
+  pass where what they missed moves λ̂ by less than the limit of `scouts`, or by not much more.
 - A program that says another model than was meant, or data whose rows were mixed up, leave no
   trace in the draws, and are seen only where L* is known from elsewhere. A prior or a Jacobian that
   is written as a factor is refused before the first draw.
