@@ -3,7 +3,7 @@
 
 # Tried in this order. A PYTHON of your own replaces the list: make PYTHON=/path/to/python3.12 test
 PYTHON ?= .venv/bin/python python3.12 python3
-# Passed on by demo, test, test-slow: make demo ARGS='--betas 1,100'
+# Passed on by demo, calibrate, test, test-slow: make demo ARGS='--betas 1,100'
 ARGS ?=
 
 BIN := .venv/bin
@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo study test test-slow lint docs bench clean python
+.PHONY: help demo study calibrate test test-slow lint docs bench clean python
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
 	$(BIN)/sltprob effective; } > "$$out/limits.txt"; \
 	wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"
+
+# Some hours on two cores; a call that was stopped goes on. What is there is judged again, not run again.
+calibrate: $(STAMP) ## count how often the verdict is wrong, in runs/calibration, and write docs/calibration.md
+	$(BIN)/sltprob calibrate --out runs/calibration $(ARGS) && cp runs/calibration/calibration.md docs/calibration.md
 
 docs: $(STAMP) ## build the documentation; open site/index.html, no server needed
 	$(BIN)/mkdocs build --strict --quiet && echo "Documentation: site/index.html"

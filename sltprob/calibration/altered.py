@@ -15,11 +15,13 @@ import blackjax.mcmc.mala as mala
 import blackjax.sgmcmc.sgld as sgld
 import jax
 import jax.numpy as jnp
+from numpyro import handlers
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._wrapped import Wrapped
 from sltprob.samplers.base import Evaluation, Warmup, evaluate_position
 from sltprob.samplers.mala import MALA
+from sltprob.support import constrain
 
 __all__ = ["Altered", "AlteredPosterior", "NeverRejects"]
 
@@ -33,10 +35,24 @@ class _Sampled(TemperedPosterior):
     """The density that the kernel really samples: its prior may count more or less than once."""
 
     prior_factor: Any
+    jacobian_factor: Any
 
     def _evaluate(self, position: Any, arguments: Any) -> Any:
         log_prior, likelihoods, values = super()._evaluate(position, arguments)
-        return self.prior_factor * log_prior, likelihoods, values
+        missing = (1 - self.jacobian_factor) * self._log_jacobian(position, values, arguments)
+        return self.prior_factor * (log_prior - missing), likelihoods, values
+
+    def _log_jacobian(self, position: Any, values: Any, arguments: Any) -> Any:
+        """Evaluate the log Jacobian, which is a part of the log prior."""
+        program = handlers.substitute(self.structure.run, data=values)
+        sites = handlers.trace(program).get_trace(**dict(arguments))
+        return sum(
+            (
+                jnp.sum(constrain(sites[name]["fn"].support, leaf)[1])
+                for name, leaf in position.items()
+            ),
+            jnp.zeros(()),
+        )
 
 
 @jax.tree_util.register_dataclass
@@ -57,6 +73,7 @@ class AlteredPosterior(TemperedPosterior):
     start_factor: Any  # shape (): Multiplies the unconstrained coordinates of that start
     beta_factor: Any  # shape (): Multiplies beta in the density that the kernel samples
     prior_factor: Any  # shape (): Multiplies the log prior in the density that the kernel samples
+    jacobian_factor: Any  # shape (): Multiplies the log Jacobian there
 
     @classmethod
     def of(cls, posterior: TemperedPosterior, **factors: float) -> AlteredPosterior:
@@ -71,7 +88,9 @@ class AlteredPosterior(TemperedPosterior):
         """What the kernel samples."""
         same = {field.name: getattr(self, field.name) for field in fields(TemperedPosterior)}
         same["beta"] = self.beta * self.beta_factor
-        return _Sampled(**same, prior_factor=self.prior_factor)
+        return _Sampled(
+            **same, prior_factor=self.prior_factor, jacobian_factor=self.jacobian_factor
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,22 @@ import jax
 import xarray as xr
 
 from sltprob import draws as schema
-from sltprob.calibration.run import applies, make_run
+from sltprob.calibration.edits import edited
+from sltprob.calibration.families import catalogue
+from sltprob.calibration.plans import DEFAULT, plans
+from sltprob.calibration.run import applies, damaged, make_run, sends_scouts
 from sltprob.calibration.score import Calibration, score
 from sltprob.calibration.settings import (
     OwnProgram,
     Plan,
     is_training,
-    plans,
     plans_of_program,
 )
 from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
+from sltprob.files import whole
+from sltprob.packed import pack
 from sltprob.problem import problem
 from sltprob.program import is_program
 
@@ -44,6 +49,8 @@ def calibrate(
     data: str | os.PathLike[str] | None = None,
     betas: Sequence[float | str] = ("wbic", "n"),
     small: bool = False,
+    part: str = "1/1",
+    stored: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int, dict[str, Any]], None] | None = None,
 ) -> Calibration:
@@ -62,6 +69,10 @@ def calibrate(
         Of the program.
     small : bool
         About a tenth of the runs.
+    part : str
+        ``"k/n"``: every n-th compilation with its runs, from the k-th; the n parts are all.
+    stored : bool
+        Judge the runs that are there, and make none.
     workers : int, optional
         Processes; one for each core by default.
     progress : callable, optional
@@ -84,12 +95,19 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
-    wanted = plans(small=small) if model is None else _of_program(model, data, betas)
-    chosen = [plan for plan in wanted if applies(plan)]
+    chosen_part = _read_part(part)
+    wanted = (
+        plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
+    )
+    chosen = [
+        plan
+        for plan in wanted
+        if (_path(plan, folder / "runs").exists() if stored else applies(plan))
+    ]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
-        for row in _rows(chosen, folder, workers or os.cpu_count() or 1):
+        for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
             handle.write(json.dumps(row) + "\n")
             handle.flush()
             rows.append(row)
@@ -116,18 +134,22 @@ def _of_program(
     return plans_of_program(chosen.name, own)
 
 
-def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
+def _read_part(text: str) -> tuple[int, int]:
+    which, _, count = text.partition("/")
+    if not (which.isdecimal() and count.isdecimal() and 1 <= int(which) <= int(count)):
+        raise ValueError(f"part={text!r}: write k/n with 1 <= k <= n, such as 3/10")
+    return int(which), int(count)
+
+
+def _rows(chosen: list[Plan], folder: Path, stored: bool, workers: int) -> Iterator[dict[str, Any]]:
     """Make the runs that are not there, and judge all, in the order of the plans."""
     # Runs of one sampler on one model share a compilation, so that one process has all of them.
     groups = [
-        list(group)
-        for _, group in itertools.groupby(
-            chosen, key=lambda plan: (plan.model, plan.sampler, plan.setting.dtype)
-        )
+        list(group) for _, group in itertools.groupby(chosen, key=lambda plan: plan.compilation)
     ]
     if workers == 1:
         for group in groups:
-            yield from _judge(group, folder)
+            yield from _judge(group, folder, stored)
         return
     with ProcessPoolExecutor(
         workers,
@@ -135,7 +157,7 @@ def _rows(chosen: list[Plan], folder: Path, workers: int) -> Iterator[dict[str, 
         initializer=_begin_worker,
         initargs=(jax.config.jax_compilation_cache_dir,),
     ) as pool:
-        for judged in pool.map(_judge, groups, itertools.repeat(folder)):
+        for judged in pool.map(_judge, groups, itertools.repeat(folder), itertools.repeat(stored)):
             yield from judged
 
 
@@ -147,17 +169,45 @@ def _begin_worker(compiled: str | None) -> None:
     forgive_cache()
 
 
-def _judge(group: list[Plan], folder: Path) -> list[dict[str, Any]]:
-    return [_row(plan, _run(plan, folder / "runs" / f"{plan.key}.nc")) for plan in group]
+def _judge(group: list[Plan], folder: Path, stored: bool) -> list[dict[str, Any]]:
+    return [_row(plan, _run(plan, folder / "runs", stored)) for plan in group]
 
 
-def _run(plan: Plan, path: Path) -> xr.DataTree:
+def _sampled(plan: Plan) -> Plan:
+    """Give the run that is sampled: that of an edited file is one at defaults."""
+    return replace(plan, setting=DEFAULT) if plan.setting.is_of_file else plan
+
+
+def _path(plan: Plan, folder: Path) -> Path:
+    return folder / f"{_sampled(plan).key}.npz"
+
+
+def _run(plan: Plan, folder: Path, stored: bool) -> xr.DataTree:
     """Load the run, or make it and keep it."""
+    if plan.setting.is_of_file:
+        draws = _run(_sampled(plan), folder, stored)
+        if plan.setting.edit != "none":
+            return edited(draws, plan.setting.edit)
+        return damaged(draws, plan.setting.damage)
+    path = _path(plan, folder)
     if path.exists():
-        return schema.load(path)
+        draws = schema.load(path)
+        if stored or not _lacks_scouts(plan, draws):
+            return draws
     draws = make_run(plan)
-    schema.save(draws, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(pack(draws))
     return draws
+
+
+def _lacks_scouts(plan: Plan, draws: xr.DataTree) -> bool:
+    """Say whether a run that was refused when it was made is trusted now, and sends scouts out."""
+    return (
+        "scouts" not in draws.children
+        and plan.setting.damage == "none"
+        and sends_scouts(plan)
+        and diagnose(draws).trusted
+    )
 
 
 def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
@@ -172,6 +222,7 @@ def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
         "setting": plan.setting.name,
         "kind": plan.kind,
         "training": is_training(plan.model),
+        "family": catalogue.family(plan.model),
         **{name: cell[name] for name in names},
         "failed": cell["failed_checks"],
         "checks": {check.name: _number(check.value) for check in verdict.checks},

@@ -7,22 +7,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.stats import binomtest, chi2
 
 __all__ = [
     "FALSE_ALARM_GOAL",
     "FALSE_TRUST_GOAL",
+    "NOT_SEEN",
     "RIGHT_ERRORS",
+    "SPREAD_GOAL",
     "Calibration",
     "CheckScore",
     "Rate",
+    "Spread",
+    "family_of",
     "is_right",
     "is_wrong",
     "score",
 ]
 
 #: What was agreed before any run.
-FALSE_TRUST_GOAL, FALSE_ALARM_GOAL = 0.01, 0.05
+FALSE_TRUST_GOAL, FALSE_ALARM_GOAL = 0.01, 0.02
+SPREAD_GOAL = (0.9, 1.15)  # of the errors of trusted runs, in their standard errors
+
+# What is wrong with runs of these kinds has nothing to do with the model: each is its own family.
+_FAMILIES_BY_KIND = {
+    "edit": "edited files",
+    "mistake": "mistakes in what is given",
+    "density": "kernels of another density",
+    "damage": "broken chains",
+}
+#: Models that have a basin which neither descents nor a ladder of the usual size can find.
+NOT_SEEN = "needles"
 
 #: A run is right when it is nearer to the exact value than this, in standard errors.
 RIGHT_ERRORS = 3
@@ -64,6 +80,35 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The standard deviation of errors in units of their standard errors, which is 1 at best.
+
+    References
+    ----------
+    .. [1] G. Casella, R. L. Berger, Statistical Inference (2002), section 9.2 (the interval for the
+       deviation of normal values, by chi-squared).
+    """
+
+    value: float
+    total: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval of 95 % (low, high)."""
+        if self.total < 2:
+            return 0.0, math.inf
+        free = self.total - 1
+        high, low = chi2.ppf([0.025, 0.975], free)
+        return self.value * math.sqrt(free / low), self.value * math.sqrt(free / high)
+
+    def __str__(self) -> str:
+        if self.total < 2:
+            return "–"
+        low, high = self.interval
+        return f"{self.value:.2f} ({low:.2f} to {high:.2f}; {self.total})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckScore:
     """What one check contributes."""
 
@@ -88,6 +133,28 @@ class Calibration:
     def part(self, *, training: bool) -> Calibration:
         """Take the models on which limits were chosen, or the others."""
         return Calibration(rows=tuple(row for row in self.rows if row["training"] is training))
+
+    def by(self, group: Callable[[Row], str]) -> dict[str, Calibration]:
+        """Take the runs apart, by name."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(group(row), []).append(row)
+        return {name: Calibration(rows=tuple(rows)) for name, rows in found.items()}
+
+    def without(self, *families: str) -> Calibration:
+        """Leave families out."""
+        return Calibration(rows=tuple(r for r in self.rows if family_of(r) not in families))
+
+    @property
+    def of_models(self) -> Calibration:
+        """Take the runs of which nothing but the model and the settings can be bad."""
+        return self.without(*_FAMILIES_BY_KIND.values())
+
+    @property
+    def spread(self) -> Spread:
+        """The errors of the runs that are trusted, in their standard errors."""
+        z = [row["z"] for row in self.rows if _is_trusted(row) and row["z"] is not None]
+        return Spread(value=float(np.std(z, ddof=1)) if len(z) > 1 else math.nan, total=len(z))
 
     def kind(self, name: str) -> Calibration:
         """Take the runs of one kind of setting."""
@@ -144,6 +211,11 @@ class Calibration:
     def missed_runs(self) -> tuple[Row, ...]:
         """The runs that were trusted and are wrong."""
         return tuple(row for row in self.rows if _is_trusted(row) and is_wrong(row))
+
+
+def family_of(row: Row) -> str:
+    """Name the family that a run belongs to."""
+    return _FAMILIES_BY_KIND.get(row["kind"]) or row.get("family") or "training models"
 
 
 def _base(name: str) -> str:

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sltprob.calibration.families import catalogue
+
 __all__ = [
     "SETTINGS",
-    "TEST_MODELS",
     "TRAINING_MODELS",
     "OwnProgram",
     "Plan",
     "Setting",
     "is_training",
-    "plans",
     "plans_of_program",
+    "training_plans",
 ]
 
 
@@ -25,8 +26,8 @@ class Setting:
     """How a run is made, right or wrong on purpose."""
 
     name: str
-    # What it has to do with: ``good``, ``step``, ``short``, ``start``, ``density``, ``damage`` or
-    # ``precision``
+    # What it has to do with: ``good``, ``step``, ``short``, ``start``, ``density``, ``damage``,
+    # ``precision``, ``edit`` (of the file) or ``mistake`` (in what was given)
     kind: str
     draws: int = 1000
     warmup: int = 200  # Draws after tuning, before the first that is kept
@@ -35,10 +36,20 @@ class Setting:
     restart: bool = False
     start_factor: float = 1.0
     beta_factor: float = 1.0
-    prior_factor: float = 1.0  # of `sltprob.calibration.altered.AlteredPosterior`
+    prior_factor: float = 1.0
+    jacobian_factor: float = 1.0  # of `sltprob.calibration.altered.AlteredPosterior`
     # What is done to the draws afterwards: ``none``, ``dead``, ``freezing``, ``nan``, ``inf``
     damage: str = "none"
     dtype: str = "float64"
+    # Whether the sampler runs as it is, with warm-up and all; nothing above is altered then
+    plain: bool = False
+    minimum_shift: float = 0.0  # of the L* that is given, in units of 1/beta
+    edit: str = "none"  # of the file of a run at defaults (`sltprob.calibration.edits`)
+
+    @property
+    def is_of_file(self) -> bool:
+        """Whether it is another run, changed afterwards."""
+        return self.plain and (self.edit, self.damage) != ("none", "none")
 
 
 SETTINGS = (
@@ -72,8 +83,22 @@ SETTINGS = (
 )  # fmt: skip
 
 #: Models with exact answers, and an inverse temperature or two; the second where it tells more.
-#: What they show may shape a check or a limit.
+#: What they show may shape a check or a limit. Those that count are `families`.
 TRAINING_MODELS: dict[str, tuple[float, ...]] = {
+    "airy[slope=0.03]": (3e1, 3e3),
+    "cusp[power=7]": (1e1, 1e3),
+    "deep_linear[widths=2:3:2,rank=1]": (1e1, 1e3),
+    "even_powers[powers=2:2:6]": (1e1, 1e3),
+    "gaussian_mixture[mean_scale=0.5]": (3e1, 1e3),
+    "network[width=4,activation=erf,inputs=circle]": (1e1, 1e3),
+    "network[width=5,embedding_prior=normal[1]]": (1e1, 1e3),
+    "normal_crossing[powers=3:1]": (1e1, 1e3),
+    "pearcey[quadratic=0.1]": (3e1, 3e3),
+    "radial[dimension=7,power=3]": (1e1, 1e3),
+    "reduced_rank[input=3,hidden=2,output=2,rank=1]": (1e1, 1e3),
+    "regular[dimension=12,spectrum=powers[12]]": (1e1, 1e3),
+    "scalar_product[size=4]": (1e1, 1e3),
+    "tanh_zero[width=12,modes=3]": (1e1, 1e3),
     "airy[slope=0.1]": (3e1, 3e3),
     "cusp[power=5]": (1e1, 1e3),
     "deep_linear[widths=3:2:2]": (1e1, 1e3),
@@ -95,25 +120,6 @@ TRAINING_MODELS: dict[str, tuple[float, ...]] = {
     "scalar_product[size=2]": (1e2, 1e4),
     "tanh_zero[width=2]": (1e1, 1e3),
     "two_phase": (1e2, 3e3),
-}
-
-#: Models that only count. They were chosen when the checks were fixed, and are to move up, and
-#: others to take their place, when what they show is to shape a check.
-TEST_MODELS: dict[str, tuple[float, ...]] = {
-    "airy[slope=0.03]": (3e1, 3e3),
-    "cusp[power=7]": (1e1, 1e3),
-    "deep_linear[widths=2:3:2,rank=1]": (1e1, 1e3),
-    "even_powers[powers=2:2:6]": (1e1, 1e3),
-    "gaussian_mixture[mean_scale=0.5]": (3e1, 1e3),
-    "network[width=4,activation=erf,inputs=circle]": (1e1, 1e3),
-    "network[width=5,embedding_prior=normal[1]]": (1e1, 1e3),
-    "normal_crossing[powers=3:1]": (1e1, 1e3),
-    "pearcey[quadratic=0.1]": (3e1, 3e3),
-    "radial[dimension=7,power=3]": (1e1, 1e3),
-    "reduced_rank[input=3,hidden=2,output=2,rank=1]": (1e1, 1e3),
-    "regular[dimension=12,spectrum=powers[12]]": (1e1, 1e3),
-    "scalar_product[size=4]": (1e1, 1e3),
-    "tanh_zero[width=12,modes=3]": (1e1, 1e3),
 }
 
 _ALWAYS = ("sgld", "mala", "hmc")
@@ -178,6 +184,15 @@ class Plan:
         return "minibatch" if good and self.sampler in _OF_ONE else self.setting.kind
 
     @property
+    def compilation(self) -> tuple[object, ...]:
+        """What runs must share to share one compilation, as far as it is known in advance."""
+        found = None if self.own is not None else catalogue.case(self.model)
+        setting = self.setting
+        counts = (setting.draws, setting.warmup) if setting.plain else (0, 0)
+        program = self.model if found is None else found.program.__name__
+        return program, self.sampler, setting.dtype, setting.plain, counts
+
+    @property
     def key(self) -> str:
         """A name that no other run has, fit for a file."""
         text = f"{self.model}-{self.beta:g}-{self.sampler}-{self.setting.name}-{self.seed}"
@@ -197,13 +212,12 @@ def plans_of_program(name: str, own: OwnProgram) -> Iterator[Plan]:
         yield replace(plan, own=own)
 
 
-def plans(*, small: bool = False) -> Iterator[Plan]:
-    """List the runs, those that share a compilation one after the other."""
+def training_plans(*, small: bool = False) -> Iterator[Plan]:
+    """List the runs of the training models, those that share a compilation one after the other."""
     # A run is named by its place in these lists: what is new goes to their ends.
-    for models in (TEST_MODELS, TRAINING_MODELS):
-        for place, model in enumerate(models):
-            if not small or place % 7 == 2:
-                yield from _plans_of(model, models[model], place, small=small)
+    for place, model in enumerate(TRAINING_MODELS):
+        if not small or place % 14 == 2:
+            yield from _plans_of(model, TRAINING_MODELS[model], place, small=small)
     for model, betas in () if small else _PRECISION:
         # Rounding keeps hmc from its acceptance there: it ends in tiny steps, half an hour a run.
         for sampler in ("sgld", "mala"):

@@ -31,6 +31,12 @@ def calibrate(
     data: DataOption = None,
     betas: Annotated[str, typer.Option(help="of your own program: numbers, n, wbic")] = "wbic,n",
     small: Annotated[bool, typer.Option("--small", help="about a tenth of the runs")] = False,
+    part: Annotated[
+        str, typer.Option(metavar="K/N", help="the K-th of N parts of the runs")
+    ] = "1/1",
+    stored: Annotated[
+        bool, typer.Option("--stored", help="judge the runs that are there, and make none")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(help="processes; one for each core if left out")
     ] = None,
@@ -53,6 +59,8 @@ def calibrate(
             data=data,
             betas=names("--betas", betas, "wbic,n"),
             small=small,
+            part=part,
+            stored=stored,
             workers=workers,
             progress=lambda done, total, row: show(done, total, f"{row['model']} {row['sampler']}"),
         )
@@ -65,25 +73,30 @@ def calibrate(
 
 
 def _document(found: Calibration) -> dict[str, Any]:
-    """Put the rates of both halves and of all models in one document."""
-    parts = {
-        "training": found.part(training=True),
-        "test": found.part(training=False),
-        "all": found,
-    }
-    rates = ("false_trust", "missed", "missed_numbers", "false_alarm")
+    """Put the rates of both parts, of all models, and of families and samplers in one document."""
+    from sltprob.calibration.score import family_of
+
+    test = found.part(training=False)
+    samplers = test.of_models.by(lambda row: row["sampler"])
     return {
         "runs": len(found.rows),
-        **{
-            name: {
-                rate: {
-                    "count": (value := getattr(part, rate)).count,
-                    "total": value.total,
-                    "low": value.interval[0],
-                    "high": value.interval[1],
-                }
-                for rate in rates
-            }
-            for name, part in parts.items()
+        "training": _rates(found.part(training=True)),
+        "test": _rates(test),
+        "all": _rates(found),
+        "families": {name: _rates(part) for name, part in test.by(family_of).items()},
+        "samplers": {
+            name: _rates(part) | {"deviation": part.spread.value} for name, part in samplers.items()
         },
+    }
+
+
+def _rates(part: Calibration) -> dict[str, Any]:
+    return {
+        rate: {
+            "count": (value := getattr(part, rate)).count,
+            "total": value.total,
+            "low": value.interval[0],
+            "high": value.interval[1],
+        }
+        for rate in ("false_trust", "missed", "missed_numbers", "false_alarm")
     }
