@@ -397,13 +397,15 @@ def table(rows):
             "| width, median |",
             "|---|---|---|---|---|---|",
         ]
-        for value in dict.fromkeys(row[key] for row in rows):
+        found = dict.fromkeys(row[key] for row in rows)
+        for value in MODELS if key == "model" else found:
             own = [row for row in rows if row[key] == value]
             sure = [row for row in own if trusted(row)]
             error = np.median([off(row) for row in sure]) if sure else np.nan
             width = [(row["high"] - row["low"]) / abs(row["value"]) for row in sure]
             cells = [value, len(own), len(sure), share(sure, has_truth)]
-            cells += [f"{100 * x:.1f} %" for x in (error, np.median(width) if sure else np.nan)]
+            numbers = (error, np.median(width) if sure else np.nan)
+            cells += [f"{100 * x:.1f} %" if np.isfinite(x) else "–" for x in numbers]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ import xarray as xr
 from sltprob.diagnostics import diagnose
 from sltprob.estimation import estimate
 
-__all__ = ["Row", "row_of", "status_of", "table"]
+__all__ = ["Row", "rho_of", "row_of", "status_of", "table"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ def row_of(name: str, run: xr.DataTree) -> Row:
         ", ".join(check.name for check in verdict.failed),
         float(attributes["seconds_total"]),
     )
+
+
+def rho_of(row: Row) -> str:
+    """Write ρ; a dash where λ̂ is not positive, and a part of it is nothing."""
+    return f"{row.rho:.2f}" if math.isfinite(row.rho) else "–"
 
 
 def status_of(row: Row) -> str:

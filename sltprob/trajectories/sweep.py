@@ -13,7 +13,7 @@ from sltprob.local_posterior import LocalPosterior
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
-from sltprob.trajectories.row import Row, row_of, status_of, table
+from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
 
 __all__ = ["Sweep", "local_sweep"]
 
@@ -79,7 +79,7 @@ class Sweep:
                 f"{row.step_size:.2g}",
                 f"{row.lambda_hat:.4g}",
                 f"[{row.low:.4g}, {row.high:.4g}]",
-                f"{row.rho:.2f}",
+                rho_of(row),
                 row.verdict + (" *" if row in self.plateau else ""),
             ]
             for row in self.rows
@@ -117,7 +117,7 @@ class Sweep:
                 f"{r.step_size:.2g}",
                 f"{r.lambda_hat:.4g}",
                 f"{r.low:.4g} to {r.high:.4g}",
-                f"{r.rho:.2f}",
+                rho_of(r),
                 status_of(r),
             ]
             for r in self.rows

@@ -22,7 +22,7 @@ from sltprob.localising import local
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
-from sltprob.trajectories.row import Row, row_of, status_of, table
+from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
 from sltprob.trajectories.weights import load_weights
 
 __all__ = ["Trajectory", "trajectory"]
@@ -102,7 +102,7 @@ class Trajectory:
             figures.append(self._figure(f"beside-{len(figures)}", key, key, drawn))
         found = [
             [name, part, f"{r.loss:.4g}", f"{r.lambda_hat:.4g}", f"{r.low:.4g} to {r.high:.4g}",
-             f"{r.rho:.2f}", status_of(r)]
+             rho_of(r), status_of(r)]
             for part in parts
             for name, r in zip(self.names, self.rows[part], strict=True)
         ]  # fmt: skip
