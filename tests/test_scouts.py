@@ -1,5 +1,7 @@
 """Is a run that has missed a basin never trusted, and one that has not always?"""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import xarray as xr
 
 import sltprob
 from sltprob.models._potential import Potential
+from sltprob.sampling.scouts import has_use_for_scouts
 
 CENTRES = jnp.array([[3.0, 0.0], [-2.0, 2.0], [-1.0, -3.0]])
 DEPTHS = jnp.array([0.0, 0.5, 1.0])
@@ -112,6 +115,15 @@ def test_copies_of_one_basin_are_not_other_basins():
         assert np.isnan(run["scouts"]["log_weight"]).all()
 
 
+def test_a_sampler_of_a_ladder_and_a_localised_posterior_have_no_use_for_scouts():
+    plain = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=30.0)
+    ladder, other = map(sltprob.samplers.get, ("tempered_smc", "mala"))
+    assert has_use_for_scouts(plain, other)
+    assert not has_use_for_scouts(plain, ladder)
+    assert not has_use_for_scouts(dataclasses.replace(plain, localization=1.0), other)
+
+
+@pytest.mark.slow
 def test_a_sampler_of_a_ladder_and_a_localised_posterior_have_no_scouts():
     model = sltprob.models.get("regular[dimension=2]")
     ladder = sltprob.sample(

@@ -77,7 +77,7 @@ def test_compare_finds_a_reference_and_says_so(folder, capsys, tmp_path):
     """Reference and sampler against the exact values. False-alarm rate of |z| < 5: 6e-7 each."""
     code = command(
         *("compare", f"{folder}/mine.py:line", "--data", folder / "data.csv"),
-        *("--samplers", "hmc", "--betas", "wbic,n", "--draws", 400, "--warmup", 200),
+        *("--samplers", "hmc", "--betas", "wbic,n", "--draws", 90, "--warmup", 200),
         *("--out", tmp_path / "out", "-q", "--json"),
     )
     cells = json.loads(capsys.readouterr().out)
