@@ -2,11 +2,6 @@
 
 Integration by parts, E[∇·φ - φ·∇U] = 0 with U = -log p, holds for every density p and every smooth
 vector field φ that grows slowly. The fields here need nothing but what every run records.
-
-All tests of a run share one level: `FAMILY_RATE` is how often a right run fails any of them. Half
-of it belongs to the tests that see λ̂ itself, if there are any, and each part is split by
-Šidák's rule. A standardised mean of correlated draws has wider tails than a normal one, since its
-error is estimated too: the limits are quantiles of Student's t.
 """
 
 from __future__ import annotations
@@ -16,9 +11,9 @@ from collections.abc import Callable
 from functools import wraps
 
 import numpy as np
-from scipy.stats import t as student
 
 from sltprob.diagnostics.base import GEWEKE, STEIN, Check, Run, above, below, ratio, statistic
+from sltprob.diagnostics.mean_tests import error_of_mean, judge_score, mean_is_zero, number_of_tests
 
 __all__ = [
     "configurational_temperature",
@@ -33,10 +28,6 @@ __all__ = [
     "virials",
 ]
 
-#: How often a right run fails any of these tests.
-FAMILY_RATE = 0.01
-# Effective draws that make one degree of freedom of the estimated error.
-_DRAWS_PER_DEGREE = 20
 # Limit of `mean_gradient` beside that of the other tests. Its direction is that in which the chains
 # began, so that its mean is not zero until flat directions have mixed, whatever λ̂ is: on the
 # training models it found no wrong run alone, and at the limit of the others 14 right ones.
@@ -53,76 +44,9 @@ _VIRIAL_RHAT, _VIRIAL_ESS = 1.5, 7.5
 _GOOD_EXCESS = 0.05
 
 
-SIDAK = "Šidák, J. Amer. Statist. Assoc. 62 (1967) 626-633, for the share of every test"
 GELFAND = "Gelfand, Smith, J. Amer. Statist. Assoc. 85 (1990) 398-409 (Rao-Blackwell)"
 BUTLER = "Butler, Ayton, Jepps, Evans, J. Chem. Phys. 109 (1998) 6519-6522"
 GORHAM = "Gorham, Mackey, Measuring sample quality with Stein's method, NIPS 2015"
-
-
-def _test(
-    run: Run,
-    name: str,
-    values: np.ndarray,
-    what: str,
-    advice: str,
-    reference: str,
-    *,
-    sees_loss: bool = False,
-    slack: float = 1.0,
-) -> Check:
-    """Test that the mean of a trace is zero, with a limit so many times that of its level."""
-    error, ess = _error(values)
-    z = ratio(abs(float(values.mean())), error) if values.size else math.nan
-    ess *= _share_of_normal(values)
-    count = _number_of_tests(run)[0 if sees_loss else 1]
-    return _judge(run, name, z, ess, count, what, advice, reference, slack=slack)
-
-
-def _error(values: np.ndarray) -> tuple[float, float]:
-    """Give the Monte Carlo standard error of a mean, and the effective draws that it rests on."""
-    ess = statistic("ess", values, method="mean")
-    return (float(np.std(values, ddof=1)) / math.sqrt(ess) if ess > 0 else math.nan), ess
-
-
-def _share_of_normal(values: np.ndarray) -> float:
-    """Give the kurtosis of a normal variable as a part of that of the values, at most 1.
-
-    An error that rests on a few large values is known as well as one from so many fewer draws.
-    """
-    deviations = values - np.mean(values) if values.size else values
-    with np.errstate(all="ignore"):
-        kurtosis = float(np.mean(deviations**4) / np.mean(deviations**2) ** 2)
-    return min(1.0, 3.0 / kurtosis) if kurtosis > 0 else 1.0
-
-
-def _judge(
-    run: Run,
-    name: str,
-    z: float,
-    ess: float,
-    count: int,
-    what: str,
-    advice: str,
-    reference: str,
-    *,
-    evidence: bool = True,
-    slack: float = 1.0,
-) -> Check:
-    """Compare a standardised mean with the quantile that its share of the level gives."""
-    groups = sum(number > 0 for number in _number_of_tests(run))
-    share = 1 - (1 - FAMILY_RATE) ** (1 / (groups * count))
-    degrees = max(ess / _DRAWS_PER_DEGREE, run.loss.shape[0] - 1, 1) if math.isfinite(ess) else 1e9
-    limit = round(slack * float(student.isf(share / 2, degrees)), 2)
-    return below(
-        name,
-        z,
-        limit,
-        what,
-        advice,
-        f"{reference}; {SIDAK}",
-        evidence=evidence,
-        false_alarm_rate=share,
-    )
 
 
 def _by_parts(check: Callable[[Run], list[Check]]) -> Callable[[Run], list[Check]]:
@@ -140,15 +64,6 @@ def _by_parts(check: Callable[[Run], list[Check]]) -> Callable[[Run], list[Check
 def needs_no_jumps(name: str) -> bool:
     """Say of the name of a check whether it holds only where log p does not jump."""
     return name.partition("[")[0] in _BY_PARTS
-
-
-def _number_of_tests(run: Run) -> tuple[int, int]:
-    """Count the tests that see λ̂ itself, and the others: the drift, and those of every site."""
-    sites = len(run.sites) if "virial" in run.stats else 0
-    kinds = 1 + ("virial_offset" in run.stats) + ("lp" in run.stats)
-    seeing = ("energy_excess" in run.stats) + ("loss_virial" in run.stats and sites > 0)
-    seeing += "loss_field" in run.stats
-    return seeing, 1 + kinds * sites + (sites > 1)
 
 
 def virials(run: Run) -> dict[str, np.ndarray]:
@@ -190,7 +105,7 @@ def virial(run: Run) -> list[Check]:
         excess = ratio(float(np.mean(trace)), dimension)
         where = "all sites" if site == "total" else f"site {site}"
         checks.append(
-            _test(
+            mean_is_zero(
                 run,
                 "virial" if site == "total" else f"virial[{site}]",
                 trace - dimension,
@@ -254,7 +169,7 @@ def mean_gradient(run: Run) -> list[Check]:
     if "virial" not in run.stats or "virial_offset" not in run.stats:
         return []
     return [
-        _test(
+        mean_is_zero(
             run,
             f"mean_gradient[{site}]",
             run.stats["virial_offset"][..., index],
@@ -282,7 +197,7 @@ def tilted_virial(run: Run) -> list[Check]:
     width = float(np.std(potential)) if potential.size else math.nan
     weight = np.exp(-(potential - np.mean(potential)) / width) if potential.size else potential
     return [
-        _test(
+        mean_is_zero(
             run,
             f"tilted_virial[{site}]",
             weight * (dimension - run.stats["virial"][..., index] * (1 + ratio(1, width))),
@@ -304,7 +219,7 @@ def energy_excess(run: Run) -> list[Check]:
     if "energy_excess" not in run.stats:
         return []
     return [
-        _test(
+        mean_is_zero(
             run,
             "energy_excess",
             run.stats["energy_excess"],
@@ -334,7 +249,7 @@ def loss_virial(run: Run) -> list[Check]:
     distance = sum(run.sites.values()) - run.stats["virial"].sum(axis=-1)
     values = (weight - np.mean(weight)) * distance + slope * run.stats["loss_virial"].sum(axis=-1)
     return [
-        _test(
+        mean_is_zero(
             run,
             "loss_virial",
             values,
@@ -361,7 +276,7 @@ def configurational_temperature(run: Run) -> list[Check]:
     excess = run.loss - np.min(run.loss, initial=math.inf)
     values = excess * run.stats["loss_field"] + run.stats["loss_field_energy"]
     return [
-        _test(
+        mean_is_zero(
             run,
             "configurational_temperature",
             values,
@@ -408,15 +323,15 @@ def drift(run: Run) -> list[Check]:
     """Compare the first half of the loss trace with the second."""
     half = run.chains_and_draws[1] // 2
     first, second = run.loss[:, :half], run.loss[:, half:]
-    (error, ess), (other_error, other_ess) = _error(first), _error(second)
+    (error, ess), (other_error, other_ess) = error_of_mean(first), error_of_mean(second)
     difference = abs(float(first.mean()) - float(second.mean())) if half else math.nan
     return [
-        _judge(
+        judge_score(
             run,
             "drift",
             ratio(difference, math.hypot(error, other_error)),
             ess + other_ess,
-            _number_of_tests(run)[1],
+            number_of_tests(run)[1],
             "how far the means of the two halves of the trace are apart, in standard errors",
             "The loss still drifts: run a longer warm-up.",
             GEWEKE,
