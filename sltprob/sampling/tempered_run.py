@@ -221,12 +221,15 @@ def sample_tempered(
             "seconds_total": time.perf_counter() - begin,
         },
     )
+
+    def gathered() -> list[Any]:
+        chosen = _some(visited, asked)
+        return [jax.tree.map(lambda *parts: jnp.concatenate(parts), *groups) for groups in chosen]
+
     # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
     verdict = diagnose(made)
-    seen = [jax.tree.map(lambda *parts: jnp.concatenate(parts), *s) for s in _some(visited, asked)]
     if not sampler.unadjusted and any(needs_no_jumps(check.name) for check in verdict.failed):
-        all_seen = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
-        given = (posterior, all_seen)
+        given = (posterior, jax.tree.map(lambda *parts: jnp.concatenate(parts), *gathered()))
         look = compiled(largest_jump, *given, clock=clock, device=home, effort=0, sampler=sampler)
         made.attrs["largest_jump"] = float(look(*given))
         verdict = diagnose(made)
@@ -242,8 +245,11 @@ def sample_tempered(
 
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
-        scouting = begin_scouting(posterior, sampler, key_scouts, seen[-1], states[0], clock, home)
-        made["scouts"] = schema.scouts(scouting.report(seen, states[0], scout))
+        visits = gathered()
+        scouting = begin_scouting(
+            posterior, sampler, key_scouts, visits[-1], states[0], clock, home
+        )
+        made["scouts"] = schema.scouts(scouting.report(visits, states[0], scout))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
         made.attrs["seconds_total"] = time.perf_counter() - begin
     report("done", draws, start, *found)
