@@ -272,6 +272,8 @@ def test_a_damaged_file_is_named(run, tmp_path):
 
 def test_lambda_hat_needs_the_minimum_of_the_loss():
     posterior = sltprob.temper(gaussian, half_squares(), beta=30.0)
+    with pytest.raises(ValueError, match=r"2%: a part of lambda-hat needs L\*"):
+        sltprob.sample(posterior, "hmc", target_mcse="2%")
     run = sltprob.sample(posterior, "hmc", draws=100, warmup=50)
     with pytest.raises(ValueError, match="minimum_loss="):
         sltprob.estimate(run)

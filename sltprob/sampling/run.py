@@ -149,6 +149,11 @@ def sample(
             f"a {type(posterior).__name__} is not a tempered posterior; write "
             "sample(temper(model, beta=...), sampler), or sample(local(loss, params, data), 'sgld')"
         )
+    if target is not None and target.relative and np.isnan(float(posterior.minimum_loss)):
+        raise ValueError(
+            f"target_mcse={target_mcse}: a part of lambda-hat needs L*, which is not known; give "
+            "temper(..., minimum_loss=...), or an absolute target such as 0.02"
+        )
     if isinstance(sampler, str):
         sampler = samplers.get(sampler)
     _check_counts(draws, warmup, chains, seed, keep)

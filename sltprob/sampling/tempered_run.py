@@ -224,7 +224,7 @@ def sample_tempered(
 
     def gathered() -> list[Any]:
         chosen = _some(visited, asked)
-        return [jax.tree.map(lambda *parts: jnp.concatenate(parts), *groups) for groups in chosen]
+        return [jax.tree.map(lambda *parts: jnp.concatenate(parts), *each) for each in chosen]
 
     # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
     verdict = diagnose(made)
