@@ -23,6 +23,7 @@ from sltprob.samplers.mala import MALA
 class Theirs(MALA):
     "MALA under another name."
 """
+SMALL = ("--beta", "10", "--draws", "50", "--warmup", "50", "--json", "-q")
 
 
 def install(folder, package, entries, code):
@@ -62,13 +63,18 @@ def test_a_broken_plug_in_is_one_line_and_the_others_work(tmp_path):
     gone, clash = sorted(listed.stderr.splitlines())
     assert "'gone' of broken:Gone (package broken) cannot be loaded (RuntimeError: no such" in gone
     assert "'hmc' is the name of sltprob.samplers.hmc and of rival:Theirs (package rival)" in clash
-    small = ("--beta", "10", "--draws", "50", "--warmup", "50", "--json", "-q")
-    used = command(tmp_path, "run", "regular", "--sampler", "theirs", *small)
-    assert used.returncode == 0, used.stderr
-    assert '"sampler": "theirs"' in used.stdout
-    refused = command(tmp_path, "run", "regular", "--sampler", "hmc", *small)
+    refused = command(tmp_path, "run", "regular", "--sampler", "hmc", *SMALL)
     assert refused.returncode == 2
     assert "uninstall one" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_sampler_of_another_package_runs_beside_a_broken_one(tmp_path):
+    install(tmp_path, "good", {"theirs": "Theirs"}, GOOD)
+    install(tmp_path, "broken", {"gone": "Gone"}, "raise RuntimeError('no such device')")
+    used = command(tmp_path, "run", "regular", "--sampler", "theirs", *SMALL)
+    assert used.returncode == 0, used.stderr
+    assert '"sampler": "theirs"' in used.stdout
 
 
 @dataclass(frozen=True, kw_only=True)

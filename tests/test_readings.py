@@ -181,7 +181,7 @@ def test_a_start_is_looked_for_where_the_prior_has_none():
         numpyro.sample("k", dist.Poisson(jnp.exp(x @ b)), obs=k)
 
     posterior = temper(poisson, {"x": 5 * X, "k": counts}, beta=24.0)
-    run = sltprob.sample(posterior, "mala", **SHORT)
+    run = sltprob.sample(posterior, "mala", draws=90, warmup=250)
     assert run.attrs["init"] == "near zero"
     found = sltprob.estimate(run, minimum_loss=sltprob.find_optimum(posterior).loss)
     assert abs(found.value - 1.5) < 0.4

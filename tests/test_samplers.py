@@ -159,8 +159,10 @@ def test_lambda_hat_is_exact_on_every_model(name, model, beta):
 
 
 def test_the_seed_decides_the_draws(name):
-    first = run_of(name)["posterior"]["w"].values[:, :100]
-    again, other = (draw(name, seed=seed, draws=100)["posterior"]["w"].values for seed in (1, 2))
+    # As many draws each, so that nothing is compiled.
+    first, again, other = (
+        run["posterior"]["w"].values for run in (run_of(name), draw(name), draw(name, seed=2))
+    )
     np.testing.assert_array_equal(again, first)
     assert np.all(other != first)
 
@@ -299,7 +301,7 @@ def without_rejection(monkeypatch):
     monkeypatch.setattr(blackjax.mcmc.elliptical_slice, "elliptical_proposal", take_the_first)
 
 
-@pytest.mark.parametrize("name", fast(ADJUSTED, {"mala", "nuts"}))
+@pytest.mark.parametrize("name", fast(ADJUSTED, {"mala"}))
 @pytest.mark.usefixtures("without_rejection")
 def test_without_rejection_the_answer_is_wrong(name):
     """The comparison with the exact value must see the mutant; the verdict must not trust it."""
@@ -308,6 +310,7 @@ def test_without_rejection_the_answer_is_wrong(name):
     assert not sltprob.diagnose(run).trusted
 
 
+@pytest.mark.slow
 def test_the_thermostat_forgets_a_hot_start():
     """Its friction relaxes in a time of the posterior's own, so that the bias is that of all β."""
     model = sltprob.models.get("regular[dimension=3]")

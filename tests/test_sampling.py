@@ -126,7 +126,9 @@ def test_one_compilation_for_all_betas_and_seeds(posterior, run):
     assert len(compilation.programs) == before
 
 
-@pytest.mark.parametrize("sampler", ["mala", "elliptical_slice"])
+@pytest.mark.parametrize(
+    "sampler", [pytest.param("mala", marks=pytest.mark.slow), "elliptical_slice"]
+)
 def test_another_temperature_and_seed_trace_nothing(sampler):
     calls = []
 
@@ -283,18 +285,18 @@ def test_lambda_hat_needs_the_minimum_of_the_loss():
 def test_a_comparison_is_a_table():
     comparison = sltprob.compare(
         "regular[dimension=2]",
-        ["random_walk", "mala[steps_per_draw=5]"],
+        ["random_walk"],
         [1.0, 10.0],
-        draws=100,
+        draws=90,
         warmup=50,
     )
-    assert len(comparison.runs) == len(comparison.cells) == 4
+    assert len(comparison.runs) == len(comparison.cells) == 2
     lines = str(comparison).splitlines()
     assert lines[0].split()[0] == "sampler"
-    assert [line.split()[1] for line in lines[1:]] == ["1", "1", "10", "10"]
+    assert [line.split()[1] for line in lines[1:]] == ["1", "10"]
     page = comparison._repr_html_()
-    assert page.count("<tr>") == 5
-    assert "mala[steps_per_draw=5]" in page
+    assert page.count("<tr>") == 3
+    assert "random_walk" in page
 
 
 def test_a_sampler_that_does_not_apply_is_refused_before_anything_runs():

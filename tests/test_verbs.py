@@ -133,13 +133,13 @@ def test_a_study_of_a_program_is_run_and_tabulated(folder, capsys):
     (folder / "study.toml").write_text(
         'exact = false\ndata = "data.csv"\n[[grid]]\nmodels = ["mine.py:line"]\n'
         'samplers = ["hmc"]\n'
-        'betas = ["n"]\nseeds = 2\nbudget = { draws = 300, warmup = 200 }\n'
+        'betas = ["n"]\nseeds = 2\nbudget = { draws = 90, warmup = 200 }\n'
     )
     assert command("study", "run", folder / "study.toml", "-q") == 0
     assert command("study", "table", folder / "study.toml", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["model"], row["beta"], row["cells"]) == ("mine.py:line", N, 2)
-    assert abs(row["lambda_hat"] - lambda_hat(N)) < 0.2  # some five standard errors
+    assert abs(row["lambda_hat"] - lambda_hat(N)) < 0.3  # some five standard errors
     # A program that has changed is another one.
     changed = folder / "mine.py"
     changed.write_text(PROGRAM.replace("Normal(0.0, 1.0)", "Normal(0.0, 2.0)", 1))
