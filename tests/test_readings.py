@@ -391,6 +391,7 @@ def test_few_divergences_are_enough():
     assert not verdict.trusted
     (check,) = [check for check in verdict.failed if check.name == "divergences"]
     assert "where tau is below 0." in check.advice
+    assert "config={'theta': numpyro.infer.reparam.LocScaleReparam(0)})" in check.advice
     # Anywhere is no place; false-alarm rate 1e-3, of 15 columns and two ends.
     anywhere = np.random.default_rng(0).permutation(run["sample_stats"]["diverging"].values.ravel())
     run["sample_stats"]["diverging"].values = anywhere.reshape(4, 1000)

@@ -45,7 +45,7 @@ from sltprob.diagnostics.ladder_checks import (
     ladder_mixing,
 )
 from sltprob.diagnostics.scout_checks import scouts
-from sltprob.diagnostics.where import where
+from sltprob.diagnostics.where import scaled_site, where
 
 __all__ = ["CHECKS", "NUMERICAL_CHECKS", "STEIN", "VEHTARI", "Check", "Run", "virials"]
 
@@ -268,7 +268,14 @@ def divergences(run: Run) -> list[Check]:
     diverging = run.stats["diverging"]
     part = float(np.mean(diverging)) if diverging.size else math.nan
     limit = max(_DIVERGENT_LIMIT, ratio(_FEW_DIVERGENCES, diverging.size))
-    place = "" if part < limit else where(run, diverging > 0)
+    place, line = "", ""
+    if part >= limit:
+        place, site = where(run, diverging > 0), scaled_site(run)
+        if site:
+            line = (
+                f", as numpyro.handlers.reparam(program, config={{{site!r}: "
+                "numpyro.infer.reparam.LocScaleReparam(0)}) does"
+            )
     return [
         below(
             "divergences",
@@ -277,8 +284,8 @@ def divergences(run: Run) -> list[Check]:
             "part of the transitions that diverged",
             "The integrator breaks down in a part of the posterior that the chains may miss, such "
             f"as the neck of a funnel or a narrow arm.{place} Write a scaled site as scale * "
-            "standard normal, raise target_acceptance_rate, as in "
-            "'hmc[target_acceptance_rate=0.99]', or compare with tempered_smc.",
+            f"standard normal{line}; raise target_acceptance_rate, as in "
+            "'hmc[target_acceptance_rate=0.99]'; or compare with tempered_smc.",
             BETANCOURT,
         )
     ]

@@ -6,12 +6,15 @@ import numpy as np
 
 from sltprob.diagnostics.base import Run
 
-__all__ = ["where"]
+__all__ = ["scaled_site", "where"]
 
 # Coordinates that are looked at: a person reads one, and of a network no single one says much.
 _MOST = 200
 # Events that say something of a place, and standard errors by which their ranks must differ.
 _FEWEST_EVENTS, _CLEARLY = 5, 4.0
+# Correlation between the logarithms of a scale and of what it scales: from pure chance, with a
+# hundred independent draws, above this once in 1e7.
+_SCALES = 0.5
 
 
 def where(run: Run, happened: np.ndarray) -> str:
@@ -33,6 +36,32 @@ def where(run: Run, happened: np.ndarray) -> str:
             score = (0.5 - shares[chosen].mean()) * np.sqrt(12 * count)
             if score > best:
                 best, found = score, _words(name, side, column[chosen], column, middle)
+    return found
+
+
+def scaled_site(run: Run) -> str:
+    """Name the site of which another one is the scale, as in a hierarchy that is centred, or ''.
+
+    The spread of a site about its own mean, over its coordinates, moves with its scale.
+    """
+    best, found = _SCALES, ""
+    flat = {
+        name: values.reshape(int(np.prod(values.shape[:2])), -1)
+        for name, values in run.values.items()
+        if values.size and np.all(np.isfinite(values))
+    }
+    for scale, column in flat.items():
+        if column.shape[1] != 1:
+            continue
+        # A scale, or the logarithm of one.
+        level = np.log(column[:, 0]) if np.all(column > 0) else column[:, 0]
+        for name, values in flat.items():
+            spread = values.std(axis=1) if values.shape[1] > 1 else np.abs(values[:, 0])
+            if name == scale or np.any(spread <= 0):
+                continue
+            correlation = np.corrcoef(level, np.log(spread))[0, 1]
+            if correlation > best:
+                best, found = correlation, name
     return found
 
 

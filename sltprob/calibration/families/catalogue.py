@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from sltprob.calibration.families import data_sets, losses, supports
+from sltprob.calibration.families import data_sets, losses, supports, unseen
 from sltprob.calibration.families.case import Case
 
 __all__ = ["BUILT_IN", "case", "cases", "families", "family", "programs"]
@@ -25,9 +25,8 @@ BUILT_IN: tuple[tuple[str, str, tuple[float, ...]], ...] = (
 @functools.cache
 def cases() -> dict[str, Case]:
     """Give the models that are programs, by name."""
-    return {
-        found.name: found for module in (losses, supports, data_sets) for found in module.cases()
-    }
+    modules = (losses, supports, data_sets, unseen)
+    return {found.name: found for module in modules for found in module.cases()}
 
 
 def case(name: str) -> Case | None:
@@ -38,9 +37,12 @@ def case(name: str) -> Case | None:
 def programs() -> dict[str, dict[str, tuple[float, ...]]]:
     """Give the models and their betas by program, of which each is one compilation."""
     found: dict[str, dict[str, tuple[float, ...]]] = {}
+    built_in = {name: {name: betas} for _, name, betas in BUILT_IN}
     for name, each in cases().items():
+        if each.family == unseen.FAMILY and not built_in.keys() <= found.keys():
+            found |= built_in  # The place of a program chooses its samplers: it stays.
         found.setdefault(each.program.__name__, {})[name] = each.betas
-    return found | {name: {name: betas} for _, name, betas in BUILT_IN}
+    return found
 
 
 def families() -> list[str]:

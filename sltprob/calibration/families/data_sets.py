@@ -16,7 +16,7 @@ from scipy.special import gammaln
 
 from sltprob.calibration.families.case import Case, Integral, average, over_prior
 
-__all__ = ["cases"]
+__all__ = ["cases", "group_data", "groups_exactly"]
 
 _FAMILY = "data sets"
 _ROWS = 40
@@ -88,7 +88,7 @@ def groups(y: Any, errors: Any) -> None:
         numpyro.sample("y", dist.Normal(effect, errors), obs=y)
 
 
-def _groups(y: np.ndarray, errors: np.ndarray) -> tuple[Integral, Callable[[], float]]:
+def groups_exactly(y: np.ndarray, errors: np.ndarray) -> tuple[Integral, Callable[[], float]]:
     """Integrate the effects in closed form, mean and spread by quadrature."""
     constant = float(np.mean(0.5 * np.log(2 * np.pi * errors**2)))
 
@@ -103,6 +103,12 @@ def _groups(y: np.ndarray, errors: np.ndarray) -> tuple[Integral, Callable[[], f
         return log_weight, loss
 
     return average(inner, [stats.norm(0, 3), stats.halfnorm(0, 2)], 1200), lambda: constant
+
+
+def group_data(generator: np.random.Generator, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw what is seen of eight groups, and the errors of it."""
+    errors = generator.uniform(0.5, 2.0, size=8)
+    return generator.normal(1.0, spread, size=8) + errors * generator.normal(size=8), errors
 
 
 def _two(
@@ -137,8 +143,7 @@ def cases() -> Iterator[Case]:
         labels = 1.0 * (generator.uniform(size=_ROWS) < 1 / (1 + np.exp(2 * slope * x - 0.8)))
         numbers = 1.0 * generator.poisson(np.exp(0.3 - 0.7 * slope * x))
         heavy = slope * x + 0.4 * generator.standard_t(2, size=_ROWS)
-        errors = generator.uniform(0.5, 2.0, size=8)
-        seen = generator.normal(1.0, slope, size=8) + errors * generator.normal(size=8)
+        seen, errors = group_data(generator, slope)
         wide, unit = stats.norm(0, 2), stats.norm(0, 1)
         scales = stats.lognorm(1.0)
         found: tuple[tuple[Any, dict[str, Any], Any], ...] = (
@@ -146,7 +151,7 @@ def cases() -> Iterator[Case]:
             (logistic, {"x": x, "y": labels}, _two(x, labels, _logistic, [wide, wide])),
             (counts, {"x": x, "y": numbers}, _two(x, numbers, _counts, [unit, unit])),
             (robust, {"x": x, "y": heavy}, _two(x, heavy, _robust, [wide, scales])),
-            (groups, {"y": seen, "errors": errors}, _groups(seen, errors)),
+            (groups, {"y": seen, "errors": errors}, groups_exactly(seen, errors)),
         )
         for program, arguments, (mean_loss, minimum) in found:
             size = len(arguments["y"])
