@@ -36,9 +36,9 @@ class LambdaHat:
     per_chain : tuple of float
         The estimate of every chain.
     low, high : float, dimensionless
-        Where the truth lies in 95 of 100 cases: two standard errors to either side, what L* may be
-        too high by where it was searched for, and of a run around trained parameters what the size
-        of its step leaves open.
+        Where the truth lies in 95 of 100 cases: two standard errors to either side, what the step
+        of a sampler without a Metropolis test does to λ̂, what L* may be too high by where it was
+        searched for, and of a run around trained parameters what the size of its step leaves open.
     """
 
     value: float
@@ -48,6 +48,11 @@ class LambdaHat:
     per_chain: tuple[float, ...]
     low: float = math.nan
     high: float = math.nan
+
+    @property
+    def error(self) -> float:
+        """Standard error that the interval has, the bias of the step included; never below mcse."""
+        return max(self.mcse, (self.high - self.low) / (2 * _WIDE))
 
     def __str__(self) -> str:
         text = f"lambda-hat({self.beta:g}) = {self.value:.4g} ± {self.mcse:.2g}"
@@ -126,6 +131,11 @@ def estimate(
         if draws.attrs.get("local", 0):
             return _estimate_local(Run.of(draws), beta)
         found = _estimate(beta * (losses - minimum_loss) - excess, beta)
+        if not rao_blackwell:
+            error = math.hypot(found.mcse, Run.of(draws).step_bias)
+            found = replace(
+                found, low=found.value - _WIDE * error, high=found.value + _WIDE * error
+            )
         return replace(found, high=found.high + beta * below)
 
 

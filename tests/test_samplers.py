@@ -135,7 +135,12 @@ def test_lambda_hat_is_exact_on_a_gaussian(name):
     assert unadjusted == (name in UNADJUSTED)
     allowance = PROMISED_BIAS * EXACT if unadjusted else 0.0
     run = run_of(name)
-    assert is_exact(run, allowance), sltprob.estimate(run)
+    found = sltprob.estimate(run)
+    assert is_exact(run, allowance), found
+    # What the step does is in the error, but for mclmc, which measures its step by another number.
+    if name != "mclmc":
+        assert abs(found.value - EXACT) < 4 * found.error
+    assert (found.error > 1.001 * found.mcse) == (name in UNADJUSTED - {"mclmc"})
     assert sltprob.diagnose(run).trusted, str(sltprob.diagnose(run))
 
 

@@ -34,6 +34,7 @@ from sltprob.calibration.settings import (
 from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
+from sltprob.estimation import estimate
 from sltprob.files import whole
 from sltprob.packed import pack
 from sltprob.problem import problem
@@ -224,6 +225,7 @@ def _row(plan: Plan, draws: xr.DataTree) -> dict[str, Any]:
         "training": is_training(plan.model),
         "family": catalogue.family(plan.model),
         **{name: cell[name] for name in names},
+        "error": None if cell["mcse"] is None else _number(estimate(draws).error),
         "failed": cell["failed_checks"],
         "checks": {check.name: _number(check.value) for check in verdict.checks},
     }

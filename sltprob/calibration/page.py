@@ -240,8 +240,9 @@ _FAMILIES = """Families of models first, at all settings but edited, broken or m
 are families of their own. *False alarms* are right runs at good settings that are not trusted.
 """
 
-_SAMPLERS = f"""*Deviation of z* is the standard deviation of (λ̂ - exact) / standard error over
-trusted runs, with its interval and their number: 1 says that error bars are honest, and the goal is
+_SAMPLERS = f"""*Deviation of z* is the standard deviation of (λ̂ - exact) / error over trusted runs,
+where the error is that of the interval: the standard error, and the bias of an unadjusted step. In
+brackets are its interval and the number of runs. 1 says that error bars are honest, and the goal is
 {SPREAD_GOAL[0]:g} to {SPREAD_GOAL[1]:g}.
 """
 

@@ -153,7 +153,7 @@ class Calibration:
     @property
     def spread(self) -> Spread:
         """The errors of the runs that are trusted, in their standard errors."""
-        z = [row["z"] for row in self.rows if _is_trusted(row) and row["z"] is not None]
+        z = [_in_errors(row) for row in self.rows if _is_trusted(row) and row["z"] is not None]
         return Spread(value=float(np.std(z, ddof=1)) if len(z) > 1 else math.nan, total=len(z))
 
     def kind(self, name: str) -> Calibration:
@@ -224,6 +224,11 @@ def _base(name: str) -> str:
 
 def _is_trusted(row: Row) -> bool:
     return bool(row["verdict"] == "trusted")
+
+
+def _in_errors(row: Row) -> float:
+    """Give what λ̂ is off by in its error, which has the bias of the step in it."""
+    return float((row["lambda_hat"] - row["exact"]) / math.hypot(row["error"], row["exact_mcse"]))
 
 
 def is_wrong(row: Row) -> bool:

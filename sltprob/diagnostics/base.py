@@ -186,6 +186,24 @@ class Run:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return statistic("mcse", self.loss, method="mean")
 
+    @cached_property
+    def step_bias(self) -> float:
+        """The bias of lambda-hat by the step of an unadjusted sampler, to first order; at least 0.
+
+        The invariant law is tilted by exp(T), T the run's ``log_tilt``, and the noise of the
+        gradient adds ``noise_bias``. The weights exp(-T) undo the tilt: what they do to lambda-hat
+        is its bias. They are small where T is large, so that rare steep points do no harm;
+        Cov(βL, T), the same to first order, is several times too large there. 0 where there is a
+        Metropolis test or another measure of the step, NaN where a run recorded nothing.
+        """
+        if not self.number("unadjusted") or "energy_variance" in self.stats or self.is_local:
+            return 0.0
+        tilt = self.stats.get("log_tilt", np.full_like(self.loss, np.nan))
+        noise = float(np.mean(self.stats.get("noise_bias", np.zeros(1))))
+        weights = np.exp(np.min(tilt, initial=math.inf) - tilt)
+        untilted = ratio(float(np.sum(weights * self.loss)), float(np.sum(weights)))
+        return abs(self.lambda_hat - untilted) + noise
+
     @property
     def is_local(self) -> bool:
         """Whether it is a run around trained parameters, which has checks of its own."""

@@ -205,19 +205,12 @@ def step_bias(run: Run) -> list[Check]:
     To first order in the step an invariant law is tilted by exp(T), and the noise of the gradient
     adds to that. A sampler records T as ``log_tilt`` and the part of the noise as ``noise_bias``.
     For SGLD T = ε |∇U|²/4 - ε ΔU/2, and the part of the noise is (ε/4) E|ĝ - g|² in the directions
-    that the loss sees. The weights exp(-T) undo the tilt: what they do to lambda-hat is its bias.
-    They are small where T is large, so that rare steep points do no harm; Cov(βL, T), the same to
-    first order, is several times too large there. What four standard errors of lambda-hat hide is
-    allowed.
+    that the loss sees. What four standard errors of lambda-hat hide is allowed.
     """
     if not run.number("unadjusted") or "energy_variance" in run.stats:
         return []
     # A sampler that records neither cannot be judged, and NaN fails.
-    tilt = run.stats.get("log_tilt", np.full_like(run.loss, np.nan))
-    noise = np.mean(run.stats.get("noise_bias", np.zeros(1)))
-    weights = np.exp(np.min(tilt, initial=math.inf) - tilt)
-    untilted = ratio(float(np.sum(weights * run.loss)), float(np.sum(weights)))
-    bias = ratio(abs(run.lambda_hat - untilted) + float(noise), run.scale)
+    bias = ratio(run.step_bias, run.scale)
     factor = 2 ** max(1, math.ceil(math.log2(bias / 0.02))) if 0 < bias < 1e12 else 4
     return [
         below(

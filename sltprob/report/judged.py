@@ -15,7 +15,6 @@ import xarray as xr
 from sltprob.cell import name_of_truth, summarise
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.diagnostics.checks import Run
-from sltprob.diagnostics.local_checks import estimate_of
 from sltprob.estimation import estimate
 from sltprob.exact import Exact
 from sltprob.report.numbers import inverse_temperature, measured, number
@@ -90,9 +89,11 @@ class Judged:
     @property
     def interval(self) -> str:
         """Where λ̂ lies, of a run whose step leaves more open than its draws; else empty."""
-        if not self.run.is_local:
+        if self.cell["lambda_hat"] is None or not self.run.number("unadjusted"):
             return ""
-        found = estimate_of(self.run)
+        found = estimate(self.draws)
+        if not (self.run.is_local or found.error > 1.15 * found.mcse):
+            return ""
         return f"{number(found.low, 4)} to {number(found.high, 4)}"
 
     @property
