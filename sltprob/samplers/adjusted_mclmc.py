@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,9 @@ from sltprob.samplers._options import AcceptanceRate, StepSize
 from sltprob.spec import at_least
 
 __all__ = ["AdjustedMCLMC"]
+
+# How many times the wanted number of steps a trajectory of the tuner may have.
+_MOST_STEPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +53,10 @@ class AdjustedMCLMC(Microcanonical):
     def _tune(
         self, rng_key: Any, posterior: TemperedPosterior, position: Any, guess: Any, num_draws: int
     ) -> Any:
+        # Where the density jumps the tuner shrinks the step at a fixed length, a thousandfold.
+        most = _MOST_STEPS * self.mean_num_steps
         return adjusted_mclmc_find_L_and_step_size(
-            self._kernel(),
+            self._kernel(lambda count, mean: jittered_num_steps(count, jnp.minimum(mean, most))),
             posterior.logdensity,
             num_draws,
             adjusted_mclmc_dynamic.init(position, posterior.logdensity, jnp.asarray(0)),
@@ -63,9 +69,9 @@ class AdjustedMCLMC(Microcanonical):
             target_num_integration_steps=self.mean_num_steps,
         )
 
-    def _kernel(self) -> Any:
+    def _kernel(self, steps: Callable[[Any, Any], Any] = jittered_num_steps) -> Any:
         return adjusted_mclmc_dynamic.build_kernel(
-            integration_steps_fn=jittered_num_steps,
+            integration_steps_fn=steps,
             next_random_arg_fn=lambda count: count + 1,
         )
 
