@@ -17,7 +17,7 @@ __all__ = ["new_file", "new_folder", "whole", "write_csv", "write_text"]
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to; it becomes `path` once everything is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -25,6 +25,14 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def write_text(text: str, path: Path) -> Path:
@@ -55,13 +63,14 @@ def new_folder(path: str | os.PathLike[str]) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError(f"out={path}: a file of that name exists; choose another folder")
     try:
-        if path.is_dir() and any(path.iterdir()):
+        # What a killed process left half written is nothing.
+        if path.is_dir() and not all(_is_temporary(entry) for entry in path.iterdir()):
             raise ValueError(f"out={path}: the folder is not empty; choose a new one")
         path.mkdir(parents=True, exist_ok=True)
         # Permission bits do not tell all: a file system may be read-only, or full.
-        with whole(path / "probe") as temporary:
-            temporary.touch()
-        (path / "probe").unlink()
+        probe = _temporary(path / "probe")
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise ValueError(f"out={path}: cannot be written ({error.strerror})") from None
     return path

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sltprob.cli._stop import stoppable
 from sltprob.command import typing
 
 __all__ = ["JUDGE", "MANY", "MEASURE", "THEORY", "app", "main"]
@@ -49,15 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of usage is one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        with typing(arguments):
+        with stoppable(), typing(arguments):
             code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
     except USAGE_ERROR as error:
         _fail(f"{error.format_message()} (see sltprob --help)")
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("sltprob: stopped\n")
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 

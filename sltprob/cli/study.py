@@ -13,6 +13,7 @@ from rich.console import Console
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import narrow_table, number, print_json, say
+from sltprob.cli._stop import goes_on
 from sltprob.grids.definition import StudyError
 from sltprob.grids.reading import read_definition
 
@@ -107,14 +108,9 @@ def run_or_retry(
                 f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
             ) from None
         chosen = DaskWorkers(cluster, processes=workers)
-    try:
-        with _watch(quiet, as_json) as watch:
-            state = made.run(
-                folder, workers=chosen, retry=context.info_name == "retry", watch=watch
-            )
-    except KeyboardInterrupt:
-        sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
-        raise typer.Exit(130) from None
+    goes_on("what is stored stays, and the same command goes on")
+    with _watch(quiet, as_json) as watch:
+        state = made.run(folder, workers=chosen, retry=context.info_name == "retry", watch=watch)
     if state.stored:
         made.table(folder)
     if not quiet and not as_json:
