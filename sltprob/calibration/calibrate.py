@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -41,6 +40,7 @@ from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
 from sltprob.files import whole
+from sltprob.interrupts import without_interrupts
 from sltprob.packed import pack
 from sltprob.problem import problem
 from sltprob.program import is_program
@@ -169,10 +169,12 @@ def _rows(chosen: list[Plan], folder: Path, stored: bool, workers: int) -> Itera
         ) as pool,
     ):
         try:
-            for judged in pool.map(
-                _judge, groups, itertools.repeat(folder), itertools.repeat(stored)
-            ):
-                yield from judged
+            with without_interrupts():  # this is where the workers start
+                judged = pool.map(
+                    _judge, groups, itertools.repeat(folder), itertools.repeat(stored)
+                )
+            for rows in judged:
+                yield from rows
         except BrokenProcessPool:
             raise ValueError(
                 "a worker process has ended, perhaps for want of memory; finished runs stay in "
@@ -194,8 +196,6 @@ def _lifeline() -> Iterator[tuple[Connection, Connection]]:
 def _begin_worker(compiled: str | None, lifeline: Connection) -> None:
     """Set up JAX as in the process that asks; a core is for one worker."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Ctrl-C reaches all processes of a terminal; it is for the one that asks to say so.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_compilation_cache_dir", compiled)

@@ -55,17 +55,29 @@ def stoppable() -> Iterator[None]:
         stopped = True
         raise Stopped(number)
 
+    def again(unraisable: sys.UnraisableHookArgs) -> None:
+        """Stop a little later where Python can raise nothing, as in a finaliser."""
+        nonlocal stopped
+        error = unraisable.exc_value
+        if not isinstance(error, Stopped):
+            hook(unraisable)
+            return
+        stopped = False
+        threading.Timer(0.05, os.kill, (own, error.code - 128)).start()
+
     # One that is ignored, as under nohup, stays so.
     found = {number: signal.getsignal(number) for number in _SIGNALS}
     ours = [number for number, handler in found.items() if handler is not signal.SIG_IGN]
     for number in ours:
         signal.signal(number, stop)
+    hook, sys.unraisablehook = sys.unraisablehook, again
     try:
         yield
     except Stopped as error:
         sys.stderr.write(f"sltprob: stopped; {_afterwards}\n")
         sys.exit(error.code)
     finally:
+        sys.unraisablehook = hook
         # A process that is stopped keeps them, as ending takes a while too.
         for number in ours if not stopped else ():
             signal.signal(number, found[number])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dask
@@ -22,6 +22,7 @@ from sltprob.grids.events import Watch
 from sltprob.grids.store import Store
 from sltprob.grids.tasks import Tasks
 from sltprob.grids.work import Outcome
+from sltprob.interrupts import without_interrupts
 
 __all__ = ["DaskWorkers"]
 
@@ -97,26 +98,28 @@ class DaskWorkers:
             with client:
                 yield client
             return
-        with (
-            tempfile.TemporaryDirectory(prefix="sltprob-") as folder,
-            dask.config.set(_SETTINGS),
-            LocalCluster(
-                n_workers=self.processes,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                # Not the usual one, which a second study at the same time would find taken.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                env={
-                    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
-                    "OMP_NUM_THREADS": "1",
-                },
-                local_directory=folder,
-                silence_logs=50,
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sltprob-"))
+            stack.enter_context(dask.config.set(_SETTINGS))
+            with without_interrupts():
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=self.processes,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        # Not the usual one, which a second study at the same time would find taken.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                        env={
+                            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
+                            "OMP_NUM_THREADS": "1",
+                        },
+                        local_directory=folder,
+                        silence_logs=50,
+                    )
+                )
+                client = stack.enter_context(Client(cluster, set_as_default=False))
             # Where this process keeps what it compiles, or for as long as the workers live. Where
             # the environment says it, the workers have read it themselves.
             kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"

@@ -145,7 +145,7 @@ def unbroken(case: Case) -> tuple[dict[str, str], float, int]:
         folder = workplace() / f"{case.name}-{turn}"
         log = workplace() / f"{case.name}-{turn}.log"
         began = time.monotonic()
-        code, _, said = case.run(folder, FAULT_AT=f"{folder}|0|{log}")
+        code, _, said = case.run(folder, FAULT_AT=f"{folder}|0|{log}|")
         seconds = time.monotonic() - began
         assert code == 0, said
     changes = [int(line.split()[1]) for line in log.read_text().splitlines()]

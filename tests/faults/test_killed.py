@@ -46,7 +46,7 @@ def test_killed_nothing_half_written_counts_and_it_goes_on(case, turn, tmp_path)
             process.send_signal(signal.SIGKILL)
         else:
             number = generator.randint(1, changes)
-            process = case.start(folder, FAULT_AT=f"{folder}|{number}|{tmp_path / 'log'}")
+            process = case.start(folder, FAULT_AT=f"{folder}|{number}|{tmp_path / 'log'}|")
         code, _, _ = end(process)
         if code != -signal.SIGKILL:
             continue  # it was done before
@@ -106,7 +106,8 @@ def test_told_twice_it_ends_at_once(case, turn, tmp_path):
     if code == 0:
         pytest.skip("it was done before")
     with attempt(TWICE, case.name):
-        assert code == 130, said
+        # Python lets go of its signals before it has ended.
+        assert code in (130, -signal.SIGINT), said
         assert "Traceback" not in said
         assert all(line.startswith("sltprob: stopped") for line in said.splitlines())
         assert time.monotonic() - began < 5
