@@ -39,10 +39,10 @@ from sltprob.calibration.settings import (
 from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
-from sltprob.files import whole
-from sltprob.interrupts import without_interrupts
+from sltprob.files import whole, writable_folder, write_text
 from sltprob.packed import pack
 from sltprob.problem import problem
+from sltprob.processes import without_interrupts
 from sltprob.program import is_program
 
 __all__ = ["calibrate"]
@@ -104,6 +104,8 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
+    # Before anything is computed.
+    writable_folder(folder / "runs")
     chosen_part = _read_part(part)
     wanted = (
         plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
@@ -113,14 +115,12 @@ def calibrate(
         for plan in wanted
         if (_path(plan, folder / "runs").exists() if stored else applies(plan))
     ]
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
-    with whole(folder / "rows.jsonl") as path, path.open("w", encoding="utf-8") as handle:
-        for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
-            handle.write(json.dumps(row) + "\n")
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(chosen), row)
+    for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(chosen), row)
+    write_text("".join(json.dumps(row) + "\n" for row in rows), folder / "rows.jsonl")
     return score(rows)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from sltprob.cli._stop import stoppable
 from sltprob.command import typing
+from sltprob.printable import printable
 
 __all__ = ["JUDGE", "MANY", "MEASURE", "THEORY", "app", "main"]
 
@@ -60,5 +61,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"sltprob: {' '.join(message.split())}\n")
+    sys.stderr.write(f"sltprob: {printable(' '.join(message.split()))}\n")
     sys.exit(2)

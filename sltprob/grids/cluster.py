@@ -6,6 +6,7 @@ must be one that all of them see.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from sltprob.grids.events import Watch
 from sltprob.grids.store import Store
 from sltprob.grids.tasks import Tasks
 from sltprob.grids.work import Outcome
-from sltprob.interrupts import without_interrupts
+from sltprob.processes import without_interrupts
 
 __all__ = ["DaskWorkers"]
 
@@ -54,6 +55,10 @@ class DaskWorkers:
         ``"tcp://10.0.0.1:8786"``.
     processes : int, optional
         Of a local cluster; by default one for each core.
+    patience : float, seconds, optional
+        A cell of which nothing is heard for so long hangs: its worker is ended, and the cell has
+        failed. It says something when it begins, after warming up, and after every piece of its
+        draws. By default it may take any time.
 
     Raises
     ------
@@ -61,7 +66,9 @@ class DaskWorkers:
         If the cluster is none of these, or cannot be reached.
     """
 
-    def __init__(self, cluster: str, *, processes: int | None = None) -> None:
+    def __init__(
+        self, cluster: str, *, processes: int | None = None, patience: float | None = None
+    ) -> None:
         if cluster != "local" and "://" not in cluster:
             raise ValueError(
                 f"--cluster {cluster}: it must be local, or the address of a scheduler, such as "
@@ -73,7 +80,12 @@ class DaskWorkers:
             raise ValueError(
                 f"--workers {processes} goes with --cluster local; {cluster} has its own"
             )
+        if patience is not None and not 0 < patience < math.inf:
+            raise ValueError(
+                f"--patience {patience:g}: it must be a number of seconds, such as 600"
+            )
         self.cluster = cluster
+        self.patience = patience
         self.processes = processes or os.cpu_count() or 1
         if cluster != "local":
             # Now rather than when everything else is ready.
@@ -83,7 +95,7 @@ class DaskWorkers:
     def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
         """Run cells, and give what became of each, in any order."""
         with self._client() as client:
-            yield from Dispatcher(client, store, tasks, watch).outcomes()
+            yield from Dispatcher(client, store, tasks, watch, self.patience).outcomes()
 
     @contextmanager
     def _client(self) -> Iterator[Client]:

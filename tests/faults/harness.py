@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 import sltprob
 from sltprob.packed import fingerprint
@@ -117,6 +119,19 @@ def run(*arguments: object, **more: str) -> tuple[int, str, str]:
 def is_one_line(said: str) -> bool:
     """Say whether a command has explained itself in one line, and shown no traceback."""
     return said.count("\n") == 1 and said.startswith("sltprob: ") and "Traceback" not in said
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Mount a file system of a few bytes, or skip where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is for root, on Linux")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @dataclass(frozen=True)

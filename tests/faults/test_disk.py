@@ -21,6 +21,7 @@ from harness import (
     end,
     is_one_line,
     seeded,
+    small_disk,
     unbroken,
 )
 
@@ -36,19 +37,6 @@ SLOW = "On a disk with slow writes, a kill loses nothing"
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-
-
-@contextlib.contextmanager
-def small_disk(folder, size):
-    """Mount a file system of a few bytes, or skip where that is not allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is for root, on Linux")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def goes_on_to_the_whole(case, folder, anew):

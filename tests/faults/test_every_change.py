@@ -8,7 +8,9 @@ from harness import (
     RUN,
     STUDY_CLUSTER,
     STUDY_RUN,
+    TRIES,
     attempt,
+    seeded,
     unbroken,
     workplace,
 )
@@ -53,10 +55,11 @@ def test_a_kill_before_any_change_loses_nothing(case, go_on, tmp_path):
     assert case.results(folder) == whole
     left = sorted(copies.iterdir())
     assert len(left) > 1
+    chosen = seeded(case, 0).sample(left, min(len(left), 8 * TRIES))
     for copy in left:
         with attempt(KILLED, case.name):
             assert case.results(copy).items() <= whole.items()
-        if go_on is None:
+        if go_on is None or copy not in chosen:
             continue
         with attempt(RESUMED, case.name):
             go_on(copy)

@@ -2,9 +2,10 @@
 
 Python imports this when it starts. FAULT_AT = "folder|number|log|copies": before the change of that
 number, counted in each process from 1, the whole session gets SIGKILL; with FAULT=delete the folder
-is deleted instead, and with FAULT=slow every change waits for 0.1 s. Number 0 is none. Where `copies` names a folder, it gets a copy of the folder before each change: what a kill
-at that moment would leave. Changes are files opened to be written, and names that are made, moved
-and removed; a file that C code writes is seen when it gets its name.
+is deleted instead, and with FAULT=slow every change waits for 0.1 s. Number 0 is none. Where
+`copies` names a folder, it gets a copy of the folder before each change: what a kill at that moment
+would leave. Changes are files opened to be written, and names that are made, moved and removed; a
+file that C code writes is seen when it gets its name.
 """
 
 import os
