@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -73,7 +74,8 @@ def temper(
         If a value is out of range, if data are missing, infinite or no numbers (the message
         names the argument and the row), if the program cannot be tempered correctly or can be
         read in two ways (it names the site and says what to write instead), if float32 cannot
-        resolve beta times the loss, or in a fork of a process that has computed.
+        resolve beta times the loss, in a fork of a process that has computed, or if JAX's
+        generator of random numbers is another one than its own.
     TypeError
         If the model or the data are of no known type.
 
@@ -83,6 +85,11 @@ def temper(
     .. [2] E. Lau et al., "The local learning coefficient", arXiv 2308.12108 (localization).
     """
     refuse_forked()
+    if jax.config.jax_default_prng_impl != "threefry2x32":
+        raise ValueError(
+            f"jax_default_prng_impl={jax.config.jax_default_prng_impl!r}: NumPyro and the numbers "
+            "of a seed need 'threefry2x32'; leave it as it is in JAX"
+        )
     built_in = model if isinstance(model, Model) else None
     program = built_in.program if built_in is not None else model
     if not callable(program):

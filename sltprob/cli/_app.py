@@ -27,6 +27,9 @@ JUDGE = "Judge and report"
 MANY = "Many runs"
 THEORY = "Exact answers and theory"
 
+# A message may quote what was given, which may be a whole file.
+_LONGEST = 2000
+
 # Every error of usage of the parser; typer exports only this subclass.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
@@ -61,5 +64,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"sltprob: {printable(' '.join(message.split()))}\n")
+    line = printable(" ".join(message.split()))
+    sys.stderr.write(f"sltprob: {line if len(line) < _LONGEST else line[:_LONGEST] + ' …'}\n")
     sys.exit(2)
