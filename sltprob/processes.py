@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 __all__ = ["refuse_forked", "without_interrupts"]
 
@@ -27,6 +28,24 @@ def refuse_forked() -> None:
         )
 
 
+def _start_tracker() -> None:
+    """Start the process of Python that removes what is left of locks of processes that were killed.
+
+    Otherwise the first child starts it, and CPython then lets interrupts through again; and it
+    warns of what it removes, which a user cannot help.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = quiet if before is None else f"{before},{quiet}"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 @contextmanager
 def without_interrupts() -> Iterator[None]:
     """Start processes, and threads that start some, which never hear of Ctrl-C.
@@ -37,6 +56,7 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -70,7 +70,7 @@ def test_stopped_it_says_how_to_go_on(case, number, turn, tmp_path):
     whole, seconds, _ = unbroken(case)
     folder = tmp_path / "out"
     process = case.start(folder)
-    time.sleep(seeded(case, 100 + turn + number).uniform(0.2, 0.95) * seconds)
+    time.sleep(seeded(case, 100 + turn + number).uniform(0.2, 0.8) * seconds)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # a terminal tells all its processes
     else:
@@ -96,7 +96,7 @@ def test_told_twice_it_ends_at_once(case, turn, tmp_path):
     folder = tmp_path / "out"
     generator = seeded(case, 200 + turn)
     process = case.start(folder)
-    time.sleep(generator.uniform(0.3, 0.95) * seconds)
+    time.sleep(generator.uniform(0.3, 0.8) * seconds)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(generator.uniform(0.0, 0.3))
     if process.poll() is None:
