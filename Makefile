@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo study calibrate test test-slow lint docs bench clean python
+.PHONY: help demo study calibrate test test-slow faults lint docs bench constraints audit clean python
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,25 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 # Some hours on two cores; a call that was stopped goes on. What is there is judged again, not run again.
 calibrate: $(STAMP) ## count how often the verdict is wrong, in runs/calibration, and write docs/calibration.md
 	$(BIN)/sltprob calibrate --out runs/calibration $(ARGS) && cp runs/calibration/calibration.md docs/calibration.md
+
+# Half an hour on two cores. Every fault that has a number of tries is tried so often.
+TRIES ?= 3
+faults: $(STAMP) ## try every fault TRIES times, and write docs/reliability.md from what is counted
+	@counted=$$(mktemp); SLTPROB_FAULTS="$$counted" SLTPROB_TRIES=$(TRIES) \
+	$(BIN)/python -m pytest -m "slow or not slow" tests/faults $(ARGS); code=$$?; \
+	$(BIN)/python tests/faults/reliability.py "$$counted" docs/reliability.md && exit $$code
+
+# In an environment of its own, since what is in .venv is what the old file says.
+constraints: $(STAMP) ## renew constraints.txt: what pip chooses today; then run make test
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(BIN)/python -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	{ head -2 constraints.txt; "$$folder/bin/python" -m pip freeze --exclude-editable; } > constraints.new; \
+	mv constraints.new constraints.txt; echo "Renewed: constraints.txt"
+
+audit: $(STAMP) ## ask PyPI for known vulnerabilities of what constraints.txt pins; needs the network
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(BIN)/python -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip-audit; \
+	"$$folder/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip
 
 docs: $(STAMP) ## build the documentation; open site/index.html, no server needed
 	$(BIN)/mkdocs build --strict --quiet && echo "Documentation: site/index.html"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,8 +104,9 @@ def _numbers(array: np.ndarray, what: str) -> np.ndarray:
     text = np.frompyfunc(lambda item: isinstance(item, str | bytes), 1, 1)(array).astype(bool)
     if text.any():
         example = array[tuple(np.argwhere(text)[0])]
+        shown = reprlib.repr(example)  # it may be as long as the file
         raise _wrong(
-            what, f"is text ({example!r})", text, "encode it as numbers, such as pandas.factorize"
+            what, f"is text ({shown})", text, "encode it as numbers, such as pandas.factorize"
         )
     try:
         numbers = np.array(array.tolist())

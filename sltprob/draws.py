@@ -62,8 +62,9 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
-from sltprob.files import whole
+from sltprob.files import reserve, whole
 from sltprob.packed import is_packed, unpack
+from sltprob.printable import printable
 
 __all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
 
@@ -175,6 +176,11 @@ def scouts(seen: Mapping[str, np.ndarray]) -> xr.DataTree:
 # run of twenty draws than it takes to draw it.
 _form: dict[Any, dict[str, xr.Dataset]] = {}
 _SMALL_BYTES = 1_000_000
+# HDF5 ends the process where it cannot write, so that a file is written by Python; one above this
+# size by HDF5 all the same, in order not to need its memory twice, once there is room for it.
+_IN_MEMORY = 2**28
+# A file may be compressed, but one that holds next to nothing of what it claims is no run.
+_MOST_BYTES, _MOST_PACKED = 2**28, 100
 
 
 def _in_schema(
@@ -206,6 +212,18 @@ def _in_schema(
         _form.clear()
         _form[signature] = dict(nodes)
     return nodes
+
+
+def _cleaned(tree: xr.DataTree) -> xr.DataTree:
+    """Make text of a file safe to print: it may be from anybody."""
+    for node in tree.subtree:
+        for key, value in node.attrs.items():
+            if isinstance(value, str):
+                node.attrs[key] = printable(value)
+        names = [*node.variables, *node.dims, *node.attrs]
+        if (bad := next((n for n in names if printable(str(n)) != str(n)), None)) is not None:
+            raise ValueError(f"the name {printable(str(bad))!r} has control characters")
+    return tree
 
 
 def check(draws: Any, what: str = "the draws") -> None:
@@ -268,7 +286,12 @@ def save(draws: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = 
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or pass overwrite=True")
     with whole(path) as temporary:
-        draws.to_netcdf(temporary, engine="h5netcdf")
+        if draws.nbytes <= _IN_MEMORY:
+            temporary.write_bytes(bytes(draws.to_netcdf(engine="h5netcdf")))
+        else:
+            with temporary.open("wb") as handle:
+                reserve(handle.fileno(), draws.nbytes)
+            draws.to_netcdf(temporary, engine="h5netcdf")
     return path
 
 
@@ -320,12 +343,15 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
         packed = is_packed(handle.read(4))
     try:
         if packed:
-            return unpack(path.read_bytes())
+            return _cleaned(unpack(path.read_bytes()))
         # h5netcdf's file prints an error of its own, as it is collected, where this fails.
         with h5py.File(path) as file:
             file.attrs.get("_nc3_strict")
         with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return tree.load()
+            claimed, size = tree.nbytes, path.stat().st_size
+            if claimed > _MOST_BYTES + _MOST_PACKED * size:
+                raise ValueError(f"it claims {claimed:.2g} bytes of arrays in a file of {size}")
+            return _cleaned(tree.load())
     except Exception as error:
         # h5py raises anything from OSError to RuntimeError on a damaged file.
         raise ValueError(f"{path}: cannot be read as netCDF ({error})") from error

@@ -60,6 +60,8 @@ def unpack(data: bytes) -> xr.DataTree:
     """Read a run that `pack` wrote."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > 2**28 + 100 * len(data):
+                raise ValueError("it claims far more bytes than it has")
             text = json.loads(archive.read(_MEMBER))
         nodes = {"/": xr.Dataset(attrs=text["attributes"])}
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:

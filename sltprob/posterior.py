@@ -22,7 +22,7 @@ from sltprob.description import described
 from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
-from sltprob.support import constrain, seeded
+from sltprob.support import constrain, seeded, traced, tracing
 
 __all__ = ["TemperedPosterior"]
 
@@ -178,7 +178,10 @@ class TemperedPosterior:
             return value
 
         program = handlers.substitute(self._program, substitute_fn=substitute)
-        log_probs, trace = compute_log_probs(program, (), dict(arguments), {}, sum_log_prob=False)
+        with tracing:
+            log_probs, trace = compute_log_probs(
+                program, (), dict(arguments), {}, sum_log_prob=False
+            )
         log_density = sum(log_jacobians, jnp.zeros(()))
         log_density += sum(jnp.sum(log_probs[name]) for name in position)
         likelihoods = {name: log_probs[name] for name, _ in self.structure.observed}
@@ -365,7 +368,7 @@ class TemperedPosterior:
             seeded(self.structure.run, jax.random.PRNGKey(0)),
             data={name: jnp.asarray(values[name]) for name in names},
         )
-        sites = handlers.trace(program).get_trace(**self.arguments)
+        sites = traced(program, self.arguments)
         position = {}
         for name, (base, shape) in zip(names, self.structure.shapes, strict=True):
             support = sites[name]["fn"].support
@@ -393,7 +396,7 @@ class TemperedPosterior:
         dict of str to array
         """
         program = seeded(self._program, rng_key)
-        sites = handlers.trace(program).get_trace(**self.arguments)
+        sites = traced(program, self.arguments)
         return {
             name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])
             for name, _ in self.structure.shapes

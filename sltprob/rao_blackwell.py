@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from numpyro import handlers
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.support import seeded
+from sltprob.support import seeded, traced
 
 __all__ = ["expected_energy"]
 
@@ -38,5 +38,5 @@ def expected_energy(posterior: TemperedPosterior, position: dict[str, Any]) -> A
     program = handlers.substitute(
         seeded(posterior.structure.run, jax.random.PRNGKey(0)), data=values
     )
-    prior = handlers.trace(program).get_trace(**posterior.arguments)[readout.site]["fn"]
+    prior = traced(program, posterior.arguments)[readout.site]["fn"]
     return posterior.readout_map(values).expected_energy(prior)

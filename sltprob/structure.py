@@ -10,14 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro import handlers
 from numpyro.contrib.module import ParamShape
 from numpyro.distributions import biject_to
 
 from sltprob.models.base import Model
 from sltprob.observed import likelihood_rows, mask_of, refuse
 from sltprob.reparameterise import base_name
-from sltprob.support import is_improper, seeded
+from sltprob.support import is_improper, seeded, traced
 
 __all__ = ["Structure", "inspect_program"]
 
@@ -92,7 +91,7 @@ def inspect_program(
     answers = []
 
     def look() -> None:
-        sites = handlers.trace(seeded(program, jax.random.PRNGKey(0))).get_trace(**arguments)
+        sites = traced(seeded(program, jax.random.PRNGKey(0)), arguments)
         latent, likelihoods = _sites(sites, program, arguments)
         shapes = tuple(
             (
@@ -124,7 +123,7 @@ def _seen(
 
     @jax.jit
     def look(key: Any) -> dict[str, Any]:
-        sites = handlers.trace(seeded(program, key)).get_trace(**arguments)
+        sites = traced(seeded(program, key), arguments)
         found = {}
         for name, axis in inspected.observed:
             mask = mask_of(sites[name]["fn"])

@@ -7,6 +7,7 @@ differentiated at every step of a trajectory.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpyro.distributions.transforms import (
 )
 from numpyro.infer import init_to_uniform
 
-__all__ = ["constrain", "is_improper", "seeded"]
+__all__ = ["constrain", "is_improper", "seeded", "traced", "tracing"]
 
 # A product of so many numbers between 1 and 2 is finite in float32 too.
 _FACTORS = 64
@@ -83,6 +84,18 @@ def is_improper(distribution: Any) -> bool:
     ):
         distribution = distribution.base_dist
     return isinstance(distribution, dist.ImproperUniform)
+
+
+#: Held while a program runs under handlers: NumPyro keeps those in one list for all threads, and
+#: two programs at a time would see each other's sites.
+tracing = threading.RLock()
+
+
+def traced(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a program and give its sites."""
+    with tracing:
+        sites: dict[str, Any] = handlers.trace(program).get_trace(**arguments)
+    return sites
 
 
 def seeded(program: Callable[..., Any], rng_key: Any) -> Any:

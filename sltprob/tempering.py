@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +16,7 @@ from sltprob.data import Data
 from sltprob.models.base import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.precision import checked_beta
+from sltprob.processes import refuse_forked
 from sltprob.reading import columns_of, named_data
 from sltprob.reparameterise import base_name
 from sltprob.structure import Structure, inspect_program
@@ -71,8 +73,9 @@ def temper(
     ValueError
         If a value is out of range, if data are missing, infinite or no numbers (the message
         names the argument and the row), if the program cannot be tempered correctly or can be
-        read in two ways (it names the site and says what to write instead), or if float32 cannot
-        resolve beta times the loss.
+        read in two ways (it names the site and says what to write instead), if float32 cannot
+        resolve beta times the loss, in a fork of a process that has computed, or if JAX's
+        generator of random numbers is another one than its own.
     TypeError
         If the model or the data are of no known type.
 
@@ -81,6 +84,12 @@ def temper(
     .. [1] S. Watanabe, "A widely applicable Bayesian information criterion", JMLR 14 (2013).
     .. [2] E. Lau et al., "The local learning coefficient", arXiv 2308.12108 (localization).
     """
+    refuse_forked()
+    if jax.config.jax_default_prng_impl != "threefry2x32":
+        raise ValueError(
+            f"jax_default_prng_impl={jax.config.jax_default_prng_impl!r}: NumPyro and the numbers "
+            "of a seed need 'threefry2x32'; leave it as it is in JAX"
+        )
     built_in = model if isinstance(model, Model) else None
     program = built_in.program if built_in is not None else model
     if not callable(program):

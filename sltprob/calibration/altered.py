@@ -21,7 +21,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._wrapped import Wrapped
 from sltprob.samplers.base import Evaluation, Warmup, evaluate_position
 from sltprob.samplers.mala import MALA
-from sltprob.support import constrain
+from sltprob.support import constrain, traced
 
 __all__ = ["Altered", "AlteredPosterior", "NeverRejects"]
 
@@ -45,7 +45,7 @@ class _Sampled(TemperedPosterior):
     def _log_jacobian(self, position: Any, values: Any, arguments: Any) -> Any:
         """Evaluate the log Jacobian, which is a part of the log prior."""
         program = handlers.substitute(self.structure.run, data=values)
-        sites = handlers.trace(program).get_trace(**dict(arguments))
+        sites = traced(program, dict(arguments))
         return sum(
             (
                 jnp.sum(constrain(sites[name]["fn"].support, leaf)[1])

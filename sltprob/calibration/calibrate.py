@@ -6,13 +6,18 @@ verdict of another day is scored on the same draws.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +40,16 @@ from sltprob.cell import summarise
 from sltprob.compilation_cache import forgive_cache
 from sltprob.diagnostics import diagnose
 from sltprob.estimation import estimate
-from sltprob.files import whole
+from sltprob.files import whole, writable_folder, write_text
 from sltprob.packed import pack
 from sltprob.problem import problem
+from sltprob.processes import without_interrupts
 from sltprob.program import is_program
 
 __all__ = ["calibrate"]
+
+# Never fork: a forked JAX hangs.
+_SPAWN = get_context("spawn")
 
 
 def calibrate(
@@ -96,6 +105,8 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
+    # Before anything is computed.
+    writable_folder(folder / "runs")
     chosen_part = _read_part(part)
     wanted = (
         plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
@@ -105,15 +116,12 @@ def calibrate(
         for plan in wanted
         if (_path(plan, folder / "runs").exists() if stored else applies(plan))
     ]
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
     rows = []
-    with (folder / "rows.jsonl").open("w", encoding="utf-8") as handle:
-        for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
-            handle.write(json.dumps(row) + "\n")
-            handle.flush()
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(chosen), row)
+    for row in _rows(chosen, folder, stored, workers or os.cpu_count() or 1):
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(chosen), row)
+    write_text("".join(json.dumps(row) + "\n" for row in rows), folder / "rows.jsonl")
     return score(rows)
 
 
@@ -152,22 +160,54 @@ def _rows(chosen: list[Plan], folder: Path, stored: bool, workers: int) -> Itera
         for group in groups:
             yield from _judge(group, folder, stored)
         return
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_begin_worker,
-        initargs=(jax.config.jax_compilation_cache_dir,),
-    ) as pool:
-        for judged in pool.map(_judge, groups, itertools.repeat(folder), itertools.repeat(stored)):
-            yield from judged
+    with (
+        _lifeline() as (kept, given),
+        ProcessPoolExecutor(
+            workers,
+            mp_context=_SPAWN,
+            initializer=_begin_worker,
+            initargs=(jax.config.jax_compilation_cache_dir, given),
+        ) as pool,
+    ):
+        try:
+            with without_interrupts():  # this is where the workers start
+                judged = pool.map(
+                    _judge, groups, itertools.repeat(folder), itertools.repeat(stored)
+                )
+            for rows in judged:
+                yield from rows
+        except BrokenProcessPool:
+            raise ValueError(
+                "a worker process has ended, perhaps for want of memory; finished runs stay in "
+                f"{folder}, and the same call goes on, with fewer workers than {workers} if need be"
+            ) from None
+        except BaseException:
+            kept.close()  # or leaving would wait for runs that nobody wants
+            raise
 
 
-def _begin_worker(compiled: str | None) -> None:
+@contextmanager
+def _lifeline() -> Iterator[tuple[Connection, Connection]]:
+    """Make a pipe; when the end that is kept closes, however that comes, workers end."""
+    given, kept = _SPAWN.Pipe(duplex=False)
+    with given, kept:
+        yield kept, given
+
+
+def _begin_worker(compiled: str | None, lifeline: Connection) -> None:
     """Set up JAX as in the process that asks; a core is for one worker."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_compilation_cache_dir", compiled)
     forgive_cache()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """End this process when the one that asks has ended, or wants no more."""
+    with contextlib.suppress(OSError):
+        lifeline.poll(None)
+    os._exit(1)
 
 
 def _judge(group: list[Plan], folder: Path, stored: bool) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sltprob.cli._stop import stoppable
 from sltprob.command import typing
+from sltprob.printable import printable
 
 __all__ = ["JUDGE", "MANY", "MEASURE", "THEORY", "app", "main"]
 
@@ -24,6 +26,9 @@ MEASURE = "Measure λ̂"
 JUDGE = "Judge and report"
 MANY = "Many runs"
 THEORY = "Exact answers and theory"
+
+# A message may quote what was given, which may be a whole file.
+_LONGEST = 2000
 
 # Every error of usage of the parser; typer exports only this subclass.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -49,18 +54,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of usage is one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        with typing(arguments):
+        with stoppable(), typing(arguments):
             code = app(arguments or ["--help"], prog_name="sltprob", standalone_mode=False)
     except USAGE_ERROR as error:
         _fail(f"{error.format_message()} (see sltprob --help)")
     except (ValueError, TypeError, OSError) as error:
         _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("sltprob: stopped\n")
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str) -> None:
-    sys.stderr.write(f"sltprob: {' '.join(message.split())}\n")
+    line = printable(" ".join(message.split()))
+    sys.stderr.write(f"sltprob: {line if len(line) < _LONGEST else line[:_LONGEST] + ' …'}\n")
     sys.exit(2)

@@ -24,6 +24,7 @@ from sltprob.cli._options import (
     names,
 )
 from sltprob.cli._output import narrow_table, print_json, say
+from sltprob.cli._stop import goes_on
 
 if TYPE_CHECKING:
     from sltprob.league.standing import Standing
@@ -60,6 +61,8 @@ def bench(
         raise ValueError(f"--seeds {seeds}: there must be at least 1, such as --seeds 4")
     # What compilation costs is a column: code kept from an earlier command would hide it.
     jax.config.update("jax_enable_compilation_cache", False)
+    if out is not None:
+        goes_on(f"the models that are finished are in {out}; another --out starts anew")
     table = bench(
         names("--models", models, "regular,tanh_zero"),
         [] if samplers == "all" else names("--samplers", samplers, "hmc,sgld, or all"),

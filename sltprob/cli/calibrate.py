@@ -10,6 +10,7 @@ import typer
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, DataOption, configure, names
 from sltprob.cli._output import print_json, say
+from sltprob.cli._stop import goes_on
 from sltprob.files import write_text
 from sltprob.progress import counting
 
@@ -52,6 +53,7 @@ def calibrate(
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: a file of that name exists; choose a folder")
+    goes_on(f"finished runs stay in {out}, and the same command goes on")
     with counting("runs") as show:
         found = calibration.calibrate(
             out,

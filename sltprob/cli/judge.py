@@ -22,6 +22,7 @@ from sltprob.cli._output import (
     say,
 )
 from sltprob.command import typed
+from sltprob.files import new_file
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -89,6 +90,7 @@ def report(
         raise ValueError(f"--out {out}: it is a folder; write --out {out / 'report.html'}")
     if out.exists() and not overwrite:
         raise ValueError(f"--out {out}: the file exists; choose another name, or --overwrite")
+    new_file(out, overwrite=overwrite)
     runs = [_load(path, minimum_loss) for path in _files(paths)]
     models = sorted({str(run.attrs["model"]) for run in runs})
     title = models[0] if len(models) == 1 else f"{len(models)} models"

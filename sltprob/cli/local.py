@@ -23,6 +23,7 @@ from sltprob.cli._options import (
     WarmupOption,
 )
 from sltprob.cli._output import open_in_browser, print_json, print_verdict, say
+from sltprob.cli._stop import goes_on
 from sltprob.files import new_file
 
 __all__ = ["local"]
@@ -201,6 +202,8 @@ def _over_training(
     """Measure every checkpoint."""
     from sltprob.trajectories.trajectory import trajectory
 
+    if out is not None:
+        goes_on("finished checkpoints stay, and the same command goes on")
     found = trajectory(
         checkpoints,
         function,

@@ -40,6 +40,7 @@ from sltprob.cli._output import (
     print_verdict,
     say,
 )
+from sltprob.cli._stop import goes_on
 
 __all__ = ["compare", "run"]
 
@@ -73,6 +74,10 @@ def compare(
     from sltprob.comparison import compare
 
     folder = out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    goes_on(
+        f"finished runs stay, and 'sltprob report {folder / 'runs'}' shows them; another --out "
+        "starts anew"
+    )
     found = compare(
         model,
         names("--samplers", samplers, "sgld,mala,hmc"),

@@ -13,8 +13,10 @@ from rich.console import Console
 from sltprob.cli._app import MANY, app
 from sltprob.cli._options import AsJson, configure
 from sltprob.cli._output import narrow_table, number, print_json, say
+from sltprob.cli._stop import goes_on
 from sltprob.grids.definition import StudyError
 from sltprob.grids.reading import read_definition
+from sltprob.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,12 @@ Cluster = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(help="processes of --cluster local; by default one for each core")
+]
+Patience = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="with --cluster: a cell that is silent for so long is ended"
+    ),
 ]
 Quiet = Annotated[
     bool,
@@ -86,6 +94,7 @@ def run_or_retry(
     out: Out = None,
     cluster: Cluster = None,
     workers: WorkersOption = None,
+    patience: Patience = None,
     quiet: Quiet = False,
     as_json: AsEvents = False,
 ) -> None:
@@ -95,6 +104,11 @@ def run_or_retry(
     if workers is not None and cluster is None:
         raise ValueError(
             f"--workers {workers} goes with --cluster local; write that too, or leave it out"
+        )
+    if patience is not None and cluster is None:
+        raise ValueError(
+            f"--patience {patience:g} goes with --cluster, as a process cannot end itself; write "
+            "--cluster local too, or leave it out"
         )
     folder = _folder(path, out)
     made = _read(path)
@@ -106,15 +120,10 @@ def run_or_retry(
             raise ValueError(
                 f"--cluster needs {error.name}; pip install 'sltprob[cluster]'"
             ) from None
-        chosen = DaskWorkers(cluster, processes=workers)
-    try:
-        with _watch(quiet, as_json) as watch:
-            state = made.run(
-                folder, workers=chosen, retry=context.info_name == "retry", watch=watch
-            )
-    except KeyboardInterrupt:
-        sys.stderr.write("sltprob: stopped; what is stored stays, and the same command goes on\n")
-        raise typer.Exit(130) from None
+        chosen = DaskWorkers(cluster, processes=workers, patience=patience)
+    goes_on("what is stored stays, and the same command goes on")
+    with _watch(quiet, as_json) as watch:
+        state = made.run(folder, workers=chosen, retry=context.info_name == "retry", watch=watch)
     if state.stored:
         made.table(folder)
     if not quiet and not as_json:
@@ -202,7 +211,7 @@ def _read(path: Path) -> Study:
         return Study(definition)
     except StudyError as error:
         for problem in error.problems:
-            sys.stderr.write(f"sltprob: {problem}\n")
+            sys.stderr.write(f"sltprob: {printable(' '.join(problem.split()))}\n")
         raise typer.Exit(2) from None
 
 

@@ -6,10 +6,11 @@ must be one that all of them see.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dask
@@ -22,6 +23,7 @@ from sltprob.grids.events import Watch
 from sltprob.grids.store import Store
 from sltprob.grids.tasks import Tasks
 from sltprob.grids.work import Outcome
+from sltprob.processes import without_interrupts
 
 __all__ = ["DaskWorkers"]
 
@@ -53,6 +55,10 @@ class DaskWorkers:
         ``"tcp://10.0.0.1:8786"``.
     processes : int, optional
         Of a local cluster; by default one for each core.
+    patience : float, seconds, optional
+        A cell of which nothing is heard for so long hangs: its worker is ended, and the cell has
+        failed. It says something when it begins, after warming up, and after every piece of its
+        draws. By default it may take any time.
 
     Raises
     ------
@@ -60,7 +66,9 @@ class DaskWorkers:
         If the cluster is none of these, or cannot be reached.
     """
 
-    def __init__(self, cluster: str, *, processes: int | None = None) -> None:
+    def __init__(
+        self, cluster: str, *, processes: int | None = None, patience: float | None = None
+    ) -> None:
         if cluster != "local" and "://" not in cluster:
             raise ValueError(
                 f"--cluster {cluster}: it must be local, or the address of a scheduler, such as "
@@ -72,7 +80,12 @@ class DaskWorkers:
             raise ValueError(
                 f"--workers {processes} goes with --cluster local; {cluster} has its own"
             )
+        if patience is not None and not 0 < patience < math.inf:
+            raise ValueError(
+                f"--patience {patience:g}: it must be a number of seconds, such as 600"
+            )
         self.cluster = cluster
+        self.patience = patience
         self.processes = processes or os.cpu_count() or 1
         if cluster != "local":
             # Now rather than when everything else is ready.
@@ -82,7 +95,7 @@ class DaskWorkers:
     def run(self, store: Store, tasks: Tasks, watch: Watch) -> Iterator[Outcome]:
         """Run cells, and give what became of each, in any order."""
         with self._client() as client:
-            yield from Dispatcher(client, store, tasks, watch).outcomes()
+            yield from Dispatcher(client, store, tasks, watch, self.patience).outcomes()
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
@@ -97,26 +110,28 @@ class DaskWorkers:
             with client:
                 yield client
             return
-        with (
-            tempfile.TemporaryDirectory(prefix="sltprob-") as folder,
-            dask.config.set(_SETTINGS),
-            LocalCluster(
-                n_workers=self.processes,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                # Not the usual one, which a second study at the same time would find taken.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                env={
-                    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
-                    "OMP_NUM_THREADS": "1",
-                },
-                local_directory=folder,
-                silence_logs=50,
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sltprob-"))
+            stack.enter_context(dask.config.set(_SETTINGS))
+            with without_interrupts():
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=self.processes,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        # Not the usual one, which a second study at the same time would find taken.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                        env={
+                            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip(),
+                            "OMP_NUM_THREADS": "1",
+                        },
+                        local_directory=folder,
+                        silence_logs=50,
+                    )
+                )
+                client = stack.enter_context(Client(cluster, set_as_default=False))
             # Where this process keeps what it compiles, or for as long as the workers live. Where
             # the environment says it, the workers have read it themselves.
             kept = jax.config.jax_compilation_cache_dir or f"{folder}/compiled"

@@ -37,7 +37,14 @@ _SECONDS_BETWEEN_MESSAGES = 0.5
 class Dispatcher:
     """Gives every worker one task for each of its threads, so that none waits behind another."""
 
-    def __init__(self, client: Client, store: Store, tasks: Tasks, watch: Watch) -> None:
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        tasks: Tasks,
+        watch: Watch,
+        patience: float | None = None,
+    ) -> None:
         self._client = client
         self._store = store
         self._tasks = tasks
@@ -48,18 +55,25 @@ class Dispatcher:
         self._suspects: list[Cell] = []
         self._alone: Future[Any] | None = None
         self._waits = False
+        # Seconds for which a task may say nothing, and when each was heard of last.
+        self._patience = patience
+        self._heard_of: dict[Future[Any], float] = {}
+        self._of_cell: dict[str, Future[Any]] = {}
 
     def outcomes(self) -> Iterator[Outcome]:
         """Run all tasks."""
         self._client.subscribe_topic(_TOPIC, lambda stamped: self._heard.put(stamped[1]))
         self._fill()
         while self._pending:
+            yield from self._end_silent()
             try:
                 thing = self._heard.get(timeout=_SECONDS_BETWEEN_LOOKS)
             except queue.Empty:
                 self._fill()  # workers may have come
                 continue
             if isinstance(thing, dict):
+                if (future := self._of_cell.get(thing["key"])) is not None:
+                    self._heard_of[future] = time.monotonic()
                 self._watch(Event("running", thing))
             elif thing in self._pending:
                 outcomes = self._result(thing)
@@ -110,11 +124,13 @@ class Dispatcher:
             allow_other_workers=worker != _ANY,
         )
         self._pending[future] = (cells, worker)
+        self._heard_of[future] = time.monotonic()
+        self._of_cell.update(dict.fromkeys((cell.key for cell in cells), future))
         future.add_done_callback(self._heard.put)
         return future
 
     def _result(self, future: Future[Any]) -> list[Outcome]:
-        cells, _ = self._pending.pop(future)
+        cells = self._take_out(future)
         if future.status == "finished":
             return list(future.result())
         if future.status != "error":
@@ -132,11 +148,56 @@ class Dispatcher:
             self._suspects.extend(cells)
             return []
         (cell,) = cells
-        reason = "every worker that ran it was lost; it may need more memory than a worker has"
+        return [
+            self._failed(
+                cell,
+                "every worker that ran it was lost; it may need more memory than a worker has",
+            )
+        ]
+
+    def _take_out(self, future: Future[Any]) -> list[Cell]:
+        cells, _ = self._pending.pop(future)
+        self._heard_of.pop(future)
+        for cell in cells:
+            self._of_cell.pop(cell.key, None)
+        return cells
+
+    def _failed(self, cell: Cell, reason: str) -> Outcome:
         self._store.save_failure(
             cell.key, {"cell": str(cell), "error": reason, **coordinates(cell)}
         )
-        return [Outcome(cell, None, reason)]
+        return Outcome(cell, None, reason)
+
+    def _end_silent(self) -> Iterator[Outcome]:
+        """End the workers whose cells hang; a cell that hangs alone has failed."""
+        now = time.monotonic()
+        late = [
+            future
+            for future, heard in self._heard_of.items()
+            if self._patience is not None and now - heard > self._patience
+        ]
+        if not late:
+            return
+        at = {key: worker for worker, keys in self._client.processing().items() for key in keys}
+        for future in late:
+            if future.key not in at or future.done():
+                self._heard_of[future] = now  # no worker has it yet, or it has just ended
+                continue
+            cells = self._take_out(future)
+            future.cancel()
+            try:
+                self._client.restart_workers([at[future.key]], raise_for_error=False)
+            except ValueError:
+                raise ValueError(
+                    f"{cells[0]} hangs, and its worker has no nanny that could end it; start "
+                    "workers by 'dask worker', without --no-nanny"
+                ) from None
+            if len(cells) == 1:
+                reason = f"nothing was heard of it for {self._patience:g} s, so it was ended"
+                yield self._failed(cells[0], reason)
+            else:
+                self._suspects.extend(cells)
+        self._fill()
 
 
 def _gone() -> ValueError:

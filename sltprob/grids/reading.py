@@ -43,6 +43,9 @@ def read_definition(path: str | os.PathLike[str]) -> Definition:
         line = (found and found[1]) or text.rstrip().count("\n") + 1
         said = _TOML_PLACE.sub("", str(error))
         raise StudyError([f"{path}:{line}: not TOML: {said}"]) from None
+    except (RecursionError, ValueError) as error:
+        # Lists in lists without end, or a number of thousands of digits.
+        raise StudyError([f"{path}: not a study: {error}"]) from None
     return define(document, name=str(path), lines=toml_lines(text), folder=path.parent)
 
 

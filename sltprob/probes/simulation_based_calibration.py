@@ -33,6 +33,7 @@ from sltprob.problem import problem
 from sltprob.program import is_program
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
+from sltprob.support import traced
 
 __all__ = ["Calibration", "rank_checks", "simulation_based_calibration"]
 
@@ -290,7 +291,7 @@ def _arguments_of_sites(posterior: TemperedPosterior) -> dict[str, str]:
     """Find the argument that every observed site observes."""
     structure = posterior.structure
     program = handlers.seed(structure.run, jax.random.key(0))
-    sites = handlers.trace(program).get_trace(**posterior.arguments)
+    sites = traced(program, posterior.arguments)
     found = {}
     for name, _ in structure.observed:
         fn = sites[name]["fn"]
@@ -317,7 +318,7 @@ def _simulate(
     key_prior, key_data = jax.random.split(rng_key)
     structure = posterior.structure
     program = handlers.seed(structure.run, key_prior)
-    sites = handlers.trace(program).get_trace(**posterior.arguments)
+    sites = traced(program, posterior.arguments)
     values = {name: sites[name]["value"] for name in structure.sites}
     arguments = dict(posterior.arguments)
     for index, (name, argument) in enumerate(arguments_of_sites.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,7 @@ class Program:
 programs: dict[Any, Program] = {}
 # A program has some ten megabytes: a process that goes through many models must not keep them all.
 _MOST_PROGRAMS = 64
+_changing = threading.Lock()
 
 
 def begin_compiling(
@@ -76,7 +78,8 @@ def begin_compiling(
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes, device)
-    program = programs.pop(signature, None)
+    with _changing:
+        program = programs.pop(signature, None)
     if program is None:
 
         def call(*values: Any) -> Any:
@@ -85,9 +88,10 @@ def begin_compiling(
         options = {} if effort is None else {"xla_backend_optimization_level": effort}
         with clock.running():
             program = Program(jax.jit(call, donate_argnums=donated).lower(*arguments), options)
-    programs[signature] = program
-    while len(programs) > _MOST_PROGRAMS:
-        programs.pop(next(iter(programs)))
+    with _changing:
+        programs[signature] = program
+        while len(programs) > _MOST_PROGRAMS:
+            programs.pop(next(iter(programs)))
     return program
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro import handlers
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.support import seeded
+from sltprob.support import seeded, traced
 
 __all__ = ["check_minibatches"]
 
@@ -63,11 +62,11 @@ def _losses(posterior: TemperedPosterior, position: Any, arguments: dict[str, An
 def _fixed(posterior: TemperedPosterior, batch_size: int, count: int, error: Exception) -> str:
     """Name the plate whose size is a number, or the error of the program."""
     structure = posterior.structure
-    trace = handlers.trace(seeded(structure.run, jax.random.PRNGKey(0)))
+    program = seeded(structure.run, jax.random.PRNGKey(0))
     frames: dict[str, int] = {}
 
     def look() -> None:
-        for site in trace.get_trace(**posterior.arguments).values():
+        for site in traced(program, posterior.arguments).values():
             for frame in site.get("cond_indep_stack", ()):
                 frames[frame.name] = frame.size
 

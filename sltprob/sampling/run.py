@@ -11,6 +11,7 @@ import xarray as xr
 from sltprob import samplers
 from sltprob.local_posterior import LocalPosterior
 from sltprob.posterior import TemperedPosterior
+from sltprob.processes import refuse_forked
 from sltprob.samplers import Sampler
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.assemble import model_name
@@ -102,10 +103,12 @@ def sample(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the sampler does not apply to the posterior.
+        If an argument is out of range, if the sampler does not apply to the posterior, or in a
+        fork of a process that has computed.
     TypeError
         If the posterior was not made by `temper`.
     """
+    refuse_forked()
     around: dict[str, Any] = {
         "batch_size": batch_size,
         "steps_per_draw": steps_per_draw,

@@ -1,0 +1,37 @@
+"""Put what a campaign has counted into docs/reliability.md: `make faults` runs both."""
+
+import json
+import os
+import platform
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+BEGIN, END = "<!-- counts: make faults writes what is between these lines -->", "<!-- /counts -->"
+
+
+def main(counted, page):
+    lines = [json.loads(line) for line in Path(counted).read_text(encoding="utf-8").splitlines()]
+    tried = Counter(line["promise"] for line in lines)
+    failed = Counter(line["promise"] for line in lines if not line["kept"])
+    now = (
+        f"{datetime.now(UTC):%Y-%m-%d}: {len(lines):,} attempts, {failed.total() or 'none'} failed "
+        f"(Python {platform.python_version()}, JAX {version('jax')}, {platform.system()}, "
+        f"{os.cpu_count()} cores)."
+    )
+    table = ["| Promise | Tried with | Attempts | Failed |", "|---|---|---:|---:|"]
+    for promise, count in tried.items():
+        what = [line["what"].partition(",")[0] for line in lines if line["promise"] == promise]
+        kinds = list(dict.fromkeys(what))
+        words = f"{len(kinds)} of them" if len(kinds) > 12 else ", ".join(map("`{}`".format, kinds))
+        table.append(f"| {promise} | {words} | {count:,} | {failed[promise]} |")
+    text = Path(page).read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    counts = "\n".join([now, "", *table])
+    Path(page).write_text(f"{before}{BEGIN}\n{counts}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
