@@ -1,4 +1,4 @@
-"""MkDocs hook: what the pages take from the code, so that it cannot be out of date.
+"""Sphinx extension: what the pages take from the code, so that it cannot be out of date.
 
 A line ``<!-- NAME -->`` of a page becomes the text of the function NAME below.
 """
@@ -59,24 +59,35 @@ _GROUPS = (
 )
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put generated text into a page; called by MkDocs."""
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx, which calls it."""
+    app.connect("source-read", lambda _app, _name, source: source.__setitem__(0, fill(source[0])))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def fill(markdown: str) -> str:
+    """Put generated text into a page.
+
+    Parameters
+    ----------
+    markdown : str
+
+    Returns
+    -------
+    str
+    """
     made = {
         "checks": checks,
         "local checks": local_checks,
         "samplers": samplers,
         "errors": errors,
+        "reference": reference,
     }
     for name, function in made.items():
         marker = f"<!-- {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, function())
     return markdown
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """Write numpydoc's citations as lines of their own; called by MkDocs."""
-    return re.sub(r"\.\. \[(\d+)\]", r"<br>[\1]", html)
 
 
 def failing_checks() -> dict[str, tuple[str, Check]]:
@@ -267,3 +278,58 @@ def errors() -> str:
 def _code(text: str) -> str:
     ticks = "``" if "`" in text else "`"
     return f"{ticks}{text}{ticks}"
+
+
+#: What verbs give, and is not in ``sltprob`` itself.
+_RESULTS = (
+    "sltprob.comparison.Comparison",
+    "sltprob.ladders.Rung",
+    "sltprob.marginal_likelihood.Evidence",
+    "sltprob.known_coefficient.KnownCoefficient",
+    "sltprob.probes.probe.Probe",
+    "sltprob.probes.simulation_based_calibration.Calibration",
+    "sltprob.trajectories.sweep.Sweep",
+    "sltprob.trajectories.trajectory.Trajectory",
+    "sltprob.trajectories.covariance.LossCovariance",
+)
+
+
+def reference() -> str:
+    """List every public name with its docstring.
+
+    Returns
+    -------
+    str
+    """
+    import importlib
+    import inspect
+
+    import sltprob
+
+    groups: dict[str, dict[str, Any]] = {"Verbs": {}, "Nouns": {}, "What verbs give": {}}
+    for name in sltprob.__all__:
+        found = getattr(sltprob, name)
+        if inspect.isclass(found):
+            groups["Nouns"][f"sltprob.{name}"] = found
+        elif callable(found):
+            groups["Verbs"][f"sltprob.{name}"] = found
+    for path in _RESULTS:
+        module, _, name = path.rpartition(".")
+        groups["What verbs give"][path] = getattr(importlib.import_module(module), name)
+    parts = []
+    for heading, members in groups.items():
+        rows = [
+            f"| [`{path}`](#{path}) | {_first_line(found)} |" for path, found in members.items()
+        ]
+        parts += [f"## {heading}\n", "| name | what it does |", "|---|---|", *rows, ""]
+        for path, found in members.items():
+            kind = "autoclass" if inspect.isclass(found) else "autofunction"
+            parts += [f"### {path.rpartition('.')[2]}\n", "```{eval-rst}", f".. {kind}:: {path}"]
+            if kind == "autoclass":
+                parts += ["   :members:"]
+            parts += ["```", ""]
+    return "\n".join(parts)
+
+
+def _first_line(found: Any) -> str:
+    return (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
