@@ -6,12 +6,12 @@ posterior
     Constrained values of the latent sites, (chain, draw, ...); absent with ``keep="loss"``.
 sample_stats
     ``loss``, ``lp``, ``log_prior`` (lp + βL), ``squared_gradient`` (``|∇U|²``),
-    ``acceptance_rate``, ``num_gradients`` by (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained
-    coordinates and ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their
-    difference is the virial about c) and ``loss_virial`` θ_b·∇_b βL; ``loss_field`` and
-    ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``, βL minus
-    its conditional mean over the readout, where the loss is quadratic in one; ``diverging`` and
-    ``energy`` where the sampler has them;
+    ``acceptance_rate``, ``num_gradients`` by (chain, draw); by (chain, draw, site) ``virial``
+    θ_b·∇_b U in unconstrained coordinates and ``virial_offset`` c_b·∇_b U, c the mean position
+    after warm-up (their difference is the virial about c) and ``loss_virial`` θ_b·∇_b βL;
+    ``loss_field`` and ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``,
+    βL minus its conditional mean over the readout, where the loss is quadratic in one;
+    ``diverging`` and ``energy`` where the sampler has them;
     ``log_tilt`` and ``noise_bias`` of samplers without a Metropolis step: what the step size
     does to the invariant density, and what the noise of the gradient adds to λ̂.
     A sampler of a whole ladder of temperatures has by (chain, draw, beta) ``ladder_loss``, the

@@ -106,10 +106,6 @@ class Sweep:
         OSError
             If the folder cannot be written.
         """
-        figures = [
-            self._figure("nbeta", "λ̂ against nβ", "nβ", lambda row: row.nbeta),
-            self._figure("step", "λ̂ against the step size", "ε", lambda row: row.step_size),
-        ]
         found = [
             [
                 f"{r.nbeta:.4g}",
@@ -127,10 +123,17 @@ class Sweep:
             path,
             title=title,
             sentences=[self.recommendation],
-            figures=figures,
+            figures=self.figures(),
             tables=[SheetTable("All settings", headings, found, words=(6,))],
             sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
         )
+
+    def figures(self) -> list[Figure]:
+        """Draw λ̂ against nβ and against the step size."""
+        return [
+            self._figure("nbeta", "λ̂ against nβ", "nβ", lambda row: row.nbeta),
+            self._figure("step", "λ̂ against the step size", "ε", lambda row: row.step_size),
+        ]
 
     def _figure(self, key: str, heading: str, label: str, of: Callable[[Row], float]) -> Figure:
         drawn = []

@@ -86,6 +86,33 @@ class Trajectory:
             If the folder cannot be written.
         """
         parts = list(self.rows)
+        found = [
+            [name, part, f"{r.loss:.4g}", f"{r.lambda_hat:.4g}", f"{r.low:.4g} to {r.high:.4g}",
+             rho_of(r), status_of(r)]
+            for part in parts
+            for name, r in zip(self.names, self.rows[part], strict=True)
+        ]  # fmt: skip
+        trusted = sum(r.verdict == "trusted" for rows in self.rows.values() for r in rows)
+        count = sum(map(len, self.rows.values()))
+        return write_sheet(
+            path,
+            title=title,
+            sentences=[f"{trusted} of {count} measurements are trusted."],
+            figures=self.figures(),
+            tables=[
+                SheetTable(
+                    "All measurements",
+                    ["checkpoint", "moves", "loss", "λ̂", "interval", "ρ", "verdict"],
+                    found,
+                    words=(0, 1, 6),
+                )
+            ],
+            sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
+        )
+
+    def figures(self) -> list[Figure]:
+        """Draw λ̂ over the checkpoints, the training loss, and what else is shown."""
+        parts = list(self.rows)
         figures = []
         lines = []
         for index, part in enumerate(parts):
@@ -100,29 +127,7 @@ class Trajectory:
         for key, values in self.beside.items():
             drawn = [line(self.steps, list(values), name=key, color=SERIES[1])]
             figures.append(self._figure(f"beside-{len(figures)}", key, key, drawn))
-        found = [
-            [name, part, f"{r.loss:.4g}", f"{r.lambda_hat:.4g}", f"{r.low:.4g} to {r.high:.4g}",
-             rho_of(r), status_of(r)]
-            for part in parts
-            for name, r in zip(self.names, self.rows[part], strict=True)
-        ]  # fmt: skip
-        trusted = sum(r.verdict == "trusted" for rows in self.rows.values() for r in rows)
-        count = sum(map(len, self.rows.values()))
-        return write_sheet(
-            path,
-            title=title,
-            sentences=[f"{trusted} of {count} measurements are trusted."],
-            figures=figures,
-            tables=[
-                SheetTable(
-                    "All measurements",
-                    ["checkpoint", "moves", "loss", "λ̂", "interval", "ρ", "verdict"],
-                    found,
-                    words=(0, 1, 6),
-                )
-            ],
-            sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
-        )
+        return figures
 
     def _figure(
         self, key: str, heading: str, label: str, drawn: list[Any], **options: Any
