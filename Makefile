@@ -56,7 +56,7 @@ calibrate: $(STAMP) ## count how often the verdict is wrong, in runs/calibration
 
 # Every warning is an error. The notebooks run; DOCS='-D nb_execution_mode=off' leaves that out.
 docs: $(STAMP) ## build the documentation, its notebooks run; open site/index.html, no server needed
-	$(BIN)/python -m sphinx -q -W --keep-going -E -j 2 -d site/.doctrees $(DOCS) docs site && echo "Documentation: site/index.html"
+	$(BIN)/python -m sphinx -q -W --keep-going -E -j 8 -d site/.doctrees $(DOCS) docs site && echo "Documentation: site/index.html"
 
 bench: $(STAMP) ## run the measurements in benchmarks/, one after the other
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

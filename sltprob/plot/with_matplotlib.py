@@ -172,10 +172,15 @@ def _shape(axes: Any, shape: Mapping[str, Any], name: str) -> None:
     if text:
         end = shape["label"].get("textposition", "end") == "end"
         axes.annotate(
-            text, (1 if end else 0, shape["y0"]), xycoords=("axes fraction", "data"),
-            xytext=(0, 2), textcoords="offset points", ha="right" if end else "left", fontsize=8,
+            text,
+            (1 if end else 0, shape["y0"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(-3 if end else 3, 2),
+            textcoords="offset points",
+            ha="right" if end else "left",
+            fontsize=8,
             color=colour,
-        )  # fmt: skip
+        )
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray:

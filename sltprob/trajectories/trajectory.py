@@ -19,6 +19,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob.localising import local
+from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
@@ -56,6 +57,17 @@ class Trajectory:
         return tuple(float(index) for index in range(len(self.names)))
 
     def __str__(self) -> str:
+        return table(self._headings, self._lines())
+
+    def _repr_html_(self) -> str:
+        """Show the trajectory in a notebook."""
+        return html_table(self._headings, self._lines())
+
+    @property
+    def _headings(self) -> list[str]:
+        return ["checkpoint", "loss", *self.beside, *(f"λ̂ {part}" for part in self.rows)]
+
+    def _lines(self) -> list[list[str]]:
         parts = list(self.rows)
         lines = []
         for index, name in enumerate(self.names):
@@ -66,7 +78,7 @@ class Trajectory:
                 row = self.rows[part][index]
                 line_.append(f"{row.lambda_hat:.4g} [{row.low:.4g}, {row.high:.4g}] {row.verdict}")
             lines.append(line_)
-        return table(["checkpoint", "loss", *self.beside, *(f"λ̂ {p}" for p in parts)], lines)
+        return lines
 
     def write(self, path: str | os.PathLike[str], *, title: str = "Local λ̂ over training") -> Path:
         """Write the page: λ̂ over the checkpoints, the training loss beside it.
