@@ -45,6 +45,8 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 
+# numpydoc asks for it, and would import the package where Sphinx is about to fork.
+autosummary_generate = False
 toc_object_entries = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -34,16 +34,8 @@ def python_of(page: Path) -> list[str]:
 
 WITH_CODE = [name for name, page in PAGES.items() if python_of(page)]
 # Their cost is compilation, which few draws do not save; what they show has tests of its own.
-LONG = {
-    "README.md",
-    "extend.md",
-    "index.md",
-    "ladder.md",
-    "local.md",
-    "own_model.md",
-    "samplers.md",
-    "verdict.md",
-}
+SHORT = {"finding.md", "studies.md"}
+LONG = set(WITH_CODE) - SHORT
 
 
 def write_script(name: str, folder: Path) -> Path:
@@ -135,3 +127,50 @@ def test_links_of_the_readme_work_where_the_package_is_published():
     assert [file for file in files if file not in pages and not (ROOT / file).is_file()] == []
     labels = set(re.findall(r"\]\[([^\]]+)\]", text))
     assert labels == set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
+
+
+# ---- the glossary
+
+
+@pytest.fixture(scope="module")
+def generate():
+    import importlib.util
+
+    place = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return module
+
+
+def test_every_check_and_every_column_is_in_the_glossary(generate):
+    from sltprob.cell import CELL_FIELDS
+    from sltprob.league.columns import LEAGUE_COLUMNS
+
+    words = generate.fill((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    names = names_of_checks()
+    assert {"finite", "virial_rhat[SITE]", "scouts", "local_step_bias", "ladder_swaps"} <= names
+    names |= {"virial[SITE]", "virial", "drift", "loss_virial", "ess_bulk", "energy_excess"}
+    assert sorted(name for name in names if f"`{name}`" not in words) == []
+    assert [name for name in CELL_FIELDS if f"| `{name}` |" not in words] == []
+    assert [c.heading for c in LEAGUE_COLUMNS if f"| {c.heading} |" not in words] == []
+
+
+def names_of_checks() -> set[str]:
+    """Read the names that the checks give themselves, from the code: no run fails them all."""
+    import ast
+
+    found = set()
+    for path in (ROOT / "sltprob" / "diagnostics").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(getattr(node, "func", None), "id", "")
+            if called in ("above", "below", "Check") and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    found.add(first.value)
+                if isinstance(first, ast.JoinedStr):
+                    parts = [
+                        part.value if isinstance(part, ast.Constant) else "SITE"
+                        for part in first.values
+                    ]
+                    found.add("".join(map(str, parts)))
+    return {name for name in found if "SITE" not in name or "[SITE]" in name}
