@@ -1,4 +1,4 @@
-"""MkDocs hook: what the pages take from the code, so that it cannot be out of date.
+"""Sphinx extension: what the pages take from the code, so that it cannot be out of date.
 
 A line ``<!-- NAME -->`` of a page becomes the text of the function NAME below.
 """
@@ -59,24 +59,38 @@ _GROUPS = (
 )
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put generated text into a page; called by MkDocs."""
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx, which calls it."""
+    app.connect("source-read", lambda _app, _name, source: source.__setitem__(0, fill(source[0])))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def fill(markdown: str) -> str:
+    """Put generated text into a page.
+
+    Parameters
+    ----------
+    markdown : str
+
+    Returns
+    -------
+    str
+    """
     made = {
         "checks": checks,
         "local checks": local_checks,
         "samplers": samplers,
         "errors": errors,
+        "check words": check_words,
+        "cell words": cell_words,
+        "league words": league_words,
+        "reference": reference,
     }
     for name, function in made.items():
         marker = f"<!-- {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, function())
     return markdown
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """Write numpydoc's citations as lines of their own; called by MkDocs."""
-    return re.sub(r"\.\. \[(\d+)\]", r"<br>[\1]", html)
 
 
 def failing_checks() -> dict[str, tuple[str, Check]]:
@@ -154,12 +168,13 @@ def checks() -> str:
     return "\n".join(parts)
 
 
-def local_checks() -> str:
-    """List the checks of a run around trained parameters, as a table.
+def local_failing_checks() -> dict[str, tuple[str, Check]]:
+    """Make every check of a run around trained parameters fail.
 
     Returns
     -------
-    str
+    dict of str to (str, Check)
+        By name: what the check does, and its outcome.
     """
     shape = (2, 8)
     by_site = ("virial", "loss_virial", "squared_distance", "squared_gradient")
@@ -168,19 +183,123 @@ def local_checks() -> str:
     numbers = ("beta", "minimum_loss", "step_size", "langevin_step", "localization")
     attributes = dict.fromkeys((*numbers, "steps_per_draw", "batch_size"), 1.0) | {"local": 1}
     run = Run(np.full(shape, math.nan), stats, {"SITE": 1}, attributes)
-    rows = ["| check | what it does | measures | must be | failing is |", "|---|---|---|---|---|"]
+    found: dict[str, tuple[str, Check]] = {}
     with np.errstate(all="ignore"):
         for function in LOCAL_CHECKS:
             purpose = (function.__doc__ or "").strip().splitlines()[0]
             for check in function(run):
-                name = check.name.replace("[all]", "[SITE]")
-                meaning = check.meaning.replace("of all by", "of the site by")
-                number = "2 % of λ̂, or its error" if math.isnan(check.limit) else f"{check.limit:g}"
-                limit = f"{'below' if check.relation == '<' else 'above'} {number}"
-                kind = "evidence that it is wrong" if check.evidence else "lack of evidence"
-                cells = [f"`{name}`", purpose, meaning, limit, kind]
-                rows.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+                found[check.name] = (purpose, check)
+    return found
+
+
+def local_checks() -> str:
+    """List the checks of a run around trained parameters, as a table.
+
+    Returns
+    -------
+    str
+    """
+    rows = ["| check | what it does | measures | must be | failing is |", "|---|---|---|---|---|"]
+    for found, (purpose, check) in local_failing_checks().items():
+        name = found.replace("[all]", "[SITE]")
+        meaning = check.meaning.replace("of all by", "of the site by")
+        number = "2 % of λ̂, or its error" if math.isnan(check.limit) else f"{check.limit:g}"
+        limit = f"{'below' if check.relation == '<' else 'above'} {number}"
+        kind = "evidence that it is wrong" if check.evidence else "lack of evidence"
+        cells = [f"`{name}`", purpose, meaning, limit, kind]
+        rows.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(rows) + "\n"
+
+
+#: Checks that take the place of others, or want what a run without draws has not.
+_RARE = {
+    "as_sampled": (
+        "Compare β, L* and the losses with what they were when the run was sampled.",
+        "",
+    ),
+    "virial": ("Compare the spread of all sites together with what the density demands.", ""),
+    "local_spread": ("Compare the halves of all chains, where R-hat says too little.", ""),
+}
+
+
+def every_check() -> dict[str, tuple[str, str]]:
+    """Give every check's name with what it does and what it measures.
+
+    Returns
+    -------
+    dict of str to (str, str)
+    """
+    found = {
+        name.removesuffix(" of an unadjusted sampler"): (purpose, check.meaning)
+        for name, (purpose, check) in failing_checks().items()
+    }
+    for name, (purpose, check) in local_failing_checks().items():
+        found.setdefault(name, (purpose, check.meaning))
+    return _RARE | found
+
+
+def check_words() -> str:
+    """List what every check is, by name.
+
+    Returns
+    -------
+    str
+    """
+    rows = ["| check | what it does |", "|---|---|"]
+    for name, (purpose, _) in sorted(every_check().items()):
+        shown = re.sub(r"\[(site|all)\]", "[SITE]", name)
+        rows.append(f"| `{shown}` | {purpose.replace('|', chr(92) + '|')} |")
+    return "\n".join(dict.fromkeys(rows)) + "\n"
+
+
+#: What stands in each column of a table of runs.
+CELL_WORDS = {
+    "model": "The model or program, with its options.",
+    "sampler": "The sampler, with the options that are not its defaults.",
+    "beta": "β, the inverse temperature that multiplies the mean loss; dimensionless.",
+    "seed": "The seed of the run: the same seed gives the same draws.",
+    "lambda_hat": "λ̂ = β (E[L] − L\\*), as measured.",
+    "mcse": "Its Monte Carlo standard error: how far λ̂ of another seed would be off, typically.",
+    "exact": "λ̂ at this β by a route that does not sample the posterior. Where nobody knows it, "
+    "a *reference*: a trusted run of a ladder from the prior.",
+    "exact_mcse": "The standard error of that.",
+    "exact_method": "The route: a closed form, quadrature, importance sampling, a ladder.",
+    "z": "(λ̂ − exact) over the two errors together. Beyond ±3 by chance once in 370 runs.",
+    "ess": "Effective sample size of the loss: as many independent draws would be worth as much.",
+    "rhat": "R-hat of the loss: 1 where the chains agree with each other, be they right or wrong.",
+    "draws": "Draws kept of each chain.",
+    "chains": "Independent chains.",
+    "gradients": "Gradients on all data, of all chains; a minibatch counts by its share.",
+    "seconds_warmup": "Seconds of tuning, whose draws never count.",
+    "seconds_sampling": "Seconds of sampling.",
+    "seconds_compile": "Seconds of compilation, once for each model and sampler.",
+    "verdict": "*trusted*, *doubtful* or *wrong*.",
+    "failed_checks": "Names of the checks that failed, evidence of a wrong number first.",
+}
+
+
+def cell_words() -> str:
+    """List what the columns of a table of runs are.
+
+    Returns
+    -------
+    str
+    """
+    rows = [f"| `{name}` | {text} |" for name, text in CELL_WORDS.items()]
+    return "\n".join(["| column | what it is |", "|---|---|", *rows]) + "\n"
+
+
+def league_words() -> str:
+    """List what the columns of a league table are.
+
+    Returns
+    -------
+    str
+    """
+    from sltprob.league.columns import LEAGUE_COLUMNS
+
+    rows = [f"| {column.heading} | {column.meaning} |" for column in LEAGUE_COLUMNS]
+    return "\n".join(["| column | what it is |", "|---|---|", *rows]) + "\n"
 
 
 def samplers() -> str:
@@ -267,3 +386,58 @@ def errors() -> str:
 def _code(text: str) -> str:
     ticks = "``" if "`" in text else "`"
     return f"{ticks}{text}{ticks}"
+
+
+#: What verbs give, and is not in ``sltprob`` itself.
+_RESULTS = (
+    "sltprob.comparison.Comparison",
+    "sltprob.ladders.Rung",
+    "sltprob.marginal_likelihood.Evidence",
+    "sltprob.known_coefficient.KnownCoefficient",
+    "sltprob.probes.probe.Probe",
+    "sltprob.probes.simulation_based_calibration.Calibration",
+    "sltprob.trajectories.sweep.Sweep",
+    "sltprob.trajectories.trajectory.Trajectory",
+    "sltprob.trajectories.covariance.LossCovariance",
+)
+
+
+def reference() -> str:
+    """List every public name with its docstring.
+
+    Returns
+    -------
+    str
+    """
+    import importlib
+    import inspect
+
+    import sltprob
+
+    groups: dict[str, dict[str, Any]] = {"Verbs": {}, "Nouns": {}, "What verbs give": {}}
+    for name in sltprob.__all__:
+        found = getattr(sltprob, name)
+        if inspect.isclass(found):
+            groups["Nouns"][f"sltprob.{name}"] = found
+        elif callable(found):
+            groups["Verbs"][f"sltprob.{name}"] = found
+    for path in _RESULTS:
+        module, _, name = path.rpartition(".")
+        groups["What verbs give"][path] = getattr(importlib.import_module(module), name)
+    parts = []
+    for heading, members in groups.items():
+        rows = [
+            f"| [`{path}`](#{path}) | {_first_line(found)} |" for path, found in members.items()
+        ]
+        parts += [f"## {heading}\n", "| name | what it does |", "|---|---|", *rows, ""]
+        for path, found in members.items():
+            kind = "autoclass" if inspect.isclass(found) else "autofunction"
+            parts += [f"### {path.rpartition('.')[2]}\n", "```{eval-rst}", f".. {kind}:: {path}"]
+            if kind == "autoclass":
+                parts += ["   :members:"]
+            parts += ["```", ""]
+    return "\n".join(parts)
+
+
+def _first_line(found: Any) -> str:
+    return (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")

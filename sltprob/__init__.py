@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sltprob import models, samplers
+    from sltprob import models, plot, samplers
     from sltprob.calibration.calibrate import calibrate
     from sltprob.comparison import compare
     from sltprob.data import Data
@@ -77,6 +77,7 @@ __all__ = [
     "local_sweep",
     "loss_covariance",
     "models",
+    "plot",
     "probe",
     "rung",
     "sample",
@@ -136,7 +137,7 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("models", "samplers"):
+    if name in ("models", "plot", "samplers"):
         return importlib.import_module(f"sltprob.{name}")
     raise AttributeError(f"module 'sltprob' has no attribute {name!r}")
 

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sltprob.estimation import estimate
 from sltprob.exact import Exact
 from sltprob.files import new_folder, write_csv
 from sltprob.models import Model
+from sltprob.notebook import table
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import Problem, problem
 from sltprob.progress import ProgressBar, shown
@@ -242,12 +242,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""
-        heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in self._headings)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>"
-            for row in self._rows()
-        )
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        return table(self._headings, self._rows())
 
 
 def _show(value: float | None, form: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-__all__ = ["described"]
+from sltprob.notebook import Described
+
+__all__ = ["Described", "described"]
 
 _MOST = 8  # names in a list before it is cut
 

@@ -5,13 +5,13 @@ Groups
 posterior
     Constrained values of the latent sites, (chain, draw, ...); absent with ``keep="loss"``.
 sample_stats
-    ``loss``, ``lp``, ``log_prior`` (lp + βL), ``squared_gradient`` (|∇U|²), ``acceptance_rate``,
-    ``num_gradients`` by (chain, draw); by (chain, draw, site) ``virial`` θ_b·∇_b U in unconstrained
-    coordinates and ``virial_offset`` c_b·∇_b U, c the mean position after warm-up (their
-    difference is the virial about c) and ``loss_virial`` θ_b·∇_b βL; ``loss_field`` and
-    ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``, βL minus
-    its conditional mean over the readout, where the loss is quadratic in one; ``diverging`` and
-    ``energy`` where the sampler has them;
+    ``loss``, ``lp``, ``log_prior`` (lp + βL), ``squared_gradient`` (``|∇U|²``),
+    ``acceptance_rate``, ``num_gradients`` by (chain, draw); by (chain, draw, site) ``virial``
+    θ_b·∇_b U in unconstrained coordinates and ``virial_offset`` c_b·∇_b U, c the mean position
+    after warm-up (their difference is the virial about c) and ``loss_virial`` θ_b·∇_b βL;
+    ``loss_field`` and ``loss_field_energy`` of `sltprob.sampling.curvature`; ``energy_excess``,
+    βL minus its conditional mean over the readout, where the loss is quadratic in one;
+    ``diverging`` and ``energy`` where the sampler has them;
     ``log_tilt`` and ``noise_bias`` of samplers without a Metropolis step: what the step size
     does to the invariant density, and what the noise of the gradient adds to λ̂.
     A sampler of a whole ladder of temperatures has by (chain, draw, beta) ``ladder_loss``, the
@@ -23,9 +23,9 @@ sample_stats
     with the variance ``paired_variance`` from the choice of rows; ``step_bias``, C, by how much the
     step raises λ̂ at most; of a thermostat ``step_cooling`` <= 0, what it takes from λ̂, which is a
     part of C; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
-    mean is the dimension less the drift, and ``squared_distance`` |u_b|², u the displacement from
-    the center in units of the preconditioner; ``observable_…``;
-    and by (chain, draw, row) ``row_loss_…``.
+    mean is the dimension less the drift, and ``squared_distance`` ``|u_b|²``, u the displacement
+    from the center in units of the preconditioner; ``observable_*``;
+    and by (chain, draw, row) ``row_loss_*``.
     ``round_trips`` counts replicas that have come from the prior to the target.
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.

@@ -13,6 +13,7 @@ from sltprob import draws as schema
 from sltprob.array_statistics import array_stats
 from sltprob.diagnostics.base import Run, is_sampled
 from sltprob.diagnostics.local_checks import estimate_of
+from sltprob.notebook import facts
 
 __all__ = ["LambdaHat", "estimate"]
 
@@ -62,11 +63,12 @@ class LambdaHat:
 
     def _repr_html_(self) -> str:
         """Show the estimate in a notebook."""
-        chains = ", ".join(f"{value:.4g}" for value in self.per_chain)
-        return (
-            f"<div><strong>{str(self).replace('lambda-hat', 'λ̂')}</strong>"
-            f"<br><small>effective sample size {self.ess:.0f}; by chain: {chains}</small></div>"
-        )
+        found = {
+            "in 95 of 100 cases": f"{self.low:.4g} to {self.high:.4g}",
+            "effective sample size": f"{self.ess:.0f}",
+            "by chain": ", ".join(f"{value:.4g}" for value in self.per_chain),
+        }
+        return facts(str(self).replace("lambda-hat", "λ̂"), found)
 
 
 def estimate(

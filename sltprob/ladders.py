@@ -17,6 +17,7 @@ from scipy.special import expit, logsumexp
 
 from sltprob import draws as schema
 from sltprob.array_statistics import array_stats
+from sltprob.notebook import table
 
 if TYPE_CHECKING:
     from sltprob.estimation import LambdaHat
@@ -85,6 +86,14 @@ class Ladder:
             f"{rung.lambda_hat}, F = {rung.free_energy:.4g} ± {rung.free_energy_mcse:.2g}"
             for rung in self.rungs
         )
+
+    def _repr_html_(self) -> str:
+        """Show the ladder in a notebook."""
+        parts = [str(rung.lambda_hat).partition(" = ") for rung in self.rungs]
+        energies = [f"{rung.free_energy:.4g} ± {rung.free_energy_mcse:.2g}" for rung in self.rungs]
+        betas = [f"{beta:.4g}" for beta in self.betas]
+        rows = zip(betas, (part[2] for part in parts), energies, strict=True)
+        return table(("β", "λ̂ ± MCSE", "F ± MCSE, nats"), rows, words=0)
 
 
 @dataclass(frozen=True)

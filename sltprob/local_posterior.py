@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sltprob.notebook import Described
+
 if TYPE_CHECKING:
     from sltprob.streams import Stream
 
@@ -52,7 +54,7 @@ class Observable:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False)
-class LocalPosterior:
+class LocalPosterior(Described):
     """A posterior around trained parameters, by minibatches of rows.
 
     It is a pytree whose leaves may change without compiling again. Make one with

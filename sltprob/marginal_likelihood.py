@@ -21,6 +21,7 @@ from sltprob.data import Data
 from sltprob.diagnostics import Verdict, diagnose
 from sltprob.ladders import EXACT_ON_RUNGS, Ladder, ladder
 from sltprob.models import Model
+from sltprob.notebook import facts
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import problem
 from sltprob.progress import shown
@@ -67,6 +68,16 @@ class Evidence:
             f"(by integration {self.integrated:.7g} ± {self.integrated_error:.2g}), "
             f"{self.verdict.status}"
         )
+
+    def _repr_html_(self) -> str:
+        """Show the evidence in a notebook."""
+        found = {
+            "by integration": f"{self.integrated:.7g} ± {self.integrated_error:.2g}",
+            "rungs": len(self.ladder.rungs),
+            "verdict": f"{self.verdict.status}: {self.verdict.reason}",
+        }
+        title = f"log p(data) = {self.log_marginal_likelihood:.7g} ± {self.mcse:.2g} nats"
+        return facts(title, found)
 
 
 def evidence(

@@ -18,7 +18,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.util import compute_log_probs
 
-from sltprob.description import described
+from sltprob.description import Described, described
 from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
@@ -31,7 +31,7 @@ Position = dict[str, Any]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False)
-class TemperedPosterior:
+class TemperedPosterior(Described):
     """A tempered posterior on unconstrained coordinates.
 
     It is a pytree whose leaves may change without compiling again. A position is a dict from site

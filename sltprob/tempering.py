@@ -50,7 +50,7 @@ def temper(
         Inverse temperature; it multiplies the mean loss, so that n is the ordinary posterior of
         n data and n/log(n) is WBIC's.
     localization : float
-        γ of the Gaussian exp(-γ/2 |θ - center|²) on constrained values; 0 for none.
+        γ of the Gaussian ``exp(-γ/2 |θ - center|²)`` on constrained values; 0 for none.
     center : mapping of str to array, optional
         Constrained values, by default the optimum of a `Model`.
     minimum_loss : float, optional

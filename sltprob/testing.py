@@ -1,9 +1,12 @@
 """Contract tests for samplers and models of other packages: what ours must do, theirs must do too.
 
-from sltprob.testing import check_model, check_sampler
+In a test file of yours::
 
-def test_my_sampler():
-check_sampler(MySampler())
+    from sltprob.testing import check_sampler
+
+
+    def test_my_sampler():
+        check_sampler(MySampler())
 """
 
 from __future__ import annotations

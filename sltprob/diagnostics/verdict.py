@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import xarray as xr
@@ -13,6 +12,7 @@ import xarray as xr
 from sltprob import draws as schema
 from sltprob.diagnostics.checks import CHECKS, NUMERICAL_CHECKS, Check, Run
 from sltprob.diagnostics.local_checks import LOCAL_CHECKS
+from sltprob.notebook import heading, table
 
 __all__ = ["Verdict", "diagnose", "judge"]
 
@@ -68,25 +68,22 @@ class Verdict:
         """Show the verdict in a notebook: failed checks first, with their advice."""
         mark = {"trusted": "✓", "doubtful": "?", "wrong": "✕"}.get(self.status, "?")
         passed = tuple(check for check in self.checks if check.passed)
-        rows = []
-        for check in (*self.failed, *passed):
-            state = "ok" if check.passed else "<strong>failed</strong>"
-            advice = "" if check.passed else f"<br><em>{escape(check.advice)}</em>"
-            rows.append(
-                f'<tr><th scope="row" style="text-align:left">{escape(check.name)}</th>'
-                f"<td>{check.value:.4g}</td><td>{escape(check.relation)} {check.limit:g}</td>"
-                f'<td>{state}</td><td style="text-align:left">{escape(check.meaning)}{advice}</td>'
-                "</tr>"
+        rows = [
+            (
+                check.name,
+                "ok" if check.passed else "failed",
+                f"{check.meaning}{'' if check.passed else f'. {check.advice}'}",
+                f"{check.value:.4g}",
+                f"{check.relation} {check.limit:g}",
             )
-        # Without colours of its own, it reads in a light and in a dark notebook.
+            for check in (*self.failed, *passed)
+        ]
+        heads = ("check", "", "what it is", "value", "must be")
         return (
-            f"<div><strong>{mark} {escape(self.status)}</strong>: {escape(self.reason)}"
+            f"<div>{heading(f'{mark} {self.status}', self.reason)}"
             f"<details{'' if self.trusted else ' open'}>"
-            f"<summary>{len(self.checks)} checks</summary>"
-            '<table><thead><tr><th scope="col">check</th><th scope="col">value</th>'
-            '<th scope="col">must be</th><th scope="col"></th><th scope="col">what it is</th>'
-            "</tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table></details></div>"
+            f"<summary>{len(self.checks)} checks</summary>{table(heads, rows, words=3)}"
+            "</details></div>"
         )
 
 

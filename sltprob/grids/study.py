@@ -19,6 +19,7 @@ from sltprob.grids.run import Workers, run_study
 from sltprob.grids.status import Status, status_of
 from sltprob.grids.store import Store
 from sltprob.grids.table import write_table
+from sltprob.notebook import heading, table
 
 __all__ = ["Study"]
 
@@ -70,6 +71,23 @@ class Study:
 
     def __len__(self) -> int:
         return len(self._plan)
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: what will run, not how far it is."""
+        rows = [
+            (
+                block.setting.model,
+                block.setting.sampler,
+                ", ".join(f"{beta:g}" for beta in block.betas),
+                len(block.seeds),
+                block.setting.budget.draws,
+                block.setting.budget.chains,
+            )
+            for block in self._plan.blocks
+        ]
+        heads = ("model", "sampler", "β", "seeds", "draws", "chains")
+        title = heading(f"Study of {len(self):,} cells", self._plan.definition.name)
+        return f"<div>{title}{table(heads, rows, words=3)}</div>"
 
     def cells(self) -> Iterator[Cell]:
         """Make the cells one by one.

@@ -18,6 +18,7 @@ from sltprob.files import new_folder, write_text
 from sltprob.league.progress import LeagueProgress, shown_league
 from sltprob.league.standing import Standing, score
 from sltprob.models.base import Model
+from sltprob.notebook import heading, table
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import Problem, problem
 from sltprob.program import is_program
@@ -42,6 +43,25 @@ class League:
     rows: tuple[Standing, ...]
     # One for each run, with the keys of `sltprob.cell.CELL_FIELDS`
     cells: tuple[dict[str, Any], ...]
+
+    def __str__(self) -> str:
+        from sltprob.league.text import league_markdown
+
+        return league_markdown(self.rows)
+
+    def _repr_html_(self) -> str:
+        """Show the league in a notebook, a table for each model and β."""
+        from sltprob.league.columns import LEAGUE_COLUMNS
+        from sltprob.league.groups import grouped
+
+        heads = ("sampler", *(column.heading for column in LEAGUE_COLUMNS))
+        return "".join(
+            heading(group.title)
+            + table(
+                heads, ((row.sampler, *(c.text(row) for c in LEAGUE_COLUMNS)) for row in group.rows)
+            )
+            for group in grouped(self.rows)
+        )
 
     def write(self, folder: Path) -> None:
         """Write the table as Markdown, CSV and a page."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from sltprob.data import Data
 from sltprob.exact import Exact, check_beta
 from sltprob.models._readout import Readout
+from sltprob.notebook import facts
 from sltprob.spec import check_options, whole
 from sltprob.theory.learning_coefficients import LearningCoefficient
 
@@ -71,6 +72,16 @@ class Model(abc.ABC):
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def _repr_html_(self) -> str:
+        """Show the model in a notebook: its options, and what theory says."""
+        truth = self.truth()
+        found: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        if self.n is None:
+            found = {name: value for name, value in found.items() if name not in ("n", "seed")}
+        known = truth.learning_coefficient
+        found["λ"] = f"{'unknown' if known is None else known} ({truth.status}: {truth.source})"
+        return facts(type(self).__name__, found, (type(self).__doc__ or "").strip().split("\n")[0])
 
     @abc.abstractmethod
     def program(self, **arguments: Any) -> None:

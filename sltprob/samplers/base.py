@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from sltprob.notebook import facts
 from sltprob.posterior import TemperedPosterior
 from sltprob.spec import check_options
 
@@ -89,6 +90,12 @@ class Sampler(abc.ABC):
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def _repr_html_(self) -> str:
+        """Show the sampler in a notebook: its options, and whether it is exact."""
+        found: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        found["Metropolis test"] = "no: the step biases" if self.unadjusted else "yes"
+        return facts(type(self).__name__, found, (type(self).__doc__ or "").strip().split("\n")[0])
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Say why this sampler cannot sample this posterior, if it cannot.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xarray as xr
@@ -68,7 +69,7 @@ def status_of(row: Row) -> str:
     return f"{row.verdict}: {shown}" if shown else row.verdict
 
 
-def table(headings: list[str], rows: list[list[str]]) -> str:
+def table(headings: Sequence[str], rows: list[list[str]]) -> str:
     """Write a table as aligned text."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [

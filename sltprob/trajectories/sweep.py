@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sltprob.local_posterior import LocalPosterior
+from sltprob.notebook import heading
+from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
@@ -20,6 +22,7 @@ __all__ = ["Sweep", "local_sweep"]
 # λ̂ of a plateau changes by less than this from one setting to the next.
 _FLAT = 0.15
 _NBETAS, _GAMMAS = (0.1, 0.3, 1.0, 3.0, 10.0), (1.0, 10.0)
+_HEADINGS = ("nβ", "γ", "step", "λ̂", "interval", "ρ", "verdict (* plateau)")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,14 @@ class Sweep:
         return pool[len(pool) // 2]
 
     def __str__(self) -> str:
-        lines = [
+        return f"{table(_HEADINGS, self._lines())}\n{self.recommendation}"
+
+    def _repr_html_(self) -> str:
+        """Show the sweep in a notebook."""
+        return f"<div>{html_table(_HEADINGS, self._lines())}{heading(self.recommendation)}</div>"
+
+    def _lines(self) -> list[list[str]]:
+        return [
             [
                 f"{row.nbeta:.4g}",
                 f"{row.gamma:.4g}",
@@ -84,8 +94,6 @@ class Sweep:
             ]
             for row in self.rows
         ]
-        headings = ["nβ", "γ", "step", "λ̂", "interval", "ρ", "verdict (* plateau)"]
-        return f"{table(headings, lines)}\n{self.recommendation}"
 
     def write(self, path: str | os.PathLike[str], *, title: str = "Local λ̂ over settings") -> Path:
         """Write the page: λ̂ against nβ and against ε, the plateau marked.
@@ -106,10 +114,6 @@ class Sweep:
         OSError
             If the folder cannot be written.
         """
-        figures = [
-            self._figure("nbeta", "λ̂ against nβ", "nβ", lambda row: row.nbeta),
-            self._figure("step", "λ̂ against the step size", "ε", lambda row: row.step_size),
-        ]
         found = [
             [
                 f"{r.nbeta:.4g}",
@@ -127,10 +131,17 @@ class Sweep:
             path,
             title=title,
             sentences=[self.recommendation],
-            figures=figures,
+            figures=self.figures(),
             tables=[SheetTable("All settings", headings, found, words=(6,))],
             sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
         )
+
+    def figures(self) -> list[Figure]:
+        """Draw λ̂ against nβ and against the step size."""
+        return [
+            self._figure("nbeta", "λ̂ against nβ", "nβ", lambda row: row.nbeta),
+            self._figure("step", "λ̂ against the step size", "ε", lambda row: row.step_size),
+        ]
 
     def _figure(self, key: str, heading: str, label: str, of: Callable[[Row], float]) -> Figure:
         drawn = []

@@ -19,6 +19,7 @@ import xarray as xr
 
 from sltprob import draws as schema
 from sltprob.localising import local
+from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
@@ -56,6 +57,17 @@ class Trajectory:
         return tuple(float(index) for index in range(len(self.names)))
 
     def __str__(self) -> str:
+        return table(self._headings, self._lines())
+
+    def _repr_html_(self) -> str:
+        """Show the trajectory in a notebook."""
+        return html_table(self._headings, self._lines())
+
+    @property
+    def _headings(self) -> list[str]:
+        return ["checkpoint", "loss", *self.beside, *(f"λ̂ {part}" for part in self.rows)]
+
+    def _lines(self) -> list[list[str]]:
         parts = list(self.rows)
         lines = []
         for index, name in enumerate(self.names):
@@ -66,7 +78,7 @@ class Trajectory:
                 row = self.rows[part][index]
                 line_.append(f"{row.lambda_hat:.4g} [{row.low:.4g}, {row.high:.4g}] {row.verdict}")
             lines.append(line_)
-        return table(["checkpoint", "loss", *self.beside, *(f"λ̂ {p}" for p in parts)], lines)
+        return lines
 
     def write(self, path: str | os.PathLike[str], *, title: str = "Local λ̂ over training") -> Path:
         """Write the page: λ̂ over the checkpoints, the training loss beside it.
@@ -86,6 +98,33 @@ class Trajectory:
             If the folder cannot be written.
         """
         parts = list(self.rows)
+        found = [
+            [name, part, f"{r.loss:.4g}", f"{r.lambda_hat:.4g}", f"{r.low:.4g} to {r.high:.4g}",
+             rho_of(r), status_of(r)]
+            for part in parts
+            for name, r in zip(self.names, self.rows[part], strict=True)
+        ]  # fmt: skip
+        trusted = sum(r.verdict == "trusted" for rows in self.rows.values() for r in rows)
+        count = sum(map(len, self.rows.values()))
+        return write_sheet(
+            path,
+            title=title,
+            sentences=[f"{trusted} of {count} measurements are trusted."],
+            figures=self.figures(),
+            tables=[
+                SheetTable(
+                    "All measurements",
+                    ["checkpoint", "moves", "loss", "λ̂", "interval", "ρ", "verdict"],
+                    found,
+                    words=(0, 1, 6),
+                )
+            ],
+            sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
+        )
+
+    def figures(self) -> list[Figure]:
+        """Draw λ̂ over the checkpoints, the training loss, and what else is shown."""
+        parts = list(self.rows)
         figures = []
         lines = []
         for index, part in enumerate(parts):
@@ -100,29 +139,7 @@ class Trajectory:
         for key, values in self.beside.items():
             drawn = [line(self.steps, list(values), name=key, color=SERIES[1])]
             figures.append(self._figure(f"beside-{len(figures)}", key, key, drawn))
-        found = [
-            [name, part, f"{r.loss:.4g}", f"{r.lambda_hat:.4g}", f"{r.low:.4g} to {r.high:.4g}",
-             rho_of(r), status_of(r)]
-            for part in parts
-            for name, r in zip(self.names, self.rows[part], strict=True)
-        ]  # fmt: skip
-        trusted = sum(r.verdict == "trusted" for rows in self.rows.values() for r in rows)
-        count = sum(map(len, self.rows.values()))
-        return write_sheet(
-            path,
-            title=title,
-            sentences=[f"{trusted} of {count} measurements are trusted."],
-            figures=figures,
-            tables=[
-                SheetTable(
-                    "All measurements",
-                    ["checkpoint", "moves", "loss", "λ̂", "interval", "ρ", "verdict"],
-                    found,
-                    words=(0, 1, 6),
-                )
-            ],
-            sources=["E. Lau et al., The local learning coefficient, arXiv 2308.12108"],
-        )
+        return figures
 
     def _figure(
         self, key: str, heading: str, label: str, drawn: list[Any], **options: Any
