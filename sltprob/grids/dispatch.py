@@ -55,9 +55,10 @@ class Dispatcher:
         self._suspects: list[Cell] = []
         self._alone: Future[Any] | None = None
         self._waits = False
-        # Seconds for which a task may say nothing, and when each was heard of last.
+        # Seconds for which a task may say nothing, when each was heard of last, and where it runs.
         self._patience = patience
         self._heard_of: dict[Future[Any], float] = {}
+        self._begun: dict[Future[Any], str] = {}
         self._of_cell: dict[str, Future[Any]] = {}
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -72,9 +73,13 @@ class Dispatcher:
                 self._fill()  # workers may have come
                 continue
             if isinstance(thing, dict):
-                if (future := self._of_cell.get(thing["key"])) is not None:
+                future = self._of_cell.get(thing["key"])
+                if future is not None:
                     self._heard_of[future] = time.monotonic()
-                self._watch(Event("running", thing))
+                if "begun" not in thing:
+                    self._watch(Event("running", thing))
+                elif future is not None:
+                    self._begun[future] = thing["begun"]
             elif thing in self._pending:
                 outcomes = self._result(thing)
                 self._fill()  # first, so that the worker need not wait
@@ -84,6 +89,7 @@ class Dispatcher:
         """Submit what the workers need for now."""
         workers = self._workers()
         self._tasks.keep(workers)
+        self._rescue(workers)
         load = Counter(worker for _, worker in self._pending.values())
         for worker, threads in workers.items():
             for _ in range(load[worker], threads):
@@ -92,6 +98,30 @@ class Dispatcher:
         if not self._pending and self._suspects:
             # Nothing else runs: if workers are lost now, it is because of this cell.
             self._alone = self._submit([self._suspects.pop()], _ANY)
+
+    def _rescue(self, workers: dict[str, int]) -> None:
+        """Submit again what Dask keeps for a worker that has gone, and gives to no other.
+
+        It does so with a task that came when no worker was there, though others may have it.
+        """
+        stranded = [
+            future
+            for future, (_, worker) in self._pending.items()
+            if worker not in (_ANY, *workers) and not future.done()
+        ]
+        at = self._places() if stranded else {}
+        for future in stranded:
+            if future.key not in at:
+                alone = future is self._alone
+                cells = self._take_out(future)
+                future.cancel()
+                again = self._submit(cells, _ANY)
+                self._alone = again if alone else self._alone
+
+    def _places(self) -> dict[Any, str]:
+        """Ask for the worker of every task."""
+        processing = self._client.processing()
+        return {key: worker for worker, keys in processing.items() for key in keys}
 
     def _workers(self) -> dict[str, int]:
         """Ask for the workers that are there, and how many threads each has."""
@@ -158,6 +188,7 @@ class Dispatcher:
     def _take_out(self, future: Future[Any]) -> list[Cell]:
         cells, _ = self._pending.pop(future)
         self._heard_of.pop(future)
+        self._begun.pop(future, None)
         for cell in cells:
             self._of_cell.pop(cell.key, None)
         return cells
@@ -178,10 +209,10 @@ class Dispatcher:
         ]
         if not late:
             return
-        at = {key: worker for worker, keys in self._client.processing().items() for key in keys}
+        at = self._places()
         for future in late:
-            if future.key not in at or future.done():
-                self._heard_of[future] = now  # no worker has it yet, or it has just ended
+            if future.done() or at.get(future.key, "") != self._begun.get(future):
+                self._heard_of[future] = now  # it has just ended, or waits for its turn
                 continue
             cells = self._take_out(future)
             future.cancel()
@@ -222,6 +253,8 @@ def _task(folder: str, cells: list[Cell], keys: list[str], dtype: str) -> list[O
             "a worker has other versions of sltprob, jax, numpyro, blackjax or numpy; install "
             "the same on all machines"
         )
+    worker = get_worker()
+    worker.log_event(_TOPIC, {"key": keys[0], "begun": worker.address})
     store = Store(Path(folder))
     # This task may have been with another worker before, which stored a part of it.
     files = store.files()
@@ -232,7 +265,7 @@ def _task(folder: str, cells: list[Cell], keys: list[str], dtype: str) -> list[O
             outcomes.append(Outcome(cell, row_of(cell, store.load(name), name)))
         else:
             left.append(cell)
-    outcomes.extend(run_cells(store, left, _Messenger(get_worker())))
+    outcomes.extend(run_cells(store, left, _Messenger(worker)))
     return outcomes
 
 
