@@ -163,9 +163,7 @@ def print_trace(draws: xr.DataTree) -> None:
 def print_verdict(verdict: Verdict) -> None:
     """Print a verdict, and what to do about each failed check."""
     console = Console()
-    console.print(
-        f"{verdict.status}: {verdict.reason}", style=COLOURS[verdict.status], markup=False
-    )
+    console.print(f"{verdict.words}: {verdict.reason}", style=COLOURS[verdict.status], markup=False)
     for check in verdict.failed:
         console.print(f"  {check}", markup=False)
         console.print(f"    {check.advice}", markup=False)

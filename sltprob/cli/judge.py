@@ -51,7 +51,8 @@ def diagnose_(
     verdict = diagnose(stored)
     cell = summarise(stored, verdict)
     if as_json:
-        print_json({**cell, "checks": [asdict(check) for check in verdict.checks]})
+        checks = [asdict(check) for check in verdict.checks]
+        print_json({**cell, "level": verdict.level, "checks": checks})
     else:
         print_table([cell], f"{cell['model']}, β = {cell['beta']:g}")
         print_trace(stored)

@@ -16,6 +16,10 @@ from sltprob.notebook import heading, table
 
 __all__ = ["Verdict", "diagnose", "judge"]
 
+#: Checks of which every run with gradients has at least one.
+_NEED_GRADIENTS = frozenset({"virial", "local_virial", "local_drift", "step_bias"})
+_WITHOUT = "and none of them saw a gradient"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -53,14 +57,31 @@ class Verdict:
         return 1 - math.prod(1 - rate for rate in rates)
 
     @property
+    def level(self) -> str:
+        """What the checks could see: ``"gradients"``, or ``"traces alone"`` without these.
+
+        The file of another program has no gradients, so that no identity, which sees a wrong law
+        behind calm traces, was tested.
+        """
+        seen = any(check.name.partition("[")[0] in _NEED_GRADIENTS for check in self.checks)
+        return "gradients" if seen else "traces alone"
+
+    @property
+    def words(self) -> str:
+        """The status, and that it stands on traces alone where it does."""
+        alone = self.trusted and self.level == "traces alone"
+        return f"{self.status} on {self.level}" if alone else self.status
+
+    @property
     def reason(self) -> str:
         """One sentence: why."""
         if self.trusted:
-            return f"all {len(self.checks)} checks passed"
+            passed = f"all {len(self.checks)} checks passed"
+            return passed if self.level == "gradients" else f"{passed}, {_WITHOUT}"
         return self.failed[0].finding
 
     def __str__(self) -> str:
-        lines = [f"{self.status}: {self.reason}"]
+        lines = [f"{self.words}: {self.reason}"]
         lines += [f"  {check}\n    {check.advice}" for check in self.failed]
         return "\n".join(lines)
 
@@ -80,7 +101,7 @@ class Verdict:
         ]
         heads = ("check", "", "what it is", "value", "must be")
         return (
-            f"<div>{heading(f'{mark} {self.status}', self.reason)}"
+            f"<div>{heading(f'{mark} {self.words}', self.reason)}"
             f"<details{'' if self.trusted else ' open'}>"
             f"<summary>{len(self.checks)} checks</summary>{table(heads, rows, words=3)}"
             "</details></div>"

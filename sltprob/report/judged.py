@@ -70,7 +70,7 @@ class Judged:
         one that has no λ̂.
         """
         if not self.verdict.trusted or self.believable:
-            return self.verdict.status
+            return self.verdict.words
         return "contradicted" if self.contradicted else "incomplete"
 
     @property
@@ -113,7 +113,7 @@ class Judged:
                 )
             if self.cell["lambda_hat"] is None:
                 return f"all {checks} checks passed, but L* is unknown, so there is no λ̂"
-            return f"all {checks} checks passed"
+            return self.verdict.reason
         return self.verdict.failed[0].finding
 
     def warmup(self, name: str) -> np.ndarray | None:
