@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ["SLTPROB_PROJECT"] = str(Path(__file__).parents[1])
 os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent / "matplotlibrc")
 os.environ["JAX_PLATFORMS"] = "cpu"
+# tqdm misses a widget that nobody could see in a page.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 # Most of their time is compilation, which is as true without LLVM's optimisation.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
