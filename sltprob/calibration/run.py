@@ -100,9 +100,10 @@ def _truth(exact: Exact) -> dict[str, object]:
 
 def applies(plan: Plan) -> bool:
     """Say whether the sampler can draw from the model at all, and be altered as the plan says."""
-    if plan.sampler == "tempered_smc" and not plan.setting.plain:
-        return False  # A population has no steps that another density could be put under.
-    return _sampler(plan.sampler).applies_to(_posterior(plan.model, "float64", plan.own)) is None
+    sampler = _sampler(plan.sampler)
+    if isinstance(sampler, LadderSampler) and not plan.setting.plain:
+        return False  # A rung has a density of its own, under which no other one can be put.
+    return sampler.applies_to(_posterior(plan.model, "float64", plan.own)) is None
 
 
 def sends_scouts(plan: Plan) -> bool:
