@@ -54,12 +54,15 @@ budget = {{draws = 2000, warmup = 100}}
 @contextlib.contextmanager
 def attempt(promise: str, what: str):
     """Count one attempt, and whether the promise was kept."""
-    kept = False
+    kept: bool | None = False
     try:
         yield
         kept = True
+    except pytest.skip.Exception:
+        kept = None  # it was not tried
+        raise
     finally:
-        if "SLTPROB_FAULTS" in os.environ:
+        if kept is not None and "SLTPROB_FAULTS" in os.environ:
             line = json.dumps({"promise": promise, "what": what, "kept": kept})
             with open(os.environ["SLTPROB_FAULTS"], "a", encoding="utf-8") as handle:
                 handle.write(line + "\n")
