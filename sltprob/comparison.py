@@ -23,7 +23,7 @@ from sltprob.models import Model
 from sltprob.notebook import table
 from sltprob.posterior import TemperedPosterior
 from sltprob.problem import Problem, problem
-from sltprob.progress import ProgressBar, shown
+from sltprob.progress import NotebookBar, ProgressBar, shown
 from sltprob.reference import answers
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import Progress, sample
@@ -98,7 +98,7 @@ def compare(
             for posterior, answer in zip(posteriors, known, strict=True):
                 run = measure(posterior, kernel, exact=answer, progress=bar, draws=draws, **options)
                 cell = summarise(run)
-                if isinstance(bar, ProgressBar):
+                if isinstance(bar, NotebookBar | ProgressBar):
                     bar.tell(line_of(run, cell), cell["verdict"])
                 if folder is not None:
                     schema.save(run, folder / "runs" / f"{file_name(cell)}.nc")

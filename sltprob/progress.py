@@ -1,11 +1,13 @@
-"""A progress bar for the terminal, fed by the loop."""
+"""A progress bar for the terminal or the notebook, fed by the loop."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,7 +16,7 @@ from rich.progress import Progress as Bar
 if TYPE_CHECKING:
     from sltprob.sampling import Progress
 
-__all__ = ["COLOURS", "ProgressBar", "counting", "shown"]
+__all__ = ["COLOURS", "NotebookBar", "ProgressBar", "counting", "shown"]
 
 COLOURS = {"trusted": "green", "doubtful": "yellow", "wrong": "red"}
 
@@ -25,7 +27,7 @@ def shown(
 ) -> Iterator[Callable[[Progress], None] | None]:
     """Give what the loop should call: a bar for True, nothing for False, or what was given."""
     if progress is True:
-        with ProgressBar() as bar:
+        with NotebookBar() if _is_notebook() else ProgressBar() as bar:
             yield bar
     else:
         yield progress or None
@@ -87,15 +89,55 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show how far a run is."""
-        state = progress.stage
-        if progress.stage == "sample" and progress.seconds > 0:
-            state = f"{progress.draws / progress.seconds:.0f} draws/s"
-            if not math.isnan(progress.lambda_hat):
-                state += f"  λ̂ {progress.lambda_hat:.3f} ± {progress.mcse:.2g}"
         self._bar.update(
             self._task,
             description=f"{progress.sampler} β={progress.beta:g}",
             completed=progress.draws,
             total=progress.total,
-            state=state,
+            state=_state(progress),
         )
+
+
+class NotebookBar:
+    """Show the same line in a notebook, without a widget: HTML that is replaced."""
+
+    def __enter__(self) -> NotebookBar:
+        from IPython.display import HTML, display
+
+        self._html: Any = HTML
+        self._display: Any = display
+        self._handle = display(HTML(""), display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.update(self._html(""))
+
+    def tell(self, line: str, status: str) -> None:
+        """Show a line about a finished run, in the colour of its verdict."""
+        style = f"color:{COLOURS[status]};margin:0"
+        self._display(self._html(f'<pre style="{style}">{escape(line)}</pre>'))
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far a run is."""
+        words = f"{progress.sampler} β={progress.beta:g}  {_state(progress)}"
+        self._handle.update(
+            self._html(
+                f'<progress value="{progress.draws}" max="{progress.total}"></progress> '
+                f"<code>{escape(words)}</code>"
+            )
+        )
+
+
+def _state(progress: Progress) -> str:
+    if progress.stage != "sample" or progress.seconds <= 0:
+        return progress.stage
+    state = f"{progress.draws / progress.seconds:.0f} draws/s"
+    if not math.isnan(progress.lambda_hat):
+        state += f"  λ̂ {progress.lambda_hat:.3f} ± {progress.mcse:.2g}"
+    return state
+
+
+def _is_notebook() -> bool:
+    """Say whether a kernel runs this, as of Jupyter: IPython in a terminal has none."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

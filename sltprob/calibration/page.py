@@ -232,8 +232,9 @@ the verdict was worth.
 
 Limits were chosen on other models, the training models. But earlier runs of these models showed
 that the checks for missed basins, jumps and flat bottoms had to be repaired, and those families are
-not blind to it. In brackets: the exact binomial interval of 95 % by Clopper and Pearson, which
-takes runs as independent, and the counts.
+not blind to it. The family *not seen before* was written after the last repair and counted once:
+nothing was changed for it. In brackets: the exact binomial interval of 95 % by Clopper and
+Pearson, which takes runs as independent, and the counts.
 """
 
 _FAMILIES = """Families of models first, at all settings but edited, broken or mistaken ones, which
