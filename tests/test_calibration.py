@@ -37,6 +37,7 @@ def row(**changes):
         "family": "regular",
         "lambda_hat": 1.0,
         "mcse": 0.01,
+        "error": 0.01,
         "exact": 1.0,
         "exact_mcse": 0.0,
         "z": 0.0,
@@ -55,7 +56,7 @@ def test_the_study_is_as_large_as_it_says():
     assert len(sampled) >= 2000
     assert {catalogue.family(plan.model) for plan in counted} == {
         *("several modes", "heavy tails", "funnels and edges", "jumps and kinks", "data sets"),
-        *("simplex and order", "products", "networks", "regular", "needles"),
+        *("simplex and order", "products", "networks", "regular", "needles", "not seen before"),
     }
     local_or_general = {name for name in sltprob.samplers.names() if "local" not in name}
     assert {plan.sampler for plan in counted} == set(SAMPLERS) == local_or_general

@@ -105,9 +105,9 @@ def calibrate(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers}: it must be a whole number >= 1, such as 2")
     folder = Path(folder)
+    chosen_part = _read_part(part)
     # Before anything is computed.
     writable_folder(folder / "runs")
-    chosen_part = _read_part(part)
     wanted = (
         plans(small=small, part=chosen_part) if model is None else _of_program(model, data, betas)
     )
