@@ -282,6 +282,7 @@ def test_lambda_hat_needs_the_minimum_of_the_loss():
     assert np.isfinite(sltprob.estimate(run, minimum_loss=MINIMUM).value)
 
 
+@pytest.mark.slow  # the command is tested with every change
 def test_a_comparison_is_a_table():
     comparison = sltprob.compare(
         "regular[dimension=2]",
