@@ -189,7 +189,7 @@ def test_a_start_is_looked_for_where_the_prior_has_none():
         return np.mean(np.exp(rates) - counts * rates + gammaln(counts + 1))
 
     posterior = temper(poisson, {"x": 5 * X, "k": counts}, beta=24.0)
-    run = sltprob.sample(posterior, "mala", draws=90, warmup=250)
+    run = sltprob.sample(posterior, "mala", draws=40, warmup=250)
     assert run.attrs["init"] == "near zero"
     found = sltprob.estimate(run, minimum_loss=minimize(loss, np.zeros(3)).fun)
     assert abs(found.value - 1.5) < 0.4
