@@ -16,13 +16,12 @@ import jax
 import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.distributions import biject_to
-from numpyro.infer.util import compute_log_probs
 
 from sltprob.description import Described, described
 from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
-from sltprob.support import constrain, seeded, traced, tracing
+from sltprob.support import constrain, log_probs_of, seeded, traced
 
 __all__ = ["TemperedPosterior"]
 
@@ -178,10 +177,7 @@ class TemperedPosterior(Described):
             return value
 
         program = handlers.substitute(self._program, substitute_fn=substitute)
-        with tracing:
-            log_probs, trace = compute_log_probs(
-                program, (), dict(arguments), {}, sum_log_prob=False
-            )
+        log_probs, trace = log_probs_of(program, arguments)
         log_density = sum(log_jacobians, jnp.zeros(()))
         log_density += sum(jnp.sum(log_probs[name]) for name in position)
         likelihoods = {name: log_probs[name] for name, _ in self.structure.observed}

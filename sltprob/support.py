@@ -22,8 +22,9 @@ from numpyro.distributions.transforms import (
     SigmoidTransform,
 )
 from numpyro.infer import init_to_uniform
+from numpyro.infer.util import compute_log_probs
 
-__all__ = ["constrain", "is_improper", "seeded", "traced", "tracing"]
+__all__ = ["constrain", "is_improper", "log_probs_of", "seeded", "traced"]
 
 # A product of so many numbers between 1 and 2 is finite in float32 too.
 _FACTORS = 64
@@ -86,16 +87,27 @@ def is_improper(distribution: Any) -> bool:
     return isinstance(distribution, dist.ImproperUniform)
 
 
-#: Held while a program runs under handlers: NumPyro keeps those in one list for all threads, and
-#: two programs at a time would see each other's sites.
-tracing = threading.RLock()
+# Held while a program runs under handlers: NumPyro keeps those in one list for all threads, and
+# two programs at a time would see each other's sites.
+_tracing = threading.RLock()
 
 
 def traced(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Run a program and give its sites."""
-    with tracing:
+    with _tracing:
         sites: dict[str, Any] = handlers.trace(program).get_trace(**arguments)
     return sites
+
+
+def log_probs_of(
+    program: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run a program and give the log probability of every site, not summed, and its sites."""
+    with _tracing:
+        found: tuple[dict[str, Any], dict[str, Any]] = compute_log_probs(
+            program, (), dict(arguments), {}, sum_log_prob=False
+        )
+    return found
 
 
 def seeded(program: Callable[..., Any], rng_key: Any) -> Any:

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from sltprob.diagnostics.base import Check, Run, above, below, ratio, statistic
-from sltprob.ladders import Curve, difference
+from sltprob.free_energy_curve import Curve, difference
 
 __all__ = ["ladder_evidence", "ladder_fluctuation", "ladder_free_energy", "ladder_mixing"]
 
