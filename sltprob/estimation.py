@@ -155,4 +155,14 @@ def _estimate_local(run: Run, beta: float) -> LambdaHat:
     """Estimate lambda-hat around trained parameters, with the interval that the step leaves."""
     plain = _estimate(run.loss, beta)
     found = estimate_of(run)
-    return replace(plain, value=found.value, mcse=found.mcse, low=found.low, high=found.high)
+    # What the step adds is taken from all chains alike.
+    shift = found.value - plain.value
+    per_chain = tuple(value + shift for value in plain.per_chain)
+    return replace(
+        plain,
+        value=found.value,
+        mcse=found.mcse,
+        low=found.low,
+        high=found.high,
+        per_chain=per_chain,
+    )

@@ -72,6 +72,8 @@ def test_a_gaussian_is_known_up_to_the_step(line, sampler):
     # The interval is of two errors; three more make a miss as rare as above.
     assert found.low - 3 * found.mcse < exact < found.high + 3 * found.mcse
     assert sltprob.diagnose(run).trusted
+    # What the step adds is taken from the chains as well.
+    assert np.mean(found.per_chain) == pytest.approx(found.value, rel=1e-6)
 
 
 def test_without_its_correction_a_gaussian_is_wrong(line):
