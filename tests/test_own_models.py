@@ -49,6 +49,8 @@ def test_a_program_from_a_file_runs_at_wbic(files, capsys):
                 "wbic",
                 "--sampler",
                 "mala",
+                "--draws",
+                "90",
                 "--json",
             ]
         )
@@ -56,7 +58,8 @@ def test_a_program_from_a_file_runs_at_wbic(files, capsys):
     cell = json.loads(capsys.readouterr().out)
     assert cell["beta"] == pytest.approx(300 / math.log(300))
     assert abs(cell["lambda_hat"] - 1) < 5 * cell["mcse"]
-    assert cell["verdict"] == "trusted"
+    # Too few draws to be trusted, or for scouts to be compiled, and nothing else is wrong.
+    assert set(cell["failed_checks"]) <= {"ess_bulk", "ess_tail", "mcse"}
     best = np.linalg.lstsq(x, y, rcond=None)[0]
     least = 0.5 * np.sum((y - x @ best) ** 2) + 150 * np.log(2 * np.pi)
     # Watanabe's WBIC: n times the mean loss at β = 1/log n, here λ log n above the least.

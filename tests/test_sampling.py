@@ -195,6 +195,7 @@ def test_given_positions_are_where_chains_start():
     np.testing.assert_allclose(run["posterior"]["w"][:, 0], start["w"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_other_chain_starts_at_the_optimum():
     """Two basins: chains that all start in one of them agree, and only scouts see more."""
     model = sltprob.models.get("two_phase")
@@ -305,6 +306,7 @@ def test_a_sampler_that_does_not_apply_is_refused_before_anything_runs():
         sltprob.compare("tanh_zero[width=2]", ["hmc", "elliptical_slice"], [1.0])
 
 
+@pytest.mark.slow
 def test_the_readout_is_averaged_in_closed_form(run):
     """|z| < 4 fails a right program once in 16,000 times; the error is a fraction of the loss's."""
     model = sltprob.models.get("tanh_zero[width=5]")

@@ -73,6 +73,7 @@ def command(*arguments):
     return stopped.value.code
 
 
+@pytest.mark.slow
 def test_compare_finds_a_reference_and_says_so(folder, capsys, tmp_path):
     """Reference and sampler against the exact values. False-alarm rate of |z| < 5: 6e-7 each."""
     code = command(
@@ -85,7 +86,7 @@ def test_compare_finds_a_reference_and_says_so(folder, capsys, tmp_path):
     assert len(cells) == 2
     for cell in cells:
         exact = lambda_hat(cell["beta"])
-        assert cell["exact_method"].startswith("reference: replica exchange")
+        assert cell["exact_method"].startswith("reference: ")  # by the first ladder that is trusted
         assert abs(cell["exact"] - exact) < 5 * cell["exact_mcse"]
         assert abs(cell["lambda_hat"] - exact) < 5 * cell["mcse"]
         assert cell["model"] == "mine.py:line"
