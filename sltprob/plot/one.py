@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import xarray as xr
 
@@ -34,14 +34,11 @@ __all__ = [
 _POINTS = 6000
 
 
-def _one(
-    picture: Callable[[Judged, int], Figure], draws: xr.DataTree, backend: str | None
-) -> PlotCollection:
-    return draw([picture(judge([draws])[0], _POINTS)], backend)
+class _Plot(Protocol):
+    def __call__(self, draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection: ...
 
 
-def loss(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the loss, in units of λ̂, draw by draw, one strip for each chain.
+_CONTRACT = """
 
     Parameters
     ----------
@@ -59,136 +56,37 @@ def loss(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
         If the backend is another one, the draws do not follow the schema, or the run has not
         recorded what the picture shows.
     """
-    return _one(_loss_trace, draws, backend)
 
 
-def ranks(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw how far the ranks of each chain's losses are from uniform.
+def _one(name: str, picture: Callable[[Judged, int], Figure], says: str) -> _Plot:
+    """Make the function that draws one picture: all of them have one contract."""
 
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
+    def plot(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
+        return draw([picture(judge([draws])[0], _POINTS)], backend)
 
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_ranks, draws, backend)
+    plot.__name__ = plot.__qualname__ = name
+    plot.__doc__ = says + _CONTRACT
+    return plot
 
 
-def effective_sample_size(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the effective sample size against the number of draws.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_ess, draws, backend)
-
-
-def autocorrelation(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the autocorrelation of each chain's loss.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_autocorrelation, draws, backend)
-
-
-def acceptance(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the acceptance rate of each chain over time, warm-up included.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_acceptance, draws, backend)
-
-
-def virial(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the running mean of every site's virial over its dimension, which must tend to 1.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_virial, draws, backend)
-
-
-def energy(draws: xr.DataTree, *, backend: str | None = None) -> PlotCollection:
-    """Draw the energy of the momentum, beside its change from draw to draw.
-
-    Parameters
-    ----------
-    draws : xarray.DataTree
-    backend : ``"matplotlib"`` or ``"plotly"``, optional
-        By default what ArviZ is set to.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-
-    Raises
-    ------
-    ValueError
-        If the backend is another one, the draws do not follow the schema, or the run has not
-        recorded what the picture shows.
-    """
-    return _one(_energy, draws, backend)
+loss = _one(
+    "loss", _loss_trace, "Draw the loss, in units of λ̂, draw by draw, one strip for each chain."
+)
+ranks = _one("ranks", _ranks, "Draw how far the ranks of each chain's losses are from uniform.")
+effective_sample_size = _one(
+    "effective_sample_size", _ess, "Draw the effective sample size against the number of draws."
+)
+autocorrelation = _one(
+    "autocorrelation", _autocorrelation, "Draw the autocorrelation of each chain's loss."
+)
+acceptance = _one(
+    "acceptance", _acceptance, "Draw the acceptance rate of each chain over time, warm-up included."
+)
+virial = _one(
+    "virial",
+    _virial,
+    "Draw the running mean of every site's virial over its dimension, which must tend to 1.",
+)
+energy = _one(
+    "energy", _energy, "Draw the energy of the momentum, beside its change from draw to draw."
+)
