@@ -50,25 +50,32 @@ def _shard(text: str) -> tuple[int, int]:
     return int(which), int(count)
 
 
+def _others(items: list[pytest.Item], which: int, count: int) -> list[pytest.Item]:
+    """List all but every N-th."""
+    return [item for place, item in enumerate(items) if place % count != which - 1]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a part of the chosen tests run; the N parts together are all of them."""
-    parser.addoption(
-        "--shard",
-        type=_shard,
-        default="1/1",
-        metavar="K/N",
-        help="run the K-th, (K+N)-th, (K+2N)-th ... of the chosen tests",
-    )
+    for option, of_what in [("--shard", "chosen tests"), ("--turn", "tests that take turns")]:
+        parser.addoption(
+            option,
+            type=_shard,
+            default="1/1",
+            metavar="K/N",
+            help=f"of the {of_what}, run the K-th, (K+N)-th, (K+2N)-th ...",
+        )
 
 
 @pytest.hookimpl(trylast=True)  # what -m and -k leave
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep every N-th test; neighbours, often cases of one test, go to different parts."""
-    which, count = config.getoption("shard")
-    config.hook.pytest_deselected(
-        items=[item for place, item in enumerate(items) if place % count != which - 1]
-    )
-    items[:] = items[which - 1 :: count]
+    turning = [item for item in items if item.get_closest_marker("turns")]
+    left_out = set(_others(turning, *config.getoption("turn")))
+    chosen = [item for item in items if item not in left_out]
+    left_out.update(_others(chosen, *config.getoption("shard")))
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:

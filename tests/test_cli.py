@@ -165,6 +165,7 @@ def test_existing_files_are_left_alone(tmp_path, here):
     assert done.returncode == 2
 
 
+@pytest.mark.turns
 def test_a_sampler_of_ones_own_is_one_file(tmp_path):
     """A file in sltprob/samplers/ is listed and read without another edit.
 

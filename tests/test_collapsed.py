@@ -249,6 +249,7 @@ def two_units(beta: float) -> tuple[float, float]:
     return from_grid(squares, measure + math.log(2.0), beta)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("width", "beta"), [(1, 1.0), (1, 1e4), (1, 1e12), (1, 1e26), (2, 1.0), (2, 1e5), (2, 1e16)]
 )

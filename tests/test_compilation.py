@@ -71,6 +71,7 @@ def compilations():
 SHORT = {"draws": 20, "warmup": 20, "chains": 2}
 
 
+@pytest.mark.turns
 def test_equal_models_compile_once(compilations):
     """Another object of the same model, another beta, data set, seed: nothing compiles again."""
     counts = []

@@ -125,6 +125,7 @@ def test_three_routes_to_the_free_energy():
     assert abs(free_energies(exacts, measured=wrong).rows[-1].integrated_z) > 5
 
 
+@pytest.mark.turns
 def test_curve_command(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(f"curve tanh_zero[width=64] --betas 1:1e4:1 --json --out {tmp_path / 'out'}".split())
@@ -153,6 +154,7 @@ def test_modes_command(tmp_path, capsys):
         assert (tmp_path / inputs / "modes.html").stat().st_size > 1e5
 
 
+@pytest.mark.turns
 def test_effective_and_free_energy_commands(capsys):
     command = "effective --width 3 --modes 1,3 --betas 1e2 --json"
     with pytest.raises(SystemExit) as caught:

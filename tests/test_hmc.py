@@ -56,6 +56,7 @@ def test_one_draw_in_64_has_the_whole_length():
     assert scipy.stats.kstest(factors, scipy.stats.uniform(0.5, 1).cdf).statistic < 0.03
 
 
+@pytest.mark.turns
 def test_where_the_whole_length_is_short_every_draw_has_it():
     run = sample("regular[dimension=2]", 10, draws=70)
     whole = int(run["constant_data"]["num_steps_long"])
@@ -64,6 +65,7 @@ def test_where_the_whole_length_is_short_every_draw_has_it():
     assert gradients(run).min() >= 1
 
 
+@pytest.mark.turns
 def test_a_number_of_steps_is_taken_as_given():
     np.testing.assert_array_equal(gradients(sample(STIFF, 1, "hmc[num_steps=37]", draws=70)), 37)
 

@@ -34,6 +34,7 @@ def exact(beta, slope, jump):
     return 2 * beta * integral(lambda level: level) / integral(lambda level: 1.0)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("slope", "jump"), [(1.0, 0.4), (1.0, 0.0)])
 def test_a_jump_and_a_flat_bottom_make_no_alarm(slope, jump):
     """|z| < 4.5 fails once in 150,000 runs; without the jump every identity holds."""

@@ -52,6 +52,7 @@ def raw_and_corrected(run):
 # ---- truth
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_gaussian_is_known_up_to_the_step(line, sampler):
     """λ̂ - C has no bias of step or minibatch: |t| < 9 with 5 degrees of freedom, 1 in 3,500.
@@ -76,6 +77,7 @@ def test_a_gaussian_is_known_up_to_the_step(line, sampler):
     assert np.mean(found.per_chain) == pytest.approx(found.value, rel=1e-6)
 
 
+@pytest.mark.turns
 def test_without_its_correction_a_gaussian_is_wrong(line):
     """The mutant of the test above: at a large step λ̂ itself is many errors off."""
     options = {"draws": 600, "warmup": 300, "chains": 6, "batch_size": 64, "half_step": False}
@@ -84,6 +86,7 @@ def test_without_its_correction_a_gaussian_is_wrong(line):
     assert raw - line[2] > 9 * error
 
 
+@pytest.mark.turns
 def test_half_the_step_finds_the_truth_between(line):
     run = sltprob.sample(
         around(line), "sgld", draws=1500, warmup=300, batch_size=64, target_rho=0.2
@@ -95,6 +98,7 @@ def test_half_the_step_finds_the_truth_between(line):
     assert abs(found.value - line[2]) < 5 * found.mcse
 
 
+@pytest.mark.turns
 def test_a_deep_linear_network_of_432_parameters_at_its_deepest_point():
     """The exact value is block Gibbs, 56.64 ± 0.02; the mutant is the chain before it arrives."""
     params, data = deep_linear((12, 12, 12, 12), 3, 4000)
@@ -126,6 +130,7 @@ def test_hmc_on_all_data_is_the_reference(line):
     assert abs(found.value - line[2]) < 5 * found.mcse
 
 
+@pytest.mark.turns
 def test_a_record_of_all_rows_has_no_noise_of_rows(line):
     options = {"draws": 50, "warmup": 20, "half_step": False}
     run = sltprob.sample(around(line), "sgld", record="all", keep="all", **options)
@@ -149,6 +154,7 @@ def test_chains_that_start_far_out_come_to_the_same(line):
 # ---- one compilation
 
 
+@pytest.mark.turns
 def test_other_checkpoints_compile_nothing(line, monkeypatch):
     monkeypatch.setattr(compilation, "programs", {})
     params, data, _ = line
@@ -190,6 +196,7 @@ def test_a_minibatch_has_distinct_rows_all_equally_likely(rows, size):
     assert abs(statistic - (rows - 1)) < 6 * math.sqrt(2 * rows)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "iterator"])
 def test_streams_sample_the_same_posterior(line, kind, tmp_path):
     params, (x, y), exact = line
@@ -240,6 +247,7 @@ def test_tokens_may_have_weights(line):
     assert plain.minimum_loss == pytest.approx(2 * only.minimum_loss, rel=1e-6)
 
 
+@pytest.mark.turns
 def test_observables_are_recorded_with_their_own_center(line):
     """The observable is the loss itself: the same mean as the record."""
     data = line[1]
@@ -253,6 +261,7 @@ def test_observables_are_recorded_with_their_own_center(line):
 # ---- parameters
 
 
+@pytest.mark.turns
 def test_a_mask_holds_what_it_hides(line):
     data = line[1]
     moving = np.arange(DIMENSION) < 10
@@ -293,6 +302,7 @@ def networks():
     yield "linen", module.init(jax.random.key(0), jnp.zeros((1, 3))), module.apply
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("params", "apply"), [pytest.param(p, a, id=name) for name, p, a in networks()]
 )
@@ -327,6 +337,7 @@ def failed(run):
     return {check.name.partition("[")[0] for check in sltprob.diagnose(run).failed}
 
 
+@pytest.mark.turns
 def test_parameters_that_are_no_minimum_are_found_out(line):
     params, data, _ = line
     off = {"w": params["w"].at[0].set(0.5)}
@@ -376,6 +387,7 @@ def test_rows_with_large_differences_make_the_record_noisy(line):
     assert "local_record_noise" in failed(run)
 
 
+@pytest.mark.turns
 def test_a_kernel_that_moves_by_another_rule_is_found_out(line, monkeypatch):
     from sltprob.samplers.sgld import SGLD
 
@@ -424,6 +436,7 @@ class Kept:
         self.pieces.append([np.array(array) for array in piece])
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("sampler", "streamed"), [("sgnht", False), ("sgld", True), ("preconditioned_sgld", True)]
 )
@@ -445,6 +458,7 @@ def test_a_run_goes_on_from_its_last_piece_bit_for_bit(line, sampler, streamed, 
                 np.testing.assert_array_equal(again[group][name], value)
 
 
+@pytest.mark.turns
 def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
     run = sltprob.sample(
         around(line), "sgld", draws=4000, warmup=100, target_mcse=0.3, half_step=True
@@ -530,6 +544,7 @@ def test_at_changes_what_it_says(line):
     assert replace(other, nbeta=posterior.nbeta, gamma=posterior.gamma).center is posterior.center
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("sampler", ["sgld", "sghmc"])
 def test_warm_up_finds_a_step_in_a_narrow_basin_beside_a_plateau(sampler):
     """Thrown out of it, a chain has no gradient that would tell that its step is too large."""

@@ -21,6 +21,7 @@ def square_rows(params, batch):
     return 0.5 * jnp.sum(jnp.tanh(batch @ params) ** 2, axis=1)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("sampler", "copies", "temporary"),
     [

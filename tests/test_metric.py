@@ -194,6 +194,7 @@ def test_a_step_size_is_taken_as_given_and_judged(sampler):
     assert not sltprob.diagnose(bad).trusted
 
 
+@pytest.mark.turns
 def test_warmup_measures_itself_and_ends_when_it_has_settled():
     """A Gaussian settles before 1,000 draws; the rest is not made, and not stored."""
     posterior = sltprob.temper(models.get("regular[dimension=2]"), beta=10)

@@ -43,6 +43,7 @@ def loss_of(text, position_seed=1):
     return float(posterior.loss(position)), squared_error
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("text", COMBINATIONS)
 def test_the_rule_reaches_its_accuracy(text):
     loss, squared_error = loss_of(text)

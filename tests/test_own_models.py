@@ -98,6 +98,7 @@ def test_find_optimum_finds_least_squares(files):
     np.testing.assert_allclose(sltprob.find_optimum(posterior).values["b"], best, atol=1e-6)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("mean", [False, True])
 def test_from_loss_measures_the_local_coefficient(mean):
     """A quadratic loss with localisation: λ̂ = ½ Σ βh/(βh + γ + 1). |z| < 5: 6e-7."""
@@ -137,6 +138,7 @@ def test_frozen_parameters_stay(files):
         sltprob.from_loss(loss, params, data, prior=-1.0)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", models.names())
 def test_every_model_has_data_sets(name):
     model = models.get(f"{name}[n=40,seed=5]")

@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- the command
 
 
+@pytest.mark.turns
 def test_report_reads_folders_and_files_once(folder, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert command("report", folder, folder / "part0" / "run0.nc", "--out", out, "--json") == 0
@@ -54,6 +55,7 @@ def test_report_reads_folders_and_files_once(folder, tmp_path, capsys):
     assert command("report", folder, "--out", out, "--overwrite", "--strict") == 1
 
 
+@pytest.mark.turns
 def test_report_needs_no_jax_and_writes_report_html_here(folder, tmp_path):
     code = (
         "import sys\n"
@@ -106,6 +108,7 @@ def test_open_shows_the_page(folder, tmp_path, monkeypatch):
 # ---- figures
 
 
+@pytest.mark.turns
 def test_figures_and_tables_of_a_paper(folder, tmp_path):
     part, beside = folder / "part0", tmp_path / "figures"
     runs = len(list(part.iterdir()))
@@ -133,6 +136,7 @@ def test_same_runs_give_the_same_figures(tmp_path):
     assert write_figures(runs, tmp_path / "a", overwrite=True) == first
 
 
+@pytest.mark.turns
 def test_hollow_markers_are_those_not_to_be_believed(monkeypatch, tmp_path):
     from matplotlib.axes import Axes
 

@@ -51,6 +51,7 @@ def command(folder, *arguments):
     )
 
 
+@pytest.mark.turns
 def test_a_broken_plug_in_is_one_line_and_the_others_work(tmp_path):
     install(tmp_path, "good", {"theirs": "Theirs"}, GOOD)
     install(tmp_path, "broken", {"gone": "Gone"}, "raise RuntimeError('no such device')")

@@ -89,6 +89,7 @@ def test_positions_and_values_map_both_ways(table):
         np.testing.assert_allclose(back[name], value, rtol=1e-9)
 
 
+@pytest.mark.turns
 def test_minibatch_gradient_is_unbiased(table):
     """False-alarm rate: 5 coordinates at |z| < 5, 3e-6."""
     weights = np.arange(1.0, 21) / 210

@@ -160,6 +160,7 @@ def test_columns_of_every_table_are_data():
 # ---- priors and starts
 
 
+@pytest.mark.turns
 def test_an_improper_prior_takes_a_start_and_no_ladder():
     """A flat prior: λ̂ = d/2. False-alarm rate of |z| < 5: 6e-7."""
 
@@ -177,6 +178,7 @@ def test_an_improper_prior_takes_a_start_and_no_ladder():
         sltprob.sample(posterior, "replica_exchange")
 
 
+@pytest.mark.turns
 def test_a_start_is_looked_for_where_the_prior_has_none():
     counts = np.random.default_rng(0).poisson(np.exp(0.2 * 5 * X[:, 0]))
 
@@ -202,6 +204,7 @@ def test_a_start_is_looked_for_where_the_prior_has_none():
         sltprob.sample(temper(never, {"x": X, "y": Y}, beta=24.0), "hmc")
 
 
+@pytest.mark.turns
 def test_a_site_without_coordinates_changes_nothing():
     def empty(x, y=None):
         a = numpyro.sample("a", dist.Normal(0.0, 1.0))
@@ -260,6 +263,7 @@ def test_names_that_a_file_cannot_keep_apart_are_refused(names, words):
         temper(named, {"y": Y}, beta=24.0)
 
 
+@pytest.mark.turns
 def test_names_with_slashes_survive_the_file(tmp_path):
     def named(y=None):
         mean = numpyro.sample("net/layer.0", dist.Normal(0.0, 1.0))
@@ -343,6 +347,7 @@ def test_every_leaf_is_sampled_or_named_as_frozen():
         sltprob.from_loss(loss, {"scale": 1, "steps": 3}, (X, Y))
 
 
+@pytest.mark.turns
 def test_a_point_that_is_no_minimum_is_not_trusted():
     """Draws lie below L*: λ̂ is far below zero, and no statistic of the chains shows it."""
 

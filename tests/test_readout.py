@@ -89,6 +89,7 @@ def compare(plain, posterior, position):
     )
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", MODELS)
 def test_the_density_is_the_same_but_for_the_jacobian(model):
     options = {"localization": 3.0} if "n=20" in model else {}
@@ -103,6 +104,7 @@ def test_the_density_is_the_same_but_for_the_jacobian(model):
                 np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
 
 
+@pytest.mark.turns
 @given(log_beta=st.floats(-2, 12), units=st.sampled_from([3, 14]))
 def test_colour_and_whiten_are_inverse(log_beta, units):
     b, t, z = regression(10**log_beta, units)
@@ -303,6 +305,7 @@ def _gram(model, posterior, position):
     return features.T @ (posterior.weights[:, None] * features)
 
 
+@pytest.mark.turns
 def test_a_ladder_carries_what_is_whitened():
     """To another rung and back: the ratio is that of the densities of the same coordinates."""
     posterior = whitened("tanh_zero[width=3]", 1e3)

@@ -130,6 +130,7 @@ def parameter(run, name):
     return run["constant_data"][name].values
 
 
+@pytest.mark.turns
 def test_lambda_hat_is_exact_on_a_gaussian(name):
     unadjusted = samplers.get(name).unadjusted
     assert unadjusted == (name in UNADJUSTED)
@@ -163,6 +164,7 @@ def test_lambda_hat_is_exact_on_every_model(name, model, beta):
     assert result.mcse < 0.06 * exact.lambda_hat
 
 
+@pytest.mark.turns
 def test_the_seed_decides_the_draws(name):
     # As many draws each, so that nothing is compiled.
     first, again, other = (
@@ -227,6 +229,7 @@ def test_one_chain_samples_too(name):
     assert z_score(run, allowance=allowance) < 5
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", fast(NAMES, {"hmc"}))
 def test_gradients_are_counted(name):
     """Count the evaluations of one step by a callback in the likelihood of the program.
@@ -306,6 +309,7 @@ def without_rejection(monkeypatch):
     monkeypatch.setattr(blackjax.mcmc.elliptical_slice, "elliptical_proposal", take_the_first)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", fast(ADJUSTED, {"mala"}))
 @pytest.mark.usefixtures("without_rejection")
 def test_without_rejection_the_answer_is_wrong(name):
@@ -365,6 +369,7 @@ NOISY = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", fast(sorted(UNADJUSTED), {"sgld"}))
 def test_a_step_that_is_too_large_is_not_trusted(name):
     run = draw(name, draws=2000, **TOO_LARGE[name])

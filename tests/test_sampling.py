@@ -83,6 +83,7 @@ def test_records_are_consistent(posterior, run):
     assert run.attrs["seconds_sampling"] > 0
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kink", [False, True])
 def test_the_field_along_the_gradient_has_its_divergence(kink):
     """At a point of a quadratic loss, and over the draws of exp(-30 |w|), by 4,000 probes.
@@ -173,6 +174,7 @@ def test_stops_at_the_target_error(posterior):
     assert run["sample_stats"].sizes["draw"] < 5000
 
 
+@pytest.mark.turns
 def test_progress_tells_a_running_estimate(posterior):
     seen = []
     sltprob.sample(posterior, "hmc", draws=100, warmup=300, progress=seen.append)
@@ -189,6 +191,7 @@ def frozen(init):
     return sltprob.sample(posterior, stays, draws=1, warmup=20, init=init)
 
 
+@pytest.mark.turns
 def test_given_positions_are_where_chains_start():
     start = {"a": np.full((4, 3), 0.5), "w": np.linspace(0.1, 0.4, 12).reshape(4, 3)}
     run = frozen(start)

@@ -83,6 +83,7 @@ def test_what_is_trusted_is_right_where_there_are_several_basins(loss, betas):
             assert not (is_wrong and sltprob.diagnose(run).trusted), (beta, init, found, truth)
 
 
+@pytest.mark.turns
 def test_scouts_say_what_they_saw_and_what_to_do():
     truth, least = exact(hole, 20.0)
     # Without L*, which would tell that no draw comes near it.

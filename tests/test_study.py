@@ -192,6 +192,7 @@ def test_a_run_goes_on_from_its_last_piece_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(again["posterior"]["w"], whole["posterior"]["w"])
 
 
+@pytest.mark.turns
 def test_a_run_that_stops_at_its_target_goes_on_bit_for_bit(tmp_path):
     posterior = sltprob.temper(sltprob.models.get("regular[dimension=1]"), beta=3.0)
     options = {"draws": 400, "warmup": 30, "chains": 2, "target_mcse": 0.05}

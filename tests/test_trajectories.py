@@ -31,6 +31,7 @@ def line():
     return {"layer": {"w": jnp.asarray(best)}}, {"x": x, "y": y}
 
 
+@pytest.mark.turns
 def test_a_sweep_finds_the_plateau_of_a_regular_model(line, tmp_path, monkeypatch):
     monkeypatch.setattr(compilation, "programs", {})
     params, data = line
@@ -46,6 +47,7 @@ def test_a_sweep_finds_the_plateau_of_a_regular_model(line, tmp_path, monkeypatc
     assert "plateau" in str(sweep)
 
 
+@pytest.mark.turns
 def test_without_a_plateau_a_sweep_says_what_to_try(line):
     posterior = sltprob.local(losses, *line, nbeta=300.0)
     sweep = sltprob.local_sweep(posterior, nbetas=[0.1, 1.0], gammas=[1.0], **FEW)
@@ -132,6 +134,7 @@ def files(line, tmp_path):
     return tmp_path
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -154,6 +157,7 @@ def test_the_command(files, arguments, capsys):
     assert (files / "page.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.turns
 def test_the_command_says_what_is_done_unless_it_is_to_be_quiet(files, capsys):
     command = ["local", f"{files}/mine.py:losses", "--data", f"{files}/train.npz"]
     command += ["--checkpoints", f"{files}/net-*.safetensors", "--draws", "20", "--warmup", "20"]

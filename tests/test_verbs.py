@@ -171,6 +171,7 @@ def test_a_curve_of_a_program_comes_from_a_ladder(folder):
         assert abs(row.lambda_hat - lambda_hat(row.beta)) < 5 * row.mcse
 
 
+@pytest.mark.turns
 def test_chains_start_where_they_are_told(folder, tmp_path, capsys):
     np.savez(tmp_path / "start.npz", slope=np.array(0.5))
     own = (f"{folder}/mine.py:line", "--data", folder / "data.csv", "--beta", "n")
