@@ -28,6 +28,7 @@ from sltprob.quadrature import gaussian_half_line
 from sltprob.theory.bounds import highest_mode
 from sltprob.theory.graded import graded_modes
 from sltprob.theory.hermite import coefficients
+from sltprob.theory.legendre import LegendreFeatures
 
 LARGEST_Z = 5.0
 
@@ -453,13 +454,11 @@ def test_systematic_resampling_is_unbiased_and_stays_in_its_population() -> None
 
 
 def graded_network(width: int) -> dict[str, Any]:
-    return network(width) | {"graded": graded_modes}
+    return network(width) | {"graded": LegendreFeatures.where_possible}
 
 
 @pytest.mark.parametrize(("beta", "slope"), [(1e24, 0.7), (1e40, 0.2)])
 def test_graded_features_have_all_digits(beta: float, slope: float) -> None:
-    graded = graded_modes(2.0 * beta * 6, slope)
-    assert graded is not None
     w = rng().uniform(-slope, slope, (3, 6)) * np.array([[1.0], [0.1], [0.01]])
     modes = coefficients(w.ravel(), highest_mode(12.0 * beta, slope))[:, 1::2].reshape(3, 6, -1)
     with mpmath.workdps(80):
@@ -479,37 +478,69 @@ def test_graded_features_have_all_digits(beta: float, slope: float) -> None:
         assert np.abs(lost.energies(lost.spectra(w), beta) - truth).max() > 0.1
 
 
-def test_graded_features_of_many_wide_units_are_refused() -> None:
-    """Exact arithmetic, one draw at beta = 1e26: log det is off by 0.3 to 3 nats, by the size."""
+def exact_half_log_det(w: np.ndarray, beta: float) -> float:
+    """Evaluate 1/2 log det(I + 2 beta G) in whole numbers of 360 bits, by a midpoint rule."""
+    with mpmath.workdps(110):
+        spacing = mpmath.mpf("0.08")
+        nodes = [spacing * (number + mpmath.mpf(0.5)) for number in range(200)]
+        scale = mpmath.sqrt(2 * spacing / mpmath.sqrt(2 * mpmath.pi))
+        roots = [scale * mpmath.exp(-(x**2) / 4) for x in nodes]
+        rows = np.array(
+            [
+                [
+                    int(mpmath.ldexp(root * mpmath.tanh(mpmath.mpf(slope) * x), 360))
+                    for x, root in zip(nodes, roots, strict=True)
+                ]
+                for slope in w.tolist()
+            ],
+            dtype=object,
+        )
+        gram = mpmath.matrix((rows @ rows.T).tolist()) * mpmath.ldexp(1, -720)
+        lower = mpmath.cholesky(mpmath.eye(len(w)) + 2 * mpmath.mpf(beta) * gram)
+        return float(sum(mpmath.log(lower[place, place]) for place in range(len(w))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("beta", "shrunk"), [(1e26, 1.0), (1e34, 1.0), (1e34, 0.3)])
+def test_many_wide_units_have_all_digits(beta: float, shrunk: float) -> None:
+    """128 units that keep their prior are nearly collinear functions; and half-way down."""
     density = build(graded_network(128))
-    w = density.draw(np.random.default_rng(0), 20)
-    density.compress(w, 1e28)
-    with pytest.raises(ResolutionError, match="with more modes"):
-        density.check_graded(1e26, w)
-    density.compress(0.1 * w, 1e48)
-    density.check_graded(1e46, 0.1 * w)
+    w = shrunk * density.draw(np.random.default_rng(0), 4)
+    density.compress(w, beta)
+    values = density.energies(density.spectra(w), beta)
+    assert values[0] == pytest.approx(exact_half_log_det(w[0], beta), abs=1e-5)
+    density.check_graded(beta, w)
 
 
-def test_graded_features_serve_where_they_say() -> None:
-    graded = graded_modes(1e20, 0.5)
-    assert graded is not None
+def test_legendre_features_serve_where_they_say() -> None:
+    graded = LegendreFeatures(1e8, 0.5)
     assert graded.holds(np.array([[0.5, -0.5], [0.9, 0.0]])).tolist() == [True, False]
-    # Modes of units this steep are too many.
-    assert graded_modes(1e20, 20.0) is None
+    assert LegendreFeatures.where_possible(1e8, 20.0) is None
     # Zero and signs: odd in w.
     values = graded.features(np.array([[0.0, 0.3, -0.3]]))[0]
     np.testing.assert_allclose(values[0], 0.0)
     np.testing.assert_allclose(values[1], -values[2])
+    # Products of features are those of tanh, whatever the scale of the draw.
+    w = np.array([[0.5, -0.2, 0.1], [0.05, -0.02, 0.01]])
+    found = graded.features(w)
+    rule = gaussian_half_line(1.0)
+    units = np.tanh(w[..., None] * rule.nodes) * np.sqrt(rule.weights)
+    np.testing.assert_allclose(found @ found.mT, units @ units.mT, rtol=1e-6, atol=1e-12)
+
+
+def test_graded_modes_are_the_coefficients() -> None:
+    w = np.array([[0.7, -0.05, 0.0]])
+    expected = coefficients(w.ravel(), 7)[:, 1::2]
+    np.testing.assert_allclose(graded_modes(0.7, 7).features(w)[0], expected, rtol=1e-9)
 
 
 def two_units_graded(beta: float) -> tuple[float, float]:
-    """As `two_units`, with spectra of mode coefficients, which have no smallest eigenvalue."""
+    """As `two_units`, with spectra of graded features, which have no smallest eigenvalue."""
     logs, weights = gauss_legendre(-60.0, 0.0, 30)
     logits, logit_weights = gauss_legendre(-60.0, 60.0, 60)
     large = np.repeat(np.exp(logs), len(logits))
     ratio = np.tile(special.expit(logits), len(logs))
-    graded = graded_modes(4.0 * beta, 1.0)
-    assert graded is not None
+    graded = LegendreFeatures(4.0 * beta, 1.0)
     w = np.stack([large, large * ratio], axis=1)
     squares = np.concatenate(
         [np.linalg.svd(graded.features(part), compute_uv=False) for part in np.array_split(w, 300)]
