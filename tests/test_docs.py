@@ -64,6 +64,31 @@ def test_python_of_a_page_runs_as_it_is_written(name, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    compare_with_what_was_promised(name, done.stdout)
+
+
+def compare_with_what_was_promised(name: str, printed: str) -> None:
+    """Hold ``print(...)  # what it prints`` to what is printed: words and counts to the letter."""
+    code = "\n".join(python_of(PAGES[name]))
+    for promised in re.findall(r"^ *print\(.*\)  # (.*\d.*)$", code, re.MULTILINE):
+        assert any(alike(promised, line) for line in printed.splitlines()), (promised, printed)
+
+
+def alike(promised: str, line: str) -> bool:
+    """Let numbers with a point differ by a tenth, as those of another processor may."""
+    number = r"-?\d+\.\d+"
+    if re.sub(number, "#", promised) != re.sub(number, "#", line):
+        return False
+    pairs = zip(re.findall(number, promised), re.findall(number, line), strict=True)
+    return all(float(a) == pytest.approx(float(b), rel=0.1) for a, b in pairs)
+
+
+def test_a_count_that_is_out_of_date_is_seen():
+    line = "trusted: all 25 checks passed"
+    assert alike(line, line)
+    assert not alike("trusted: all 22 checks passed", line)
+    assert alike("lambda-hat(100) = 1.058 ± 0.012", "lambda-hat(100) = 1.061 ± 0.0121")
+    assert not alike("lambda-hat(37.7478) = 0.962 ± 0.03", "lambda-hat(37.7478) = 1.037 ± 0.037")
 
 
 def commands(page: Path) -> list[str]:
