@@ -1,7 +1,7 @@
 """Make nutpie.nc beside this file: ``pip install nutpie`` (0.16.11 was used), then run this.
 
 Three numbers with a Gaussian mean, drawn by nutpie. The pointwise log likelihood is moved to the
-group in which PyMC's ``compute_log_likelihood`` puts it. What describes single divergences, of which
+group in which PyMC's ``compute_log_likelihood`` puts it. What describes divergences, of which
 there are none, and the adaptation is left out, for a small file; all else is as nutpie gives it.
 """
 
@@ -50,7 +50,7 @@ model = nutpie.compiled_pyfunc.from_pyfunc(
     [(), (3,)],
     ["mean", "y"],
 )
-drawn = nutpie.sample(model, draws=210, tune=200, chains=4, cores=1, seed=1, progress_bar=False)
+drawn = nutpie.sample(model, draws=190, tune=200, chains=4, cores=1, seed=1, progress_bar=False)
 tree = xr.DataTree.from_dict(
     {
         "posterior": drawn["posterior"].to_dataset()[["mean"]],
