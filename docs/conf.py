@@ -15,6 +15,8 @@ os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent / "matplotlibrc")
 os.environ["JAX_PLATFORMS"] = "cpu"
 # tqdm misses a widget that nobody could see in a page.
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+# Notebooks run side by side, where more threads for a product of matrices only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 # Most of their time is compilation, which is as true without LLVM's optimisation.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
@@ -33,6 +35,7 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "generate",
+    "side_by_side",
 ]
 exclude_patterns = ["README.md", "jupyter_execute/**"]
 master_doc = "index"

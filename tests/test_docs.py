@@ -64,6 +64,56 @@ def test_python_of_a_page_runs_as_it_is_written(name, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    compare_with_what_was_promised(name, done.stdout)
+
+
+def compare_with_what_was_promised(name: str, printed: str) -> None:
+    """Hold ``print(...)  # what it prints``, and a block of text like the output, to the output."""
+    code = "\n".join(python_of(PAGES[name]))
+    promises = [[line] for line in re.findall(r"^ *print\(.*\)  # (.*\d.*)$", code, re.MULTILINE)]
+    lines = printed.splitlines()
+    for block in blocks(PAGES[name], "text"):
+        shown = [line for line in block.splitlines() if line.strip() not in ("", "...", "…")]
+        if words_of(shown[0]) in map(words_of, lines):
+            promises.append(shown)
+    for promise in promises:
+        for promised in promise:
+            assert any(alike(promised, line) for line in lines), (promised, printed)
+
+
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+
+
+def words_of(line: str) -> str:
+    """Leave out numbers, and how wide a column is."""
+    return " ".join(re.sub(_NUMBER, "#", line).split())
+
+
+def alike(promised: str, line: str) -> bool:
+    """Let numbers differ by a fifth, as those of another processor may: but counts and words."""
+    if words_of(promised) != words_of(line):
+        return False
+    for a, b in zip(re.findall(_NUMBER, promised), re.findall(_NUMBER, line), strict=True):
+        signed = a.startswith("+") or b.startswith("+") or float(a) * float(b) < 0
+        exact = "." not in a and float(a) < 100
+        # What has a sign is a z-score, whose difference is one itself.
+        limit = 2.0 if signed else 0.0 if exact else 0.2 * abs(float(a))
+        if abs(float(a) - float(b)) > limit:
+            return False
+    return True
+
+
+def test_an_output_that_is_out_of_date_is_seen():
+    line = "trusted: all 25 checks passed"
+    assert alike(line, line)
+    assert not alike("trusted: all 22 checks passed", line)
+    assert alike("lambda-hat(100) = 1.058 ± 0.012", "lambda-hat(100) = 1.061 ± 0.0121")
+    assert not alike(
+        "hmc 481 1.003 ± 0.023 +1.0  2121  trusted", "hmc 481 0.99 ± 0.016 +0.5 4274 trusted"
+    )
+    assert alike(
+        "hmc  481 1.003 ± 0.023 +1.0  2121  trusted", "hmc 481 0.98 ± 0.021 -0.5 2074 trusted"
+    )
 
 
 def commands(page: Path) -> list[str]:

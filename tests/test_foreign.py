@@ -9,6 +9,7 @@ from pathlib import Path
 import arviz_base as az
 import numpy as np
 import pytest
+import xarray as xr
 
 import sltprob
 from sltprob.cli import main
@@ -73,6 +74,21 @@ def test_each_layout_is_read_and_trusted_on_traces_alone(program):
     (judged,) = judge([run])
     assert judged.status in ("trusted on traces alone", "incomplete")
     assert "none of them saw a gradient" in judged.reason or judged.cell["lambda_hat"] is None
+
+
+def test_a_file_that_nutpie_wrote_is_read_and_trusted():
+    """`files/make_nutpie.py` has the model and its three data: a Gaussian mean, λ = 1/2."""
+    tree = xr.open_datatree(Path(__file__).parent / "files" / "nutpie.nc")
+    y = np.random.default_rng(0).normal(size=3)
+    least = float(0.5 * np.var(y) + 0.5 * np.log(2 * np.pi))
+    run = sltprob.from_arviz(tree, minimum_loss=least)
+    verdict = sltprob.diagnose(run)
+    assert verdict.words == "trusted on traces alone"
+    assert {"divergences", "bfmi", "acceptance"} <= {check.name for check in verdict.checks}
+    found = sltprob.estimate(run)
+    # β (L - L*) = n (mean - ȳ)²/2 under the posterior N(ȳ n / (n + 0.01), 1 / (n + 0.01)).
+    spread, offset = 1 / 3.01, y.mean() * (1 - 3 / 3.01)
+    assert abs(found.value - 1.5 * (spread + offset**2)) < 5 * found.mcse
 
 
 def test_a_run_of_ours_saw_gradients():

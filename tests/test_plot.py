@@ -10,6 +10,7 @@ from arviz_plots import PlotCollection
 
 import sltprob
 from sltprob import plot
+from sltprob.finding.modes import RandomModes
 from sltprob.ladders import Rung
 
 mpl.use("Agg")
@@ -90,3 +91,17 @@ def test_curve_and_ladder_have_a_panel_for_each_figure(backend):
     values = [(beta, sltprob.LambdaHat(0.5, 0.1, beta, 9.0, (0.5,))) for beta in (1.0, 10.0)]
     rungs = tuple(Rung(beta, value, beta, 0.1, beta, 0.1) for beta, value in values)
     assert plot.ladder(sltprob.Ladder(rungs), backend=backend).viz["plot"].size == 2
+
+
+def test_modes_are_drawn_for_every_network_beside_what_random_inputs_cost():
+    squares = np.exp(-np.sqrt(np.arange(9.0))) * np.array([[1.0], [2.0], [4.0]])
+    inputs = [(100, 0.1, 0.11), (1000, 0.01, 0.011)]
+    found = RandomModes(
+        "made up", squares, None, None, squares[0], "exp(-√k)", True, 1.0, 3, inputs
+    )
+    drawn = plot.modes(found, backend="matplotlib")
+    assert drawn.viz["plot"].size == 2
+    axes = drawn.get_viz("figure").axes[0]
+    lines = {tuple(np.round(each.get_ydata(), 3)) for each in axes.lines}
+    assert {tuple(np.round(each, 3)) for each in squares} <= lines
+    assert axes.get_yscale() == "log"

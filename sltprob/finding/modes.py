@@ -14,6 +14,7 @@ from scipy import special
 from sltprob.files import write_csv
 from sltprob.finding.figures import inputs_figure, modes_figure
 from sltprob.finding.sources import SOURCES
+from sltprob.report.figures import Figure
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.theory import hermite
 
@@ -108,8 +109,8 @@ class RandomModes:
             found.append(SheetTable(f"Random inputs, mode k = {self.probe}", inputs, rows))
         return found
 
-    def write(self, folder: Path, *, command: str = "") -> None:
-        """Write modes.html and modes.csv."""
+    def figures(self) -> list[Figure]:
+        """Draw the modes, and what random inputs would have cost."""
         figures = [
             modes_figure(
                 self.squares, self.prediction, prediction_name=self.prediction_name, root=self.root
@@ -117,12 +118,16 @@ class RandomModes:
         ]
         if self.random_inputs:
             figures.append(inputs_figure(*map(list, zip(*self.random_inputs, strict=True))))
+        return figures
+
+    def write(self, folder: Path, *, command: str = "") -> None:
+        """Write modes.html and modes.csv."""
         tables = self.tables()
         write_sheet(
             folder / "modes.html",
             title=tables[0].caption,
             sentences=self.sentences(),
-            figures=figures,
+            figures=self.figures(),
             tables=tables,
             sources=SOURCES[2:3],
             command=command,

@@ -4,7 +4,7 @@ The backend is ArviZ's: ``arviz_base.rcParams["plot.backend"]``, or ``backend=``
 Judging and drawing a stored run needs no JAX.
 """
 
-from sltprob.plot.many import comparison, curve, ladder, sweep, trajectory
+from sltprob.plot.many import comparison, curve, ladder, modes, sweep, trajectory
 from sltprob.plot.one import (
     acceptance,
     autocorrelation,
@@ -24,6 +24,7 @@ __all__ = [
     "energy",
     "ladder",
     "loss",
+    "modes",
     "ranks",
     "sweep",
     "trajectory",

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from sltprob.comparison import Comparison
     from sltprob.finding.curve import ScaleCurve
+    from sltprob.finding.modes import RandomModes
     from sltprob.trajectories.sweep import Sweep
     from sltprob.trajectories.trajectory import Trajectory
 
-__all__ = ["comparison", "curve", "ladder", "sweep", "trajectory"]
+__all__ = ["comparison", "curve", "ladder", "modes", "sweep", "trajectory"]
 
 
 def comparison(
@@ -125,6 +126,28 @@ def _over_rungs(
     ]
     layout = {"xaxis": axis("inverse temperature β", type="log"), "yaxis": axis(label)}
     return Figure(key, heading, "", heading, {"data": data, "layout": layout})
+
+
+def modes(modes: RandomModes, *, backend: str | None = None) -> PlotCollection:
+    """Draw the squared modes of random networks, and what random inputs would have cost.
+
+    Parameters
+    ----------
+    modes : RandomModes
+        Of `sltprob.finding.modes.random_modes`.
+    backend : ``"matplotlib"`` or ``"plotly"``, optional
+        By default what ArviZ is set to.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    ValueError
+        If the backend is another one.
+    """
+    return draw(modes.figures(), backend)
 
 
 def sweep(sweep: Sweep, *, backend: str | None = None) -> PlotCollection:
