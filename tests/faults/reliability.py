@@ -26,8 +26,8 @@ def main(*paths):
     failed = Counter(line["promise"] for line in lines if not line["kept"])
     now = (
         f"{datetime.now(UTC):%Y-%m-%d}: {len(lines):,} attempts, {failed.total() or 'none'} failed "
-        f"(commit {commits[0]}, Python {platform.python_version()}, JAX {version('jax')}, {platform.system()}, "
-        f"{os.cpu_count()} cores)."
+        f"(commit {commits[0]}, Python {platform.python_version()}, JAX {version('jax')}, "
+        f"{platform.system()}, {os.cpu_count()} cores)."
     )
     table = ["| Promise | Tried with | Attempts | Failed |", "|---|---|---:|---:|"]
     for promise, count in tried.items():
