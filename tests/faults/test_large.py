@@ -114,6 +114,7 @@ def test_time_and_memory_of_judging(tmp_path):
         assert taken[last][0] < 1.5 * last / first * taken[first][0] + 2
 
 
+@pytest.mark.skipif(not IS_CAMPAIGN, reason="takes minutes: make faults")
 def test_a_study_of_a_thousand_cells(tmp_path):
     """Its lines come with the time that is left; the one nearest to the middle is held to it."""
     study = tmp_path / "study.toml"
