@@ -12,7 +12,8 @@ __all__ = ["app", "main"]
 
 # In the order in which `sltprob --help` lists the commands; a file that is not named comes after
 # these. Importing a file registers its commands.
-_FIRST = ("measure", "local", "ladder", "ansatz", "theory", "curve", "modes", "effective", "bench")
+_THEORY = ("ansatz", "theory", "curve", "modes", "effective", "generalisation")
+_FIRST = ("measure", "local", "ladder", *_THEORY, "bench")
 
 _found = sorted(module.name for module in iter_modules(__path__) if module.name[0] != "_")
 for _name in dict.fromkeys([*(name for name in _FIRST if name in _found), *_found]):

@@ -1,8 +1,8 @@
-"""The picture of lambda-hat across scales as SVG, for a document: by Matplotlib."""
+"""Pictures of the finding as SVG, for a document: by Matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from sltprob.files import whole
 from sltprob.report.judged import Judged
 from sltprob.theory.scale import ScaleRow
 
-__all__ = ["write_curve_svg"]
+__all__ = ["write_curve_svg", "write_svg"]
 
 # A fixed salt and no date give the same file each time.
 _STYLE: Any = {
@@ -21,53 +21,61 @@ _STYLE: Any = {
 }
 
 
-def write_curve_svg(
-    rows: Sequence[ScaleRow], path: Path, *, judged: Sequence[Judged] = ()
-) -> Path | None:
-    """Write lambda-hat with its bounds as SVG, if Matplotlib is installed."""
+def write_svg(path: Path, draw: Callable[[Any], None]) -> Path | None:
+    """Write what `draw` makes of one pair of axes as SVG, if Matplotlib is installed."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    betas = [row.beta for row in rows]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-        axes = figure.subplots()
-        _draw_theory(axes, rows, betas)
-        for believable, fill, label in (
-            (True, "#0072B2", "sampled, trusted"),
-            (False, "none", "sampled, not trusted"),
-        ):
-            runs = [
-                run
-                for run in judged
-                if run.believable is believable and (run.cell["lambda_hat"] or 0) > 0
-            ]
-            if runs:
-                axes.errorbar(
-                    [run.cell["beta"] for run in runs],
-                    [run.cell["lambda_hat"] for run in runs],
-                    yerr=[run.cell["mcse"] or 0.0 for run in runs],
-                    fmt="s",
-                    color="#0072B2",
-                    markerfacecolor=fill,
-                    label=label,
-                )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        ticks = [0.5, 1, 2, 5, 10, 20, 50, 100]
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
-        levels = [row.claimed for row in rows if row.claimed is not None]
-        top = max([row.mode_bound or row.lambda_hat for row in rows] + levels)
-        axes.set_ylim(0.6 * min(row.lambda_hat for row in rows), 1.6 * top)
-        axes.set_xlabel("inverse temperature β")
-        axes.set_ylabel("λ̂(β)")
-        axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+        draw(figure.subplots())
         with whole(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
     return path
+
+
+def write_curve_svg(
+    rows: Sequence[ScaleRow], path: Path, *, judged: Sequence[Judged] = ()
+) -> Path | None:
+    """Write lambda-hat with its bounds as SVG, if Matplotlib is installed."""
+    return write_svg(path, lambda axes: _draw_curve(axes, rows, judged))
+
+
+def _draw_curve(axes: Any, rows: Sequence[ScaleRow], judged: Sequence[Judged]) -> None:
+    betas = [row.beta for row in rows]
+    _draw_theory(axes, rows, betas)
+    for believable, fill, label in (
+        (True, "#0072B2", "sampled, trusted"),
+        (False, "none", "sampled, not trusted"),
+    ):
+        runs = [
+            run
+            for run in judged
+            if run.believable is believable and (run.cell["lambda_hat"] or 0) > 0
+        ]
+        if runs:
+            axes.errorbar(
+                [run.cell["beta"] for run in runs],
+                [run.cell["lambda_hat"] for run in runs],
+                yerr=[run.cell["mcse"] or 0.0 for run in runs],
+                fmt="s",
+                color="#0072B2",
+                markerfacecolor=fill,
+                label=label,
+            )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = [0.5, 1, 2, 5, 10, 20, 50, 100]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    levels = [row.claimed for row in rows if row.claimed is not None]
+    top = max([row.mode_bound or row.lambda_hat for row in rows] + levels)
+    axes.set_ylim(0.6 * min(row.lambda_hat for row in rows), 1.6 * top)
+    axes.set_xlabel("inverse temperature β")
+    axes.set_ylabel("λ̂(β)")
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.16))
 
 
 def _draw_theory(axes: Any, rows: Sequence[ScaleRow], betas: Sequence[float]) -> None:

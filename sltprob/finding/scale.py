@@ -110,7 +110,7 @@ def scale_rows(model: Model | None, exacts: Sequence[Exact]) -> list[ScaleRow]:
                 if integral is None
                 else math.hypot(integral.mcse[place], integral.interpolation[place])
             ),
-            nngp=None if kernel is None else _infinite_width(kernel, value.beta),
+            **_infinite_width(kernel, value.beta),
             mode_bound=bounds.get(value.beta),
             crude_count=None if model is None else crude_count(value.beta),
             claimed=None if width is None else width / 2,
@@ -150,8 +150,11 @@ def _kernel(options: dict[str, Any] | None) -> Kernel | None:
     )
 
 
-def _infinite_width(kernel: Kernel, beta: float) -> float | None:
-    return kernel.lambda_hat(beta) if beta <= kernel.largest_beta else None
+def _infinite_width(kernel: Kernel | None, beta: float) -> dict[str, float | None]:
+    if kernel is None or beta > kernel.largest_beta:
+        return {"nngp": None, "wide": None}
+    limit = kernel.lambda_hat(beta)
+    return {"nngp": limit, "wide": limit + kernel.width_correction(beta)}
 
 
 def _mode_bounds(options: dict[str, Any] | None, betas: Sequence[float]) -> dict[float, float]:

@@ -23,8 +23,9 @@ from sltprob.models._potential import SquaredError
 from sltprob.models._readout import Readout
 from sltprob.models.base import Model, Truth
 from sltprob.spec import positive, whole
-from sltprob.theory.graded import GradedModes, graded_modes
+from sltprob.theory.graded import graded_modes
 from sltprob.theory.hermite import hermite_polynomials, normalised_hermite
+from sltprob.theory.legendre import LegendreFeatures
 
 __all__ = ["TanhZero"]
 
@@ -168,11 +169,13 @@ class TanhZero(Model):
             units = np.tanh(w[..., None] * nodes)
             return units * projection if self.modes is None else units @ projection
 
-        def graded(factor: float, largest: float) -> GradedModes | None:
+        def graded(factor: float, largest: float) -> collapsed.GradedFeatures | None:
             # No weight of a uniform prior is beyond its bound.
             if prior.family == "uniform":
                 largest = min(largest, prior.scale)
-            return graded_modes(factor, largest, order=self.modes)
+            if self.modes is None:
+                return LegendreFeatures.where_possible(factor, largest)
+            return graded_modes(largest, self.modes)
 
         return collapsed.Problem(
             draw_prior=lambda generator, count: prior.draw(generator, (count, self.width)),

@@ -39,6 +39,9 @@ class Kernel:
 
     # Shape (k,), dimensionless: kappa, ``h sigma^2`` included, in decreasing order
     eigenvalues: Array
+    # Shape (k, k): E_w[v_j(w)^2 v_k(w)^2] of its eigenfunctions on the weights w
+    overlaps: Array
+    width: int
     name: str
 
     def lambda_hat(self, beta: float) -> float:
@@ -60,6 +63,31 @@ class Kernel:
         MIT Press, chapter 2.
         """
         return float(0.5 * np.sum(np.log1p(self._resolved(beta))))
+
+    def width_correction(self, beta: float) -> float:
+        """Give the first term of lambda-hat in 1 / h beyond the infinitely wide network.
+
+        Notes
+        -----
+        Let the Gram matrix of h units be its mean and delta. In F = -log E exp(-1/2 log det) the
+        terms of second order are ``-1/4 E tr (R delta)^2 - 1/8 Var tr R delta``, with the resolvent
+        R of the mean. Units are independent, so that with ``t_k = 2 beta kappa_k / (1 + 2 beta
+        kappa_k)`` and the overlaps M
+
+            F_1 = (-3/8 t'M t + 1/4 t't + 1/8 (sum t)^2) / h,
+
+        whose derivative by log beta this is. It holds while w keeps its prior.
+
+        References
+        ----------
+        Yaida, S. (2020). Non-Gaussian processes and neural networks at finite widths. PMLR 107,
+        165-192 (perturbation in 1 / h).
+        """
+        resolved = self._resolved(beta)
+        shares = resolved / (1.0 + resolved)
+        slopes = shares * (1.0 - shares)
+        terms = -0.75 * shares @ self.overlaps @ slopes + 0.5 * shares @ slopes
+        return float(terms + 0.25 * shares.sum() * slopes.sum()) / self.width
 
     @property
     def largest_beta(self) -> float:
@@ -166,8 +194,12 @@ def nngp_kernel(
         * np.sqrt(2.0 * x_weights[positive])
         * (readout_scale * math.sqrt(width))
     )
-    singular = np.linalg.svd(factor, compute_uv=False)
-    return Kernel(singular**2, f"{activation}, h={width}, w ~ {family}[{scale:g}]")
+    left, singular, _ = np.linalg.svd(factor, full_matrices=False)
+    # The eigenfunctions, squared, times the weights of the rule.
+    squares = left**2
+    overlaps = squares.T @ (squares / (2.0 * slope_weights[kept])[:, None])
+    name = f"{activation}, h={width}, w ~ {family}[{scale:g}]"
+    return Kernel(singular**2, overlaps, width, name)
 
 
 def spectrum_of_modes(modes: ArrayLike) -> Array:

@@ -21,6 +21,7 @@ class ScaleRow:
     integrated: float | None
     integrated_mcse: float | None
     nngp: float | None  # Lambda-hat of the infinitely wide network
+    wide: float | None  # The same with its first term in 1 / h
     mode_bound: float | None  # the rigorous bound by Hermite modes
     crude_count: float | None  # ``(log beta / pi)^2 / 4``
     claimed: float | None  # Half the width, the learning coefficient that was claimed
