@@ -54,10 +54,12 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 calibrate: $(STAMP) ## count how often the verdict is wrong, in runs/calibration, and write docs/calibration.md
 	$(BIN)/sltprob calibrate --out runs/calibration $(ARGS) && cp runs/calibration/calibration.md docs/calibration.md
 
-# About an hour on two idle cores for each of TRIES; what is chosen at random is chosen so often.
+# Two hours on two idle cores, and half as much for each of TRIES; what is chosen at random is chosen so often.
+# In pieces: make faults COUNTED=pieces.jsonl ARGS='-k kill', then the others, all of one commit.
 TRIES ?= 1
+COUNTED ?= $(shell mktemp)
 faults: $(STAMP) ## try every fault TRIES times, and write docs/reliability.md from what is counted
-	@counted=$$(mktemp); SLTPROB_FAULTS="$$counted" SLTPROB_TRIES=$(TRIES) \
+	@counted="$(COUNTED)"; SLTPROB_FAULTS="$$counted" SLTPROB_TRIES=$(TRIES) \
 	$(BIN)/python -m pytest -m "slow or not slow" tests/faults $(ARGS); code=$$?; \
 	$(BIN)/python tests/faults/reliability.py "$$counted" docs/reliability.md && exit $$code
 
@@ -69,9 +71,12 @@ constraints: $(STAMP) ## renew constraints.txt: what pip chooses today; then run
 	mv constraints.new constraints.txt; echo "Renewed: constraints.txt"
 
 audit: $(STAMP) ## ask PyPI for known vulnerabilities of what constraints.txt pins; needs the network
-	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(BIN)/python -m venv "$$folder"; \
-	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip-audit; \
-	"$$folder/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(BIN)/python -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip-audit || exit 2; \
+	"$$folder/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --format json \
+	--progress-spinner off --output "$$folder/found" >/dev/null 2>"$$folder/said"; \
+	[ -s "$$folder/found" ] || { echo "audit: nothing was looked up ($$(tail -n 1 "$$folder/said"))" >&2; exit 2; }; \
+	$(BIN)/python tests/faults/audit.py "$$folder/found"
 
 # Every warning is an error. The notebooks run; DOCS='-D nb_execution_mode=off' leaves that out.
 docs: $(STAMP) ## build the documentation, its notebooks run; open site/index.html, no server needed

@@ -37,7 +37,7 @@ def one_unit(x, y):
     generalised = -np.outer(weights, weights).ravel() @ log_density(inputs, outputs, mean, variance)
     population = np.tanh(np.outer(SLOPES, nodes)) ** 2 @ weights
     left_out = []
-    for place in range(len(x)):
+    for place in range(len(x) if len(x) < 100 else 0):  # it takes minutes; WAIC is as good there
         rest = np.arange(len(x)) != place
         spread = 1.0 / (1.0 + np.sum(features[:, rest] ** 2, axis=1))
         middle = spread * (features[:, rest] @ y[rest])
@@ -67,9 +67,9 @@ def test_one_unit_is_that_of_quadrature(size):
     expected = one_unit(x, again.normal(size=size))
     found, ess = evaluate_dataset(basis, data, basis.draw_roots(model, 8_000, generator))
     assert ess > 1000
-    if size > 1000:
-        del expected["loo"]  # which takes minutes; `waic` is as good there
     for name, value in expected.items():
+        if name == "loo" and size > 100:
+            continue
         assert found[name] == pytest.approx(value, rel=0.02, abs=0.01), name
 
 
@@ -112,29 +112,19 @@ def test_losses_are_what_lambda_hat_at_the_scale_of_the_data_says():
 
 def test_the_command_writes_what_it_prints(tmp_path, capsys):
     out = tmp_path / "new"
-    command = f"generalisation --width 2 --sizes 50,100 --datasets 4 --draws 100 --out {out}"
-    assert main(command.split()) == 0
-    printed = capsys.readouterr().out
-    assert "Bayes generalisation loss is" in printed
+    shared = "generalisation --width 2 --sizes 50,100 --datasets 4 --draws 100"
+    run(f"{shared} --out {out}")
+    assert "Bayes generalisation loss is" in capsys.readouterr().out
     assert {path.suffix for path in out.iterdir()} == {".html", ".csv", ".svg"}
-    assert (
-        main(
-            [
-                "generalisation",
-                "--width",
-                "2",
-                "--sizes",
-                "50",
-                "--datasets",
-                "4",
-                "--draws",
-                "100",
-                "--json",
-            ]
-        )
-        == 0
-    )
-    (row,) = json.loads(capsys.readouterr().out)
-    assert set(row["means"]) == set(row["errors"])
-    assert main(["generalisation", "--sizes", "ten"]) == 2
+    run(f"{shared} --json")
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["size"] for row in rows] == [50, 100]
+    assert set(rows[0]["means"]) == set(rows[0]["errors"])
+    run("generalisation --sizes ten", code=2)
     assert "1e2,1e3,1e4" in capsys.readouterr().err
+
+
+def run(command, code=0):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == code

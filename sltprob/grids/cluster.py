@@ -6,6 +6,7 @@ must be one that all of them see.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -107,7 +108,7 @@ class DaskWorkers:
                     f"--cluster {self.cluster}: no scheduler answers ({type(error).__name__}); "
                     "start one with 'dask scheduler', or write --cluster local"
                 ) from None
-            with client:
+            with _without_tracebacks(), client:
                 yield client
             return
         with ExitStack() as stack:
@@ -138,6 +139,18 @@ class DaskWorkers:
             said = "JAX_COMPILATION_CACHE_DIR" in os.environ
             client.register_plugin(_KeepCompiled(None if said else kept, _LEAST_SECONDS))
             yield client
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keep Dask from telling of a scheduler that is lost: the command does, in one line."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _KeepCompiled(WorkerPlugin):

@@ -51,6 +51,17 @@ budget = {{draws = 2000, warmup = 100}}
 """
 
 
+@cache
+def commit() -> str:
+    """Give the commit whose faults are counted, with a + if something was changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    said = [
+        subprocess.run([*git, *rest], capture_output=True, text=True, check=False).stdout.strip()
+        for rest in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "-uno"))
+    ]
+    return said[0] + ("+" if said[1] else "")
+
+
 @contextlib.contextmanager
 def attempt(promise: str, what: str):
     """Count one attempt, and whether the promise was kept."""
@@ -63,7 +74,7 @@ def attempt(promise: str, what: str):
         raise
     finally:
         if kept is not None and "SLTPROB_FAULTS" in os.environ:
-            line = json.dumps({"promise": promise, "what": what, "kept": kept})
+            line = json.dumps({"promise": promise, "what": what, "kept": kept, "commit": commit()})
             with open(os.environ["SLTPROB_FAULTS"], "a", encoding="utf-8") as handle:
                 handle.write(line + "\n")
 
@@ -154,6 +165,21 @@ class Case:
 
     def run(self, folder: Path, **more: str) -> tuple[int, str, str]:
         return end(self.start(folder, **more))
+
+
+def is_gone(session: int) -> bool:
+    """Wait until no process of a session is left; give False if that takes too long."""
+    for _ in range(200):
+        listed = subprocess.run(["pgrep", "-s", str(session)], capture_output=True, check=False)
+        if not listed.stdout.strip():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_part(found: dict[str, str], whole: dict[str, str]) -> bool:
+    """Say whether all that counts as finished is as in an unbroken run."""
+    return found.items() <= whole.items()
 
 
 @cache
@@ -279,6 +305,26 @@ CALIBRATE = Case(
 CALIBRATE_WORKERS = Case(
     "calibrate --workers 2",
     lambda f: ("calibrate", "--small", "--part", "4/36", "--workers", 2, "--out", f),
+    _of_calibrate,
+)
+#: The same with less to do, where a kill is to cost little.
+COMPARE_LITTLE = Case(
+    "compare",
+    lambda f: ("compare", MODEL, "--samplers", "mala", "--betas", "1,10", *FEW, "-q", "--out", f),
+    _of_compare,
+    goes_on=False,
+)
+REPORT_LITTLE = Case(
+    "report",
+    lambda f: (
+        *("report", next(stored_runs().glob("mala-*")), "--out", f / "page.html"),
+        *("--figures", f / "figures", "--overwrite"),
+    ),
+    _of_report,
+)
+CALIBRATE_LITTLE = Case(
+    "calibrate",
+    lambda f: ("calibrate", "--small", "--part", "22/52", "--workers", 1, "--out", f),
     _of_calibrate,
 )
 CASES = (RUN, COMPARE, STUDY_RUN, STUDY_CLUSTER, REPORT, CALIBRATE, CALIBRATE_WORKERS)

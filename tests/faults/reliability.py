@@ -1,4 +1,7 @@
-"""Put what a campaign has counted into docs/reliability.md: `make faults` runs both."""
+"""Put what a campaign has counted into docs/reliability.md: `make faults` runs both.
+
+A campaign may have been made in pieces, in one file or several, if all are of one commit.
+"""
 
 import json
 import os
@@ -12,14 +15,19 @@ from pathlib import Path
 BEGIN, END = "<!-- counts: make faults writes what is between these lines -->", "<!-- /counts -->"
 
 
-def main(counted, page):
-    lines = [json.loads(line) for line in Path(counted).read_text(encoding="utf-8").splitlines()]
+def main(*paths):
+    *counted, page = paths
+    texts = [Path(name).read_text(encoding="utf-8") for name in counted]
+    lines = [json.loads(line) for text in texts for line in text.splitlines()]
+    commits = sorted({line["commit"] for line in lines})
+    if len(commits) != 1:
+        sys.exit(f"reliability: the attempts are of {len(commits)} commits, {', '.join(commits)}")
     tried = Counter(line["promise"] for line in lines)
     failed = Counter(line["promise"] for line in lines if not line["kept"])
     now = (
         f"{datetime.now(UTC):%Y-%m-%d}: {len(lines):,} attempts, {failed.total() or 'none'} failed "
-        f"(Python {platform.python_version()}, JAX {version('jax')}, {platform.system()}, "
-        f"{os.cpu_count()} cores)."
+        f"(commit {commits[0]}, Python {platform.python_version()}, JAX {version('jax')}, "
+        f"{platform.system()}, {os.cpu_count()} cores)."
     )
     table = ["| Promise | Tried with | Attempts | Failed |", "|---|---|---:|---:|"]
     for promise, count in tried.items():

@@ -1,13 +1,30 @@
 """Workers that are killed again and again, and cells that take their workers along."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from harness import STUDY_CLUSTER, STUDY_RUN, TRIES, attempt, end, run, start, unbroken, workplace
+from harness import (
+    MODEL,
+    STUDY_CLUSTER,
+    STUDY_RUN,
+    TRIES,
+    attempt,
+    end,
+    environment,
+    is_one_line,
+    run,
+    start,
+    unbroken,
+    workplace,
+)
 
 from sltprob.grids.study import Study
 from sltprob.packed import fingerprint
@@ -62,6 +79,76 @@ def test_workers_killed_again_and_again(turn, tmp_path):
             assert code == 0, said
             assert {**STUDY_RUN.results(folder)} == whole
     assert kills >= 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for workers in /proc")
+@pytest.mark.skipif("SLTPROB_FAULTS" not in os.environ, reason="takes minutes: make faults")
+def test_twenty_workers_killed_within_one_study(tmp_path):
+    """One is killed as often as a cell is finished, so that every kill meets another cell."""
+    most = 20
+    path = tmp_path / "study.toml"
+    path.write_text(
+        f'[[grid]]\nmodels = ["{MODEL}"]\nsamplers = ["mala"]\nbetas = [1]\nseeds = {most + 4}\n'
+        "[budget]\ndraws = 2000\nwarmup = 100\nchains = 2\n"
+    )
+    study = Study.read(path)
+    assert study.run(tmp_path / "whole").complete
+    process = start(
+        *("study", "run", path, "--out", tmp_path / "out", "--json"),
+        *("--cluster", "local", "--workers", 2),
+    )
+    kills = 0
+    for line in process.stdout:
+        if json.loads(line)["event"] == "finished" and kills < most:
+            for worker in workers_of(process)[:1]:
+                os.kill(worker, signal.SIGKILL)
+                kills += 1
+    code, _, said = end(process)
+    with attempt(LOST, f"{most} workers killed"):
+        assert code == 0, said
+        assert kills > most / 2
+        for cell in study.cells():
+            found, whole = (study.load(tmp_path / name, cell) for name in ("out", "whole"))
+            assert fingerprint(found) == fingerprint(whole)
+
+
+def test_a_scheduler_is_lost(tmp_path):
+    """The command says so in one line; the same one goes on without the scheduler."""
+    whole, _, _ = unbroken(STUDY_RUN)
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    own = ("--host", "127.0.0.1", "--no-dashboard")
+    with contextlib.ExitStack() as stack:
+
+        def begin(*arguments):
+            process = subprocess.Popen(
+                [*dask, *map(str, arguments), *own],
+                stderr=subprocess.DEVNULL,
+                env=environment(),
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        scheduler = begin("scheduler", "--port", 0, "--scheduler-file", file)
+        while not (file.is_file() and file.read_text()):
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        begin("worker", address, "--nthreads", 1, "--death-timeout", 60)
+        folder = tmp_path / "out"
+        study = workplace() / "study.toml"
+        process = start("study", "run", study, "--out", folder, "--json", "--cluster", address)
+        for line in process.stdout:
+            if json.loads(line)["event"] == "finished":
+                scheduler.kill()
+        code, _, said = end(process)
+        with attempt("A study whose scheduler is lost says so in one line, and goes on", "Dask"):
+            assert code == 2, said
+            assert is_one_line(said), said
+            assert STUDY_RUN.results(folder).items() <= whole.items()
+            code, _, said = STUDY_RUN.run(folder)
+            assert code == 0, said
+            assert STUDY_RUN.results(folder) == whole
 
 
 PROGRAMS = """

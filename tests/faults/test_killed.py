@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
-from harness import CASES, TRIES, attempt, end, seeded, unbroken
+from harness import CASES, TRIES, attempt, end, is_gone, is_part, seeded, unbroken
 
 KILLED = "Killed at any moment (SIGKILL), nothing half-written counts as finished"
 RESUMED = "After that, the same command gives the results of an unbroken run, bit for bit"
@@ -15,20 +14,6 @@ TWICE = "Told twice, it ends at once and without a traceback"
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-
-
-def is_gone(session):
-    """Wait until no process of a session is left; give False if that takes too long."""
-    for _ in range(200):
-        listed = subprocess.run(["pgrep", "-s", str(session)], capture_output=True, check=False)
-        if not listed.stdout.strip():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def is_part(found, whole):
-    return found.items() <= whole.items()
 
 
 @cases

@@ -1,5 +1,6 @@
 """Loops that go on for long, and runs of very many draws: memory that stays."""
 
+import os
 import subprocess
 import sys
 
@@ -11,8 +12,10 @@ MANY = "A run of 10^6 draws with keep='loss' takes memory for its losses only"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and ru_maxrss"),
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
+
+RUNS = 300 if "SLTPROB_FAULTS" in os.environ else 100
 
 BEGIN = """
 import gc, resource, sys
@@ -26,14 +29,19 @@ from sltprob.sampling import compilation
 def megabytes():
     gc.collect()
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
+
+def most():
+    # Not ru_maxrss, which begins at what the process had that started this one.
+    status = open("/proc/self/status").read()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 """
 FRESH = """
 seen = []
-for seed in range(100):
+for seed in range(MANY):
     posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)
     sampler = sltprob.samplers.get("mala")
     sltprob.diagnose(sltprob.sample(posterior, sampler, draws=50, warmup=50, chains=2, seed=seed))
-    if seed in (20, 99):
+    if seed in (MANY // 6, MANY - 1):
         seen.append(megabytes())
 print(seen[1] - seen[0])
 """
@@ -57,10 +65,10 @@ print(seen[-1] - seen[1])
 LONG = """
 posterior = sltprob.temper(sltprob.models.get("regular[dimension=1]"), beta=10.0)
 run = sltprob.sample(posterior, "mala", draws=1000, chains=4, keep="loss")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+before = most()
 run = sltprob.sample(posterior, "mala", draws=250_000, chains=4, keep="loss")
 assert run["sample_stats"]["loss"].size == 10**6
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before)
+print(most() - before)
 """
 
 
@@ -78,8 +86,8 @@ def number(code):
 
 
 def test_a_loop_of_fresh_objects_takes_no_more_memory():
-    with attempt(FLAT, "80 runs, fresh models and samplers"):
-        assert number(FRESH) < 10  # MB
+    with attempt(FLAT, f"{RUNS} runs, fresh models and samplers"):
+        assert number(FRESH.replace("MANY", str(RUNS))) < 10  # MB
 
 
 def test_programs_that_are_gone_are_forgotten():

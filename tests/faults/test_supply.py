@@ -1,11 +1,13 @@
 """What comes with an installation: licences, pins, and the files that say whom to tell."""
 
+import json
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from audit import main as audit
 from harness import attempt
 
 requirements = pytest.importorskip("packaging.requirements")
@@ -130,6 +132,23 @@ def test_the_citation_is_valid():
         "url",
         "version",
     }
+
+
+@pytest.mark.parametrize(
+    ("package", "code", "says"),
+    [
+        ({"vulns": []}, 0, "1 packages, no known vulnerability"),
+        ({"vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}, 1, "a 1: CVE-1, mended in 2"),
+        ({"skip_reason": "not found"}, 2, "1 of 1 packages could not be looked up"),
+    ],
+)
+def test_an_audit_that_saw_nothing_is_no_good_news(package, code, says, tmp_path, capsys):
+    found = tmp_path / "found.json"
+    found.write_text(json.dumps({"dependencies": [{"name": "a", "version": "1", **package}]}))
+    assert audit(str(found)) == code
+    captured = capsys.readouterr()
+    assert says in captured.out + captured.err
+    assert (captured.out + captured.err).count("\n") == 1
 
 
 def test_somebody_is_told_of_a_hole():
