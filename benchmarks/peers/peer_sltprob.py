@@ -22,15 +22,10 @@ def run(job: dict[str, Any], clock: Any, heard: list[str]) -> dict[str, Any]:
     clock.mark("start")
     options = {"draws": job["draws"], "chains": job["chains"], "seed": job["seed"]}
     options["warmup"] = job["warmup"]
-    with _shared.Compilations(clock) as compiled:
-        if job["sampler"] == "exact":
-            found = _exact(problem, clock)
-        else:
-            found = _sampled(problem, job, clock, options, heard)
-    compiled.charge()
-
-    share = found.pop("share_of_warmup", 0.0)
-    clock.move(share * clock.parts["sampling"], "sampling", "tuning")
+    if job["sampler"] == "exact":
+        found = _exact(problem, clock)
+    else:
+        found = _sampled(problem, job, clock, options, heard)
     return {"version": importlib.metadata.version("sltprob"), **found}
 
 
@@ -58,12 +53,18 @@ def _sampled(
             sampler = f"{sampler}[step_size={step!r}]"
         draws = sltprob.sample(posterior, sampler, **options)
     clock.mark("sampling")
-    # Its own marks say what was warm-up; they are by the clock, and so taken as shares.
-    warmup, kept = (float(draws.attrs[f"seconds_{part}"]) for part in ("warmup", "sampling"))
+    # Its own marks say what of it was what; they are by the clock, and so taken as shares.
+    total, all_of_it = float(draws.attrs["seconds_total"]), clock.parts["sampling"]
+    scouts = float(draws.attrs.get("seconds_scouts", 0.0))
+    kept = float(draws.attrs["seconds_sampling"])
+    warmup, compiled = (float(draws.attrs[f"seconds_{part}"]) for part in ("warmup", "compile"))
+    for seconds, part in ((scouts, "judging"), (warmup, "tuning"), (compiled, "compile")):
+        clock.move(all_of_it * seconds / total, "sampling", part)
+    clock.move(clock.parts["sampling"] - all_of_it * kept / total, "sampling", "start")
     known = np.isfinite(draws.attrs["minimum_loss"])
     found = sltprob.estimate(draws, **({} if known else {"minimum_loss": problem.minimum_loss}))
     verdict = sltprob.diagnose(draws)
-    record: dict[str, Any] = {"share_of_warmup": warmup / (warmup + kept)}
+    record: dict[str, Any] = {}
     if job["rao_blackwell"]:
         better = sltprob.estimate(draws, rao_blackwell=True)
         record |= {"rao_blackwell": better.value, "rao_blackwell_mcse": better.mcse}

@@ -95,13 +95,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--only", default="*")
+    parser.add_argument("--add", action="store_true", help="keep what is in the results already")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     parser.add_argument("--cores", type=int, nargs="*", default=sorted(os.sched_getaffinity(0))[:2])
     asked = parser.parse_args()
-    jobs = [job for job in work.jobs() if fnmatch.fnmatch(job["name"], asked.only)]
+    every = work.jobs()
+    jobs = [job for job in every if fnmatch.fnmatch(job["name"], asked.only)]
     alone = [job for job in jobs if job["cores"] > 1]
     single = [job for job in jobs if job["cores"] == 1]
     records: dict[str, dict[str, Any]] = {}
+    minutes = 0.0
+    if asked.add and asked.out.exists():
+        kept = json.loads(asked.out.read_text())
+        records, minutes = {job["name"]: job for job in kept["jobs"]}, kept["minutes"]
     begin = time.time()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -124,16 +130,17 @@ def main() -> None:
             thread.join()
         for job in alone:
             records[job["name"]] = one(job, folder, asked.environments, asked.cores)
+    minutes += round((time.time() - begin) / 60, 1)
     results = {
         "date": datetime.date.today().isoformat(),
-        "minutes": round((time.time() - begin) / 60, 1),
+        "minutes": minutes,
         "machine": {
             "cores": len(asked.cores),
             "processor": measures.processor(),
             "system": platform.system(),
         },
         "versions": measures.versions(records.values()),
-        "jobs": [records[job["name"]] for job in jobs],
+        "jobs": [records[job["name"]] for job in every if job["name"] in records],
     }
     asked.out.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     print(f"{len(jobs)} jobs in {results['minutes']} minutes: {asked.out}")

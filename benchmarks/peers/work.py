@@ -74,13 +74,13 @@ def _flagship() -> list[dict[str, Any]]:
         made.append(job("blackjax", "mclmc", problem, warmup=4000, draws=20000, block=2000))
         made.append(job("blackjax", "smc", problem, leapfrog=16, particles=500, limit=70))
         # Trees at their limit of 1,023 steps: what fits into the limit is what it gives.
-        limit = {"limit": 70, "warmup": 200, "block": 50}
+        limit = {"limit": 50, "warmup": 200, "block": 50}
         made.append(job("numpyro", "nuts", problem, **limit))
         if beta == "1e2":
             made.append(job("blackjax", "nuts", problem, **limit))
         if beta != "1e6":
-            made.append(job("pymc", "nutpie", problem, limit=90, warmup=200, draws=200))
-            made.append(job("stan", "nuts", problem, limit=150, warmup=200, draws=200))
+            made.append(job("pymc", "nutpie", problem, limit=90, warmup=150, draws=150))
+            made.append(job("stan", "nuts", problem, limit=150, warmup=150, draws=150))
     return made
 
 
