@@ -114,9 +114,9 @@ def table(jobs: list[dict[str, Any]]) -> list[str]:
             name_of(job),
             seconds(job["within"]["5"]),
             seconds(job["within"]["2"]),
-            number(job["lambda_hat"], 4),
-            percent(job.get("off")),
-            number(job.get("z"), 2),
+            number(job["lambda_hat"], 4) + _all_rows(job),
+            "it is the reference" if job["sampler"] == "exact" else percent(job.get("off")),
+            "–" if job["sampler"] == "exact" else number(job.get("z"), 2),
             number(job.get("ess"), 3),
             number(job.get("ess_per_second"), 3),
             number(job.get("us_per_gradient"), 2),
@@ -126,6 +126,12 @@ def table(jobs: list[dict[str, Any]]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _all_rows(job: dict[str, Any]) -> str:
+    if "lambda_hat_all_rows" not in job:
+        return ""
+    return f" (all rows: {number(job['lambda_hat_all_rows'], 4)}, {percent(job['off_all_rows'])})"
 
 
 def ratios(jobs: list[dict[str, Any]]) -> list[str]:
@@ -254,49 +260,45 @@ def versions(results: dict[str, Any]) -> str:
     return ", ".join([*names, *(f"devinterp {v}" for v in devinterp)])
 
 
+def write(results: dict[str, Any]) -> str:
+    """Write the page."""
+    jobs = results["jobs"]
+    cores = results["machine"]["cores"]
+    filled = {
+        "date": results["date"],
+        "versions": versions(results),
+        "machine": f"{cores} cores ({results['machine']['processor']})",
+        "minutes": f"{results['minutes']:.0f}",
+        "count": str(len(jobs)),
+        "ratios": "\n".join(ratios(jobs)),
+        "words": (HERE / "words.md").read_text().rstrip(),
+        "faults": "\n".join(faults(jobs)),
+        "cores": "\n".join(all_cores(jobs)),
+    }
+    lines = []
+    for problem, title in TITLES.items():
+        here = [j for j in jobs if j["problem"] == problem and j["part"] == "work"]
+        lines += [f"### {title}", "", _exact(problem), ""]
+        lines += table([job for job in here if job["cores"] == 1])
+    filled["tables"] = "\n".join(lines)
+    text = (HERE / "page.md").read_text()
+    for name, value in filled.items():
+        text = text.replace(f"<!-- {name} -->", value)
+    return text.rstrip() + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--out", type=Path, default=DOCS / "peers.md")
     asked = parser.parse_args()
     results = json.loads(asked.results.read_text())
-    jobs = results["jobs"]
-    pictures(jobs, asked.out.parent / "pictures")
-    filled = {
-        "date": results["date"],
-        "versions": versions(results),
-        "machine": f"{results['machine']['processor']}, {results['machine']['cores']} cores",
-        "minutes": f"{results['minutes']:.0f}",
-        "count": str(len(jobs)),
-        "ratios": "\n".join(ratios(jobs)),
-        "faults": "\n".join(faults(jobs)),
-        "cores": "\n".join(all_cores(jobs)),
-        "tables": "\n".join(
-            line
-            for problem, title in TITLES.items()
-            for line in [
-                f"### {title}",
-                "",
-                _exact(jobs, problem),
-                "",
-                *table(
-                    [
-                        job
-                        for job in jobs
-                        if job["problem"] == problem and job["part"] == "work" and job["cores"] == 1
-                    ]
-                ),
-            ]
-        ),
-    }
-    text = (HERE / "page.md").read_text()
-    for name, value in filled.items():
-        text = text.replace(f"<!-- {name} -->", value)
-    asked.out.write_text(text.rstrip() + "\n")
+    pictures(results["jobs"], asked.out.parent / "pictures")
+    asked.out.write_text(write(results))
     print(f"Page: {asked.out}")
 
 
-def _exact(jobs: list[dict[str, Any]], problem: str) -> str:
+def _exact(problem: str) -> str:
     known = json.loads((HERE / "references.json").read_text())[problem]
     error = f" ± {known['mcse']:.1g}" if known["mcse"] > 1e-5 else ""
     return f"λ̂ = {known['lambda_hat']:.6g}{error}, by {known['method']}."

@@ -5,9 +5,8 @@ CmdStanPy installs, but CmdStan itself is a download of its own, which `make pee
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +78,16 @@ def _data(problem: problems.Problem) -> dict[str, Any]:
 def run(job: dict[str, Any], clock: Any, heard: list[str]) -> dict[str, Any]:
     problem = problems.get(job["problem"])
     clock.mark("start")
-    begin = time.perf_counter()
-    built = stan.build(PROGRAMS[problem.kind], data=_data(problem), random_seed=job["seed"] + 1)
-    clock.mark("compile")
-    # What another job of this run has built is not built again, and is counted all the same.
-    known = Path(os.environ["XDG_CACHE_HOME"]) / "builds.json"
-    builds = json.loads(known.read_text()) if known.exists() else {}
-    if problem.kind in builds and time.perf_counter() - begin < 0.5 * builds[problem.kind]:
-        clock.parts["compile"] = builds[problem.kind]
-    else:
-        known.write_text(json.dumps(builds | {problem.kind: clock.parts["compile"]}))
+    known = Path(os.environ["XDG_CACHE_HOME"]) / f"build-{problem.kind}"
+    with known.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = stan.build(PROGRAMS[problem.kind], data=_data(problem), random_seed=job["seed"] + 1)
+        clock.mark("compile")
+        # What another job of this run has built is not built again, and is counted all the same.
+        if known.exists():
+            clock.parts["compile"] = float(known.read_text())
+        else:
+            known.write_text(str(clock.parts["compile"]))
     options: dict[str, Any] = {}
     if job["start"] == "one mode":
         options["init"] = [{"x": [0.1 * c] * 5} for c in range(job["chains"])]

@@ -136,7 +136,7 @@ def main() -> None:
         "minutes": minutes,
         "machine": {
             "cores": len(asked.cores),
-            "processor": measures.processor(),
+            "processor": platform.machine(),
             "system": platform.system(),
         },
         "versions": measures.versions(records.values()),
