@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo study calibrate test test-slow faults lint docs bench constraints audit clean python
+.PHONY: help demo study calibrate test test-slow faults lint docs bench peers constraints audit clean python
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,8 +85,24 @@ docs: $(STAMP) ## build the documentation, its notebooks run; open site/index.ht
 bench: $(STAMP) ## run the measurements in benchmarks/, one after the other
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
+# Environments of their own in .peers, some GB and minutes the first time; nothing of them enters .venv.
+# PyTorch's wheels on PyPI bring CUDA on some systems: PIP_EXTRA_INDEX_URL names an index with CPU builds.
+TORCH_PYTHON ?= python3.11
+PEERS := .peers/jax/.installed .peers/devinterp1/.installed .peers/devinterp2/.installed
+peers: $(STAMP) $(PEERS) ## measure sltprob beside its peers, twenty minutes on two cores; writes docs/peers.md
+	$(BIN)/python benchmarks/peers/run.py --environments .peers $(ARGS)
+	$(BIN)/python benchmarks/peers/page.py
+
+.peers/jax/.installed: PEER_PYTHON = $(BIN)/python
+.peers/jax/.installed: ALSO = -e . -c constraints.txt
+.peers/devinterp%/.installed: PEER_PYTHON = $(TORCH_PYTHON)
+.peers/%/.installed: benchmarks/peers/requirements-%.txt | $(STAMP)
+	$(PEER_PYTHON) -m venv .peers/$*
+	.peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $< $(ALSO)
+	@touch $@
+
 clean: ## remove .venv, builds and caches; runs/ stays
-	rm -rf .venv build dist site jupyter_execute *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .peers build dist site jupyter_execute *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv takes 20 seconds where pip takes 90. It does not read pip's settings, so pip tries where uv fails.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sltprob.calibration.calibrate import calibrate
     from sltprob.comparison import compare
     from sltprob.data import Data
+    from sltprob.devinterp_runs import from_devinterp
     from sltprob.diagnostics import Check, Verdict, diagnose
     from sltprob.draws import load, save
     from sltprob.estimation import LambdaHat, estimate
@@ -68,6 +69,7 @@ __all__ = [
     "evidence",
     "find_optimum",
     "from_arviz",
+    "from_devinterp",
     "from_loss",
     "ladder",
     "learning_coefficient",
@@ -113,6 +115,7 @@ _LAZY = {
     "evidence": "sltprob.marginal_likelihood",
     "find_optimum": "sltprob.optimum",
     "from_arviz": "sltprob.foreign",
+    "from_devinterp": "sltprob.devinterp_runs",
     "from_loss": "sltprob.models._loss",
     "ladder": "sltprob.ladders",
     "learning_coefficient": "sltprob.known_coefficient",

@@ -112,9 +112,10 @@ def report(
 def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
     """Load a run of ours or of another program, with L* from the command line if given."""
     from sltprob import draws as schema
+    from sltprob.devinterp_runs import from_devinterp, is_devinterp
     from sltprob.foreign import from_arviz, is_foreign
 
-    tree = schema.read(path)
+    tree = from_devinterp(path) if is_devinterp(path) else schema.read(path)
     if is_foreign(tree):
         tree = from_arviz(tree, name=path.name)
     schema.check(tree, str(path))
@@ -129,9 +130,12 @@ def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """List files, and all runs below folders."""
+    from sltprob.devinterp_runs import is_devinterp
+
     files: list[Path] = []
     for path in paths:
-        found = sorted(path.rglob("*.nc")) if path.is_dir() else [path]
+        below = path.is_dir() and not is_devinterp(path)
+        found = sorted(path.rglob("*.nc")) if below else [path]
         if not found:
             raise ValueError(f"{path}: no file below it ends in .nc; give a run or their folder")
         files += found

@@ -80,7 +80,10 @@ def minimum_loss(run: Run) -> list[Check]:
     source = run.attributes.get("minimum_loss_source")
     if not run.knows_minimum or not run.loss.size or source == "true parameter":
         return []
-    excess = -float(np.min(run.loss)) - run.number("beta") * run.number("loss_rounding")
+    # The loss of a minibatch lies below that of all rows as often as above.
+    of_minibatches = source == "minibatches"
+    lowest = 0.0 if of_minibatches else float(np.min(run.loss))
+    excess = -lowest - run.number("beta") * run.number("loss_rounding")
     # An error of L* adds to that of lambda-hat.
     error = run.number("beta") * float(run.attributes.get("minimum_loss_error", 0.0))  # type: ignore[arg-type]
     tolerance = max(_BASELINE_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
