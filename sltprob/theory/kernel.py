@@ -194,9 +194,10 @@ def nngp_kernel(
         * np.sqrt(2.0 * x_weights[positive])
         * (readout_scale * math.sqrt(width))
     )
-    left, singular, _ = np.linalg.svd(factor, full_matrices=False)
+    # Without vectors the small values have some more digits.
+    singular = np.linalg.svd(factor, compute_uv=False)
     # The eigenfunctions, squared, times the weights of the rule.
-    squares = left**2
+    squares = np.linalg.svd(factor, full_matrices=False)[0] ** 2
     overlaps = squares.T @ (squares / (2.0 * slope_weights[kept])[:, None])
     name = f"{activation}, h={width}, w ~ {family}[{scale:g}]"
     return Kernel(singular**2, overlaps, width, name)
