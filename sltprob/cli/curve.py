@@ -23,7 +23,7 @@ from sltprob.files import new_folder
 __all__ = ["curve"]
 
 # Columns that a terminal has room for; the page and the CSV have all of them.
-_PRINTED = (0, 1, 2, 3, 4, 5, 6, 8)
+_PRINTED = (0, 1, 2, 3, 4, 5, 6, 7, 9)
 
 
 @app.command(rich_help_panel=THEORY)
@@ -54,7 +54,10 @@ def curve(
         headings = [found.headings[column] for column in _PRINTED]
         table = [[row[column] for column in _PRINTED] for row in found.table()]
         print_rows(found.name, headings, table)
-        say("bound: rigorous mode bound; count: ¼(log β/π)², the crude one; F in nats")
+        say(
+            "+ 1/h: NNGP with its first correction; bound: rigorous mode bound; "
+            "count: ¼(log β/π)², the crude one; F in nats"
+        )
         say(*found.sentences())
         if folder is not None:
             say(f"written: {folder / 'curve.html'}, curve.svg, curve.csv")

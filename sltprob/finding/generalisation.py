@@ -154,9 +154,12 @@ class GeneralisationTable:
 
         rows = self.rows
         return [
-            pair("bayes", "Bayes loss", "λ̂ − λ̂′", [row.predicted for row in rows]),
+            pair("bayes", "n × Bayes loss", "λ̂ − λ̂′", [row.predicted for row in rows]),
             pair(
-                "gibbs", "Gibbs loss", "2λ̂ − λ̂′", [row.predicted + row.lambda_hat for row in rows]
+                "gibbs",
+                "n × Gibbs loss",
+                "2λ̂ − λ̂′",
+                [row.predicted + row.lambda_hat for row in rows],
             ),
             pair("fluctuation", "fluctuation ν", "λ̂", [row.lambda_hat for row in rows]),
         ]
@@ -172,7 +175,7 @@ class GeneralisationTable:
                 fmt=marker,
                 color=color,
                 ms=5,
-                label=f"{pair.label}, times n",
+                label=pair.label,
             )
             axes.plot(sizes, pair.values, color=color, lw=1.0, label=pair.says)
         limit = self.rows[0].learning_coefficient
@@ -193,7 +196,7 @@ class GeneralisationTable:
                 line(
                     sizes,
                     pair.means,
-                    name=f"{pair.label}, times n",
+                    name=pair.label,
                     color=color,
                     mode="markers",
                     marker={"size": 9, "color": color},

@@ -27,8 +27,10 @@ __all__ = ["LegendreFeatures"]
 
 type Array = NDArray[np.float64]
 
-#: Scales s are powers of this: with a wider step, columns become more collinear.
+#: Scales s are powers of this: with a wider step, columns become more collinear. Below 0.03, the
+#: level given here, columns are so few that the step may be wider.
 _STEP = 1.25
+_COARSE, _COARSE_STEP = -16, 4.0
 #: What a column that is left out may add to log det.
 _LARGEST_RESIDUAL = 1e-6
 _LARGEST_SLOPE = 8.0
@@ -49,7 +51,8 @@ class LegendreFeatures:
     def __init__(self, factor: float, largest_slope: float) -> None:
         # Rounded up, so that a descent over many betas makes few of them.
         self._factor = 1e4 ** math.ceil(math.log10(factor) / 4.0)
-        self.largest_slope = _STEP ** _level(largest_slope)
+        self._level = int(_levels(np.array([largest_slope]))[0])
+        self.largest_slope = _scale(self._level)
 
     @classmethod
     def where_possible(cls, factor: float, largest_slope: float) -> LegendreFeatures | None:
@@ -60,7 +63,7 @@ class LegendreFeatures:
     @property
     def size(self) -> int:
         """Number of columns."""
-        return len(_triangle(self._factor, _level(self.largest_slope)))
+        return len(_triangle(self._factor, self._level))
 
     def holds(self, w: Array) -> NDArray[np.bool_]:
         """Say which draws have no weight beyond the largest slope."""
@@ -70,20 +73,28 @@ class LegendreFeatures:
     def features(self, w: Array) -> Array:
         """Evaluate the columns; draws whose weights have shrunk use a smaller scale."""
         values = np.zeros((*w.shape, self.size))
-        largest = np.abs(w).max(axis=1)
-        levels = np.array([_level(slope) for slope in largest])
+        levels = _levels(np.abs(w).max(axis=1))
         for level in np.unique(levels):
             chosen = levels == level
             triangle = _triangle(self._factor, int(level))
             # They are fewer for a smaller scale, whose features are smaller.
             used = triangle[: self.size]
-            values[chosen, :, : len(used)] = _odd_legendre(w[chosen] / _STEP**level, used)
+            values[chosen, :, : len(used)] = _odd_legendre(w[chosen] / _scale(level), used)
         return values
 
 
-def _level(slope: float) -> int:
+def _levels(slopes: Array) -> NDArray[np.int64]:
+    """Give the levels of the scales that hold these slopes."""
     # Nothing is learnt below: the columns beside the first are zero there.
-    return math.ceil(math.log(max(slope, 1e-12)) / math.log(_STEP) - 1e-9)
+    logs = np.log(np.maximum(slopes, 1e-12))
+    fine = logs / math.log(_STEP)
+    coarse = _COARSE + (logs - math.log(_scale(_COARSE))) / math.log(_COARSE_STEP)
+    return np.ceil(np.where(fine >= _COARSE, fine, coarse) - 1e-9).astype(int)
+
+
+def _scale(level: int) -> float:
+    fine, coarse = max(level, _COARSE), min(level - _COARSE, 0)
+    return float(_STEP**fine * _COARSE_STEP**coarse)
 
 
 def _odd_legendre(u: Array, triangle: Array) -> Array:
@@ -103,34 +114,33 @@ def _triangle(factor: float, level: int) -> Array:
     """Compute R, its rows to full relative precision, shape (columns, polynomials)."""
     least = math.sqrt(_LARGEST_RESIDUAL / factor)
     digits = max(0.0, -math.log10(least))
-    count = 12 + math.ceil((3.0 + _STEP ** (0.5 * level)) * digits)
+    slope = _scale(level)
+    # A guess, from the cases that were tried; small slopes make b_j a power of them.
+    share = 3.0 + math.sqrt(slope) if slope > 0.05 else 1.5 / math.log10(0.16 / slope)
+    # Rounded up, so that few rules serve.
+    count = 16 * math.ceil((12.0 + share * digits) / 16.0)
     # The Gram matrix of the b_j has twice their digits.
     with mpmath.workdps(30 + math.ceil(2.0 * digits)):
         while True:
-            gram = _gram(_STEP**level, least, count)
+            gram = _gram(slope, least, count)
             small = [gram[number, number] < (0.1 * least) ** 2 for number in range(count)]
             # The last ones have the errors of the rule for w.
             if True in small[: 4 * count // 5]:
                 return _cholesky(gram, small.index(True), 0.1 * least)
-            count = 3 * count // 2
+            count = 16 * math.ceil(3 * count / 32)
 
 
 def _gram(slope: float, least: float, count: int) -> Any:
     """Compute <b_j, b_k> for the first `count` odd degrees, shape (count, count), of mpmath."""
     nodes, roots = _inputs(slope, least)
-    rule = _gauss_legendre(count)
-    polynomials = np.array([_polynomials(u, 2 * count)[1::2] for u, _ in rule]).T
-    # On both halves of the line: twice (2 degree + 1) / 2.
-    scales = np.array(
-        [[(4 * number + 3) * weight for _, weight in rule] for number in range(count)]
-    )
+    rule, polynomials = _gauss_legendre(count, mpmath.mp.dps)
     values = [
-        [root * mpmath.tanh(slope * u * x) for u, _ in rule]
+        [root * mpmath.tanh(slope * u * x) for u in rule]
         for x, root in zip(nodes, roots, strict=True)
     ]
     # Whole numbers are three times as fast as mpmath's.
     bits = mpmath.mp.prec
-    series = (_fixed(scales * polynomials, bits) @ _fixed(values, bits).T) >> bits
+    series = (polynomials @ _fixed(values, bits).T) >> bits
     return (series @ series.T) * mpmath.ldexp(1, -2 * bits)
 
 
@@ -157,19 +167,28 @@ def _inputs(slope: float, least: float) -> tuple[list[Any], list[Any]]:
     return nodes, [scale * mpmath.exp(-(x**2) / 4) for x in nodes]
 
 
-def _gauss_legendre(count: int) -> list[tuple[Any, Any]]:
-    """Give the positive half of the Gauss-Legendre rule with twice so many nodes."""
+@functools.lru_cache(maxsize=64)
+def _gauss_legendre(count: int, digits: int) -> tuple[list[Any], Any]:
+    """Give the positive half of the Gauss-Legendre rule with twice so many nodes.
+
+    With it come the odd polynomials there, times what makes coefficients of them: whole numbers in
+    units of the precision of so many `digits`, shape (count, count).
+    """
     order = 2 * count
-    rule = []
+    nodes, columns = [], []
     for guess in np.polynomial.legendre.leggauss(order)[0][count:]:
         u, slope = mpmath.mpf(guess), mpmath.mpf(0)
         # Each step doubles the digits; the last one is for the slope.
-        for _ in range(math.ceil(math.log2(mpmath.mp.dps / 14.0)) + 1):
-            *_, below, value = _polynomials(u, order)
+        for _ in range(math.ceil(math.log2(digits / 14.0)) + 1):
+            *values, below, value = _polynomials(u, order)
             slope = order * (below - u * value) / (1 - u**2)
             u -= value / slope
-        rule.append((u, 2 / ((1 - u**2) * slope**2)))
-    return rule
+        weight = 2 / ((1 - u**2) * slope**2)
+        nodes.append(u)
+        # On both halves of the line: twice (2 degree + 1) / 2.
+        odd = [*values, below][1::2]
+        columns.append([(4 * k + 3) * weight * value for k, value in enumerate(odd)])
+    return nodes, _fixed(columns, mpmath.mp.prec).T
 
 
 def _polynomials(u: Any, order: int) -> list[Any]:
