@@ -283,7 +283,7 @@ def _one_size(
     if not smallest >= _LEAST_ESS:
         raise PrecisionError(
             f"With n={size} data {num_draws} draws of w are worth {smallest:.0f} for one data set, "
-            f"but at least {_LEAST_ESS:g} are needed; write a larger --draws or fewer data."
+            f"but at least {_LEAST_ESS:g} are needed; write a larger num_draws (--draws)."
         )
     coefficient = model.truth().learning_coefficient
     return Generalisation(
