@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BetaRange",
+    "EmbeddingPrior",
     "Out",
+    "Width",
     "averaged",
     "columns",
     "exact_values",
@@ -30,6 +32,8 @@ __all__ = [
 BetaRange = Annotated[
     str, typer.Option(help="range from:to[:per decade], such as 1:1e12, or comma-separated")
 ]
+Width = Annotated[int, typer.Option(help="hidden units")]
+EmbeddingPrior = Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")]
 Out = Annotated[Path | None, typer.Option(help="new or empty folder for the page and the CSV")]
 
 

@@ -10,6 +10,7 @@ import typer
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, Seed, configure, read_betas
 from sltprob.cli._output import print_json, print_rows, say
+from sltprob.cli._scale import EmbeddingPrior, Width
 
 __all__ = ["effective"]
 
@@ -20,10 +21,8 @@ def effective(
     modes: Annotated[
         str, typer.Option(help="largest modes that the loss sees, comma-separated")
     ] = ("1,3,5,7,9,11,15,21"),
-    width: Annotated[int, typer.Option(help="hidden units")] = 128,
-    embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
-        "uniform[1]"
-    ),
+    width: Width = 128,
+    embedding_prior: EmbeddingPrior = "uniform[1]",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, OpenPage, Seed, configure
 from sltprob.cli._output import open_in_browser, print_json, print_rows, say
-from sltprob.cli._scale import Out
+from sltprob.cli._scale import EmbeddingPrior, Out, Width
 from sltprob.files import new_folder
 
 __all__ = ["generalisation"]
@@ -18,10 +18,8 @@ __all__ = ["generalisation"]
 
 @app.command(rich_help_panel=THEORY)
 def generalisation(
-    width: Annotated[int, typer.Option(help="hidden units")] = 128,
-    embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
-        "uniform[1]"
-    ),
+    width: Width = 128,
+    embedding_prior: EmbeddingPrior = "uniform[1]",
     sizes: Annotated[str, typer.Option(help="numbers n of data, comma-separated")] = "1e2,1e3,1e4",
     datasets: Annotated[int, typer.Option(help="data sets of each size")] = 100,
     draws: Annotated[int, typer.Option(help="draws of w for each data set")] = 1000,

@@ -9,7 +9,7 @@ import typer
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, OpenPage, Seed, configure
 from sltprob.cli._output import open_in_browser, print_json, print_rows, say
-from sltprob.cli._scale import Out
+from sltprob.cli._scale import EmbeddingPrior, Out
 from sltprob.command import typed
 from sltprob.files import new_folder
 
@@ -19,9 +19,7 @@ __all__ = ["modes"]
 @app.command(rich_help_panel=THEORY)
 def modes(
     width: Annotated[int, typer.Option(help="hidden units of each network")] = 128,
-    embedding_prior: Annotated[str, typer.Option(help="uniform[bound] or normal[sd]")] = (
-        "uniform[1]"
-    ),
+    embedding_prior: EmbeddingPrior = "uniform[1]",
     activation: Annotated[str, typer.Option(help="tanh, erf, sin, relu, softplus or gelu")] = (
         "tanh"
     ),
