@@ -111,9 +111,11 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
         "minimum_loss_error": 0.0,
         "loss_rounding": 1.0,
         "data_error": 1.0,
+        "as_sampled": '{"beta": 2.0}',
     }
     found: dict[str, tuple[str, Check]] = {}
-    for unadjusted, extra in ((0, ()), (1, ()), (1, ("energy_variance",))):
+    kinds = ((0, (), ()), (0, (), ladder), (1, (), ladder), (1, ("energy_variance",), ladder))
+    for unadjusted, extra, rungs in kinds:
         stats = {name: np.full(shape, math.nan) for name in (*names, *extra)}
         one = ("lp", "energy_excess", "loss_field")
         stats |= {name: np.full(shape, math.nan) for name in (*one, "loss_field_energy")}
@@ -121,23 +123,34 @@ def failing_checks() -> dict[str, tuple[str, Check]]:
             name: np.full((*shape, 1), math.nan)
             for name in ("virial", "virial_offset", "loss_virial")
         }
-        stats |= {name: np.full((*shape, 2), math.nan) for name in ladder}
+        stats |= {name: np.full((*shape, 2), math.nan) for name in rungs}
         run = Run(
             np.full(shape, math.nan),
             stats,
             {"site": 1},
             {**attributes, "unadjusted": unadjusted},
-            np.array([0.0, 1.0]),
-            scouts={"loss": np.full(shape, math.nan), "log_weight": np.full(shape[0], math.nan)},
+            np.array([0.0, 1.0] if rungs else []),
+            scouts={
+                "loss": np.full(shape, math.nan),
+                "log_weight": np.full(shape[0], math.nan),
+                "attained_loss": np.asarray(math.nan),
+            },
         )
         with np.errstate(all="ignore"):
             for function in CHECKS:
                 purpose = (function.__doc__ or "").strip().splitlines()[0]
                 for check in function(run):
                     kind = f"{check.name} of an unadjusted sampler"
-                    seen = check.name in found and found[check.name][1].limit != check.limit
+                    seen = check.name in found and _limit(found[check.name][1]) != _limit(check)
                     found.setdefault(kind if seen else check.name, (purpose, check))
     return found
+
+
+def _limit(check: Check) -> str:
+    """Say what limit a check has; that of some depends on the run."""
+    if math.isnan(check.limit):
+        return "a few percent of λ̂, or its standard error where that is larger"
+    return f"{check.limit:g}"
 
 
 def checks() -> str:
@@ -160,7 +173,7 @@ def checks() -> str:
         parts.append(
             f"### `{shown}`\n\n{purpose}\n\n"
             f"- **Measures** {meaning}.\n"
-            f"- **Must be** {'below' if check.relation == '<' else 'above'} {check.limit:g}. "
+            f"- **Must be** {'below' if check.relation == '<' else 'above'} {_limit(check)}. "
             f"Failing is {kind}.\n"
             f"- **Advice** {advice}\n"
             f"- **Source** {check.reference}\n"

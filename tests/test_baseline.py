@@ -86,6 +86,20 @@ def test_a_least_loss_that_is_too_low_is_seen_by_the_draws(shift):
     assert "least_draw" in failed(sltprob.sample(posterior, "hmc", draws=1000))
 
 
+@pytest.mark.turns
+def test_a_least_loss_that_no_descent_comes_down_to_is_seen():
+    """It looks like a model with more dimensions: the draws alone do not tell."""
+    model = sltprob.models.get("regular[dimension=5]")
+    right = sltprob.sample(sltprob.temper(model, beta=100.0), "hmc", draws=1000)
+    assert not failed(right)
+    assert 100 * right["scouts"]["attained_loss"] < 1e-3
+    low = sltprob.temper(model, beta=100.0, minimum_loss=-0.003)
+    run = sltprob.sample(low, "hmc", draws=1000)
+    assert failed(run) == ["attained"]
+    (check,) = sltprob.diagnose(run).failed
+    assert check.value == pytest.approx(0.3, abs=1e-3)
+
+
 def test_an_error_of_the_least_loss_is_part_of_the_interval(run):
     wide = sltprob.estimate(changed(run, minimum_loss_error=0.01))
     plain = sltprob.estimate(run)

@@ -9,6 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 import xarray as xr
+from arviz_stats.base import array_stats
 
 import sltprob
 from sltprob.models._potential import Potential
@@ -42,13 +43,18 @@ def program_of(loss):
     return program
 
 
-# One program, so that it is compiled once.
-HOLE = program_of(hole)
+# One program each, so that it is compiled once.
+HOLE, WELLS = program_of(hole), program_of(wells)
 
 
 def holes(beta, copies):
     data = {"y": np.zeros(1), "copies": np.asarray(copies)}
     return sltprob.temper(HOLE, data, beta=beta)
+
+
+def all_wells(beta):
+    least = exact(wells, beta)[1]
+    return sltprob.temper(WELLS, {"y": np.zeros(1)}, beta=beta, minimum_loss=least)
 
 
 def exact(loss, beta):
@@ -116,22 +122,83 @@ def test_copies_of_one_basin_are_not_other_basins():
         assert np.isnan(run["scouts"]["log_weight"]).all()
 
 
-def test_a_sampler_of_a_ladder_and_a_localised_posterior_have_no_use_for_scouts():
-    plain = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=30.0)
-    ladder, other = map(sltprob.samplers.get, ("tempered_smc", "mala"))
-    assert has_use_for_scouts(plain, other)
-    assert not has_use_for_scouts(plain, ladder)
-    assert not has_use_for_scouts(dataclasses.replace(plain, localization=1.0), other)
+def mixture(y):
+    """Three components in five dimensions; the narrow one has 1e-7 of the volume of the prior."""
+    x = numpyro.sample("x", dist.Normal(0.0, 10.0).expand([5]).to_event(1))
+    centres = jnp.zeros((3, 5)).at[1, 0].set(10.0).at[2, 1].set(12.0)
+    widths, shares = jnp.array([1.0, 0.3, 2.0]), jnp.array([0.4, 0.3, 0.3])
+    squares = jnp.sum((x[None] - centres) ** 2, axis=-1)
+    terms = jnp.log(shares) - 5 * jnp.log(widths) - squares / (2 * widths**2)
+    numpyro.sample("y", Potential(-jax.nn.logsumexp(terms)[None]), obs=y)
+
+
+def test_a_ladder_that_nothing_leads_to_the_least_loss_is_not_trusted():
+    """Populations agreed on 9.4, and were trusted, where 7.46 is right."""
+    least = float(np.log(0.3**5 / 0.3))
+    posterior = sltprob.temper(mixture, {"y": np.zeros(1)}, beta=1.0, minimum_loss=least)
+    run = sltprob.sample(posterior, "tempered_smc[num_rungs=9]", draws=1000)
+    assert sltprob.estimate(run).value > 8.5
+    assert [check.name for check in sltprob.diagnose(run).failed] == ["attained"]
 
 
 @pytest.mark.slow
-def test_a_sampler_of_a_ladder_and_a_localised_posterior_have_no_scouts():
+@pytest.mark.parametrize("sampler", ["tempered_smc[num_particles=2000]", "replica_exchange"])
+def test_a_ladder_that_has_seen_all_basins_is_trusted(sampler):
+    """An honest error bar is off by so much once in 16,000 runs."""
+    for beta in (3.0, 10.0):
+        run = sltprob.sample(all_wells(beta), sampler, draws=4000)
+        verdict = sltprob.diagnose(run)
+        assert verdict.trusted, verdict
+        assert {"scouts", "attained"} <= {check.name for check in verdict.checks}
+        found = sltprob.estimate(run)
+        assert abs(found.value - exact(wells, beta)[0]) < 4 * found.mcse
+
+
+@pytest.mark.slow
+def test_populations_too_small_to_weigh_basins_are_not_trusted():
+    """All agree on 1.50 ± 0.06, where 1.26 is right: each has a bias of order one in its size."""
+    run = sltprob.sample(all_wells(10.0), "tempered_smc", draws=4000)
+    assert abs(sltprob.estimate(run).value / exact(wells, 10.0)[0] - 1) > 0.1
+    assert [check.name for check in sltprob.diagnose(run).failed] == ["ladder_weights"]
+
+
+@pytest.mark.turns
+def test_scouts_of_a_ladder_draw_at_its_coldest_rung():
+    """With a step of which only a sixteenth fits. A test that fails once in 10,000 times."""
+    posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=30.0)
+    kernel = sltprob.samplers.get("replica_exchange").scout()
+    tuned = {
+        "ladder_step_size": jnp.array([0.0, 20.0]),
+        "ladder_inverse_mass_matrix": jnp.full((2, 2), 1 / 31),
+        "num_steps": jnp.asarray(8),
+    }
+
+    @jax.jit
+    @jax.vmap
+    def losses(key):
+        start = kernel.placed(posterior, None, {"w": jnp.full(2, 0.5)})
+
+        def step(state, key):
+            state, _ = kernel.step(key, posterior, state, tuned)
+            return state, posterior.loss(kernel.evaluate(posterior, state).position)
+
+        return jax.lax.scan(step, start, jax.random.split(key, 500))[1]
+
+    seen = 30 * losses(jax.random.split(jax.random.key(0), 4))[:, 20:]
+    error = float(array_stats.mcse(np.asarray(seen), chain_axis=0, draw_axis=1, method="mean"))
+    assert abs(float(seen.mean()) - 30 / 31) < 3.9 * error < 0.2
+
+
+def test_a_localised_posterior_has_no_use_for_scouts():
+    plain = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=30.0)
+    assert has_use_for_scouts(plain)
+    assert not has_use_for_scouts(dataclasses.replace(plain, localization=1.0))
+
+
+@pytest.mark.slow
+def test_a_localised_posterior_has_no_scouts():
     model = sltprob.models.get("regular[dimension=2]")
-    ladder = sltprob.sample(
-        sltprob.temper(model, beta=30.0), "tempered_smc[num_rungs=4]", draws=100, warmup=32
-    )
     near = sltprob.temper(model, beta=30.0, localization=1.0)
-    assert "scouts" not in ladder.children
     sent = sltprob.sample(near, "mala", draws=2000)
     assert sltprob.diagnose(sent).trusted
     assert "scouts" not in sent.children

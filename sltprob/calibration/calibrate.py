@@ -28,7 +28,7 @@ from sltprob import draws as schema
 from sltprob.calibration.edits import edited
 from sltprob.calibration.families import catalogue
 from sltprob.calibration.plans import DEFAULT, plans
-from sltprob.calibration.run import applies, damaged, make_run, sends_scouts
+from sltprob.calibration.run import applies, damaged, make_run
 from sltprob.calibration.score import Calibration, score
 from sltprob.calibration.settings import (
     OwnProgram,
@@ -242,12 +242,9 @@ def _run(plan: Plan, folder: Path, stored: bool) -> xr.DataTree:
 
 
 def _lacks_scouts(plan: Plan, draws: xr.DataTree) -> bool:
-    """Say whether a run that was refused when it was made is trusted now, and sends scouts out."""
+    """Say whether a run that sent no scouts out when it was made is trusted now, and sends them."""
     return (
-        "scouts" not in draws.children
-        and plan.setting.damage == "none"
-        and sends_scouts(plan)
-        and diagnose(draws).trusted
+        "scouts" not in draws.children and plan.setting.damage == "none" and diagnose(draws).trusted
     )
 
 

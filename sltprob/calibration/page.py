@@ -41,9 +41,7 @@ def page(found: Calibration) -> str:
         ),
         _missing(test),
         "## The rates\n",
-        _rates(
-            {"models that count": seen, **({"training models": training} if training.rows else {})}
-        ),
+        _rates({"test models": seen, **({"training models": training} if training.rows else {})}),
         _goals(seen),
         "\n## By family\n",
         _FAMILIES,
@@ -132,9 +130,11 @@ def _goals(seen: Calibration) -> str:
     models = seen.of_models
     return (
         "\n"
-        + line("false trust", models.false_trust, FALSE_TRUST_GOAL)
-        + line("false alarm, good settings", models.kind("good").false_alarm, FALSE_ALARM_GOAL)
-        + line("false trust among edited files", seen.kind("edit").missed, FALSE_TRUST_GOAL)
+        + line(
+            "false trust, nothing edited, broken or mistaken", models.false_trust, FALSE_TRUST_GOAL
+        )
+        + line("false alarm at good settings", models.kind("good").false_alarm, FALSE_ALARM_GOAL)
+        + line("edited files that were trusted", seen.kind("edit").missed, FALSE_TRUST_GOAL)
     )
 
 

@@ -25,7 +25,7 @@ from sltprob.samplers._ladder import LadderSampler
 from sltprob.samplers.base import Sampler
 from sltprob.sampling import sample
 
-__all__ = ["applies", "damaged", "make_run", "sends_scouts"]
+__all__ = ["applies", "damaged", "make_run"]
 
 # Where a chain dies, as a part of the draws.
 _DEATH = {"dead": 0.0, "freezing": 0.5, "nan": 0.7}
@@ -104,11 +104,6 @@ def applies(plan: Plan) -> bool:
     if isinstance(sampler, LadderSampler) and not plan.setting.plain:
         return False  # A rung has a density of its own, under which no other one can be put.
     return sampler.applies_to(_posterior(plan.model, "float64", plan.own)) is None
-
-
-def sends_scouts(plan: Plan) -> bool:
-    """Say whether a run that is trusted by all other checks sends scouts out."""
-    return not isinstance(_sampler(plan.sampler), LadderSampler)
 
 
 def _sampler(name: str) -> Sampler:

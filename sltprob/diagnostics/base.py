@@ -141,7 +141,7 @@ class Run:
             seen = draws["scouts"]
             scouts = {str(n): np.asarray(seen[str(n)].values, dtype=float) for n in seen.data_vars}
             with np.errstate(all="ignore"):
-                for name in {"loss", "least_loss"} & scouts.keys():
+                for name in {"loss", "least_loss", "attained_loss"} & scouts.keys():
                     scouts[name] = float(draws.attrs["beta"]) * (scouts[name] - shift)
         posterior = draws.children.get("posterior")
         return cls(loss, stats, sites, attributes, betas, halved, scouts, posterior)

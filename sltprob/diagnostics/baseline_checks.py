@@ -9,10 +9,12 @@ import numpy as np
 
 from sltprob.diagnostics.base import BASELINE, Check, Run, below, ratio, statistic
 
-__all__ = ["as_sampled", "least_draw", "minimum_loss"]
+__all__ = ["as_sampled", "attained", "least_draw", "minimum_loss"]
 
 # What a wrong L* may do to lambda-hat, relative to it, where its own error is smaller.
 _BASELINE_LIMIT = 0.02
+# The same, where descents may not have come to their end.
+_ATTAINED_LIMIT = 0.05
 # Units in the last place by which log p may differ from what it is made of.
 _ROUNDINGS = 64
 # Share of the draws, those with the least loss, that tell how the loss comes down to L*.
@@ -71,9 +73,9 @@ def as_sampled(run: Run) -> list[Check]:
 
 
 def minimum_loss(run: Run) -> list[Check]:
-    """Compare L* with the lowest loss that was drawn, and lambda-hat with zero.
+    """Compare L* with the lowest loss that was drawn or descended to, and lambda-hat with zero.
 
-    No loss lies below its least value. Where a draw does, L* was no minimum and lambda-hat is too
+    No loss lies below its least value. Where one does, L* was no minimum and lambda-hat is too
     low by at least the difference. On a data set of a built-in model L* is the loss at the truth,
     which the best fit undercuts, and lambda-hat can be negative.
     """
@@ -82,7 +84,7 @@ def minimum_loss(run: Run) -> list[Check]:
         return []
     # The loss of a minibatch lies below that of all rows as often as above.
     of_minibatches = source == "minibatches"
-    lowest = 0.0 if of_minibatches else float(np.min(run.loss))
+    lowest = 0.0 if of_minibatches else min(float(np.min(run.loss)), _attained(run))
     excess = -lowest - run.number("beta") * run.number("loss_rounding")
     # An error of L* adds to that of lambda-hat.
     error = run.number("beta") * float(run.attributes.get("minimum_loss_error", 0.0))  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ def minimum_loss(run: Run) -> list[Check]:
             "minimum_loss",
             max(excess, error, -run.lambda_hat),
             tolerance,
-            "β (L* - the lowest loss drawn), or the error of L*",
+            "β (L* - the lowest loss drawn or descended to), or the error of L*",
             "L* is not the least loss, and lambda-hat is wrong by at least this much: train "
             "further, search with sltprob.find_optimum(posterior, points=[draws]), or give "
             "minimum_loss=.",
@@ -100,6 +102,35 @@ def minimum_loss(run: Run) -> list[Check]:
             evidence=True,
         )
     ]
+
+
+def attained(run: Run) -> list[Check]:
+    """Ask whether draws, or descents of the loss from where scouts have been, come down to L*.
+
+    Where none does, L* is too low, or it lies in a basin that nothing has come to. The infimum of a
+    loss that has no least value is such an L* too. It does not apply to an L* at a known place.
+    """
+    known = run.attributes.get("minimum_loss_source") in ("given", "exact")
+    if not (known and "attained_loss" in run.scouts):
+        return []
+    tolerance = max(_ATTAINED_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
+    return [
+        below(
+            "attained",
+            max(min(_attained(run), float(np.min(run.loss, initial=math.inf))), 0.0),
+            tolerance,
+            "β (the least loss that draws and descents reach - L*)",
+            "Nothing comes down to L*: it is too low and lambda-hat too high, or the best basin "
+            "was missed; start there, init='optimum', or search with sltprob.find_optimum.",
+            BASELINE,
+        )
+    ]
+
+
+def _attained(run: Run) -> float:
+    """Give β (the least loss that descents of the loss have reached - L*)."""
+    least = run.scouts.get("attained_loss", np.zeros(0))
+    return float(least) if least.size == 1 and not np.isnan(least) else math.inf
 
 
 def _numbers(text: object) -> dict[str, float]:

@@ -26,7 +26,7 @@ from sltprob.diagnostics.base import (
     ratio,
     statistic,
 )
-from sltprob.diagnostics.baseline_checks import as_sampled, least_draw, minimum_loss
+from sltprob.diagnostics.baseline_checks import as_sampled, attained, least_draw, minimum_loss
 from sltprob.diagnostics.identity_checks import (
     configurational_temperature,
     drift,
@@ -43,6 +43,7 @@ from sltprob.diagnostics.ladder_checks import (
     ladder_fluctuation,
     ladder_free_energy,
     ladder_mixing,
+    ladder_weights,
 )
 from sltprob.diagnostics.scout_checks import scouts
 from sltprob.diagnostics.where import scaled_site, where
@@ -339,6 +340,7 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     as_sampled,
     minimum_loss,
     least_draw,
+    attained,
     scouts,
     rhat,
     effective_sample_size,
@@ -360,4 +362,5 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     ladder_free_energy,
     ladder_mixing,
     ladder_evidence,
+    ladder_weights,
 )

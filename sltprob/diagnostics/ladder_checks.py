@@ -17,10 +17,18 @@ from scipy.stats import t as student
 from sltprob.diagnostics.base import Check, Run, above, below, ratio, statistic
 from sltprob.free_energy_curve import Curve, difference
 
-__all__ = ["ladder_evidence", "ladder_fluctuation", "ladder_free_energy", "ladder_mixing"]
+__all__ = [
+    "ladder_evidence",
+    "ladder_fluctuation",
+    "ladder_free_energy",
+    "ladder_mixing",
+    "ladder_weights",
+]
 
 #: How often a right run fails each of the two tests.
 RATE = 0.001
+# What weighing the populations may do to lambda-hat, relative to it, where its error is smaller.
+_WEIGHTS_LIMIT = 0.05
 # Effective draws that make one degree of freedom of an estimated error.
 _DRAWS_PER_DEGREE = 10
 
@@ -31,6 +39,7 @@ SHIRTS = (
 BENNETT = "Bennett, Journal of Computational Physics 22 (1976) 245-268"
 FRIEL = "Friel, Hurn, Wyse, Statistics and Computing 24 (2014) 709-723"
 SYED = "Syed, Bouchard-Côté, Deligiannidis, Doucet, JRSS B 84 (2022) 321-350"
+CHOPIN = "Chopin, Papaspiliopoulos, An Introduction to Sequential Monte Carlo (2020), chapter 16"
 PITT = "Pitt, dos Santos Silva, Giordani, Kohn, J. Econometrics 171 (2012) 134-151"
 
 
@@ -160,6 +169,32 @@ def ladder_evidence(run: Run) -> list[Check]:
             "The populations degenerate on the way down: set num_particles to four times as "
             "many, or take more moves (num_moves) or rungs (num_rungs).",
             PITT,
+        )
+    ]
+
+
+def ladder_weights(run: Run) -> list[Check]:
+    """Compare lambda-hat with what it is if every population is weighed by its evidence.
+
+    The mean over one population has a bias of order one in its size, the mean over populations that
+    are weighed by their estimates of the evidence one that falls with their number as well: the
+    difference is the bias, where a basin is found by some populations and not by others.
+    """
+    if "ladder_log_evidence" not in run.stats or not run.loss.size:
+        return []
+    logs = run.stats["ladder_log_evidence"][:, :, -1]
+    weights = np.exp(logs - np.max(logs))
+    weighed = ratio(float(np.sum(weights * run.loss)), float(np.sum(weights)))
+    tolerance = max(_WEIGHTS_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
+    return [
+        below(
+            "ladder_weights",
+            abs(weighed - run.lambda_hat),
+            tolerance,
+            "change of lambda-hat if every population is weighed by its evidence",
+            "Populations are too small to weigh basins against each other: set num_particles to "
+            "four times as many, or take replica_exchange.",
+            CHOPIN,
         )
     ]
 

@@ -45,14 +45,20 @@ def scouts(run: Run) -> list[Check]:
     losses, log_weights = run.scouts["loss"], run.scouts["log_weight"]
     fits = losses.ndim == 2 and losses.shape[0] == log_weights.size and losses.size > 0
     shift = _shift(run, losses, log_weights) if fits or not log_weights.size else math.nan
+    advice = (
+        "There is a basin that no replica and no particle has come to: start replica_exchange in "
+        "it (init=), or take many times the draws, and for tempered_smc num_particles."
+        if "ladder_loss" in run.stats
+        else "There is a basin that the chains have missed, and lambda-hat is that of the others "
+        "alone: take replica_exchange or tempered_smc, which come from the prior."
+    )
     return [
         below(
             "scouts",
             ratio(shift, run.scale),
             _LIMIT,
             "change of lambda-hat by what scouts saw where no chain has been, relative",
-            "There is a basin that the chains have missed, and lambda-hat is that of the others "
-            "alone: take replica_exchange or tempered_smc, which come from the prior.",
+            advice,
             f"{DEL_MORAL}; {TIERNEY}",
         )
     ]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._coldest import ColdestRung
 from sltprob.samplers._options import AcceptanceRate, MaxNumSteps, TrajectoryLength
 from sltprob.samplers._point import Point, carry_gradients
 from sltprob.samplers._population import carry_all, draw_prior, move_all, resample, variances
@@ -96,6 +97,16 @@ class LadderSampler(Sampler):
         # In steps of four, so that neighbouring β share a compilation.
         rungs = 1 + 4 * math.ceil(max(barrier / 2, 1))
         return dataclasses.replace(self, num_rungs=rungs), gradients
+
+    def scout(self) -> Sampler:
+        """Give the moves on the coldest rung alone."""
+        return ColdestRung()
+
+    def scout_states(self, posterior: TemperedPosterior, states: Any) -> Any:
+        """Give the point at the target of every chain."""
+        return jax.lax.map(
+            lambda state: Point.known(posterior, self.evaluate(posterior, state)), states
+        )
 
     @property
     def _rungs(self) -> int:

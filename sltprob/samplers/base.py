@@ -217,6 +217,30 @@ class Sampler(abc.ABC):
         """
         return _moved(state, evaluate_position(posterior, position))
 
+    def scout(self) -> Sampler:
+        """Give the kernel with which scouts draw at the target: this one, if it draws there alone.
+
+        Returns
+        -------
+        Sampler
+            Takes the parameters of this one.
+        """
+        return self
+
+    def scout_states(self, posterior: TemperedPosterior, states: Any) -> Any:
+        """Turn states of chains into those of the kernel of `scout`.
+
+        Parameters
+        ----------
+        posterior : TemperedPosterior
+        states : pytree, leading axis chain
+
+        Returns
+        -------
+        pytree, leading axis chain
+        """
+        return states
+
 
 def in_groups(function: Callable[..., Any], *arguments: Any) -> Any:
     """Apply a function of one chain to all chains, vectorised in groups that stay in the cache."""

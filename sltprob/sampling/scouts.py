@@ -21,7 +21,6 @@ from scipy.special import logsumexp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
-from sltprob.samplers._ladder import LadderSampler
 from sltprob.sampling.basins import Basins, descend
 from sltprob.sampling.coming_down import come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
@@ -46,6 +45,8 @@ _SAME_POTENTIAL, _SAME_LOSS = 0.5, 0.25
 _NO_WEIGHT = -7.0
 # Chunks of draws that the scouts farthest from the others have to come back in.
 _MORE_CHUNKS = 3
+# The loss itself is descended at so many times β, in so many rounds, until one gains less of 1/β.
+_COLDER, _ROUNDS, _GAIN = 1e3, 4, 1e-3
 
 type Draw = Callable[[Any, Any], tuple[Any, np.ndarray]]
 
@@ -59,7 +60,8 @@ class Scouting:
     key: Any
     batch: int  # descents in a vectorised call
     clock: Clock
-    population: Program | None
+    population: Program | None  # none where there is no prior, or a ladder has come down from it
+    log_evidence: float  # of that ladder
     descents: Program
     locate: Program
     place: Program
@@ -73,7 +75,7 @@ class Scouting:
         """
         keys = jax.random.split(self.key, 3)
         if self.population is None:
-            positions, log_weights, least = self._basins(keys[0], seen, -math.inf)
+            positions, log_weights, least = self._basins(keys[0], seen, self.log_evidence)
         else:
             found = self.population.ready(self.clock)(self.plain, keys[1])
             log_evidence = float(found.log_evidence)
@@ -121,8 +123,9 @@ class Scouting:
 
         These weigh no less than the whole that the population has seen: where most of a posterior
         is far from any bottom, as in a funnel, Laplace's approximation knows little of it.
-        The last value is the least loss at any bottom, the weight of that basin, and from how many
-        places the chains were asked for the basin that they were in.
+        The last value is the least loss at any bottom, the weight of that basin, from how many
+        places the chains were asked for the basin that they were in, and the least loss that is
+        reached when the loss itself is descended.
         """
         descents, locate = self.descents.ready(self.clock), self.locate.ready(self.clock)
         positions = _joined([locate(self.posterior, states) for states in seen])
@@ -149,8 +152,30 @@ class Scouting:
             "least_loss": basins.loss[lowest],
             "least_log_weight": basins.log_weight[lowest] - weight,
             "places": np.asarray(count),
+            "attained_loss": np.asarray(self._attained(key, _joined([basins, chains]))),
         }
         return _taken(basins.position, chosen), basins.log_weight[chosen] - weight, least
+
+    def _attained(self, key: Any, ends: Basins) -> float:
+        """Give the least loss that descents of the loss reach from the lowest of these ends.
+
+        At many times β the prior hardly counts.
+        """
+        descents = self.descents.ready(self.clock)
+        colder = replace(self.plain, beta=_COLDER * self.plain.beta)
+        keys = jax.random.split(key, self.batch)
+        rows = np.resize(np.argsort(np.nan_to_num(ends.loss, nan=np.inf)), self.batch)
+        positions = _taken(ends.position, rows)
+        least, gain = float(ends.loss[rows[0]]), math.inf
+        enough = _GAIN / float(self.plain.beta)
+        for _ in range(_ROUNDS):
+            # L* that is not known is never reached.
+            if least - float(self.plain.minimum_loss) < enough or gain < enough:
+                break
+            found = descents(colder, keys, positions, np.asarray(True))
+            lowest = float(np.min(np.nan_to_num(found.loss, nan=np.inf)))
+            least, gain, positions = min(least, lowest), least - lowest, found.position
+        return least
 
 
 def places_asked(posterior: TemperedPosterior, chains: int) -> int:
@@ -158,13 +183,9 @@ def places_asked(posterior: TemperedPosterior, chains: int) -> int:
     return max(_batch(_plain(posterior)) // chains, 1)
 
 
-def has_use_for_scouts(posterior: TemperedPosterior, sampler: Sampler) -> bool:
-    """Say whether there is something to scout.
-
-    A sampler that goes down a ladder does what scouts do, and a localised posterior is asked about
-    one basin alone.
-    """
-    return not (isinstance(sampler, LadderSampler) or float(posterior.localization) > 0)
+def has_use_for_scouts(posterior: TemperedPosterior) -> bool:
+    """Say whether there is something to scout: a localised posterior is asked about one basin."""
+    return not float(posterior.localization) > 0
 
 
 def begin_scouting(
@@ -175,10 +196,13 @@ def begin_scouting(
     chains: Any,
     clock: Clock,
     device: Any,
+    log_evidence: float = math.nan,
 ) -> Scouting:
     """Begin to compile what sends scouts out.
 
-    `states` are those of all chains, and `chains` those of some that make draws together.
+    `states` are those of all chains, and `chains` those of some that make draws together. Of a run
+    that has come down a ladder from the prior, `log_evidence` is what that has found: it needs no
+    population beside it.
     """
     plain = _plain(posterior)
     positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
@@ -203,8 +227,9 @@ def begin_scouting(
         batch=batch,
         clock=clock,
         population=None
-        if plain.structure.improper
+        if plain.structure.improper or not math.isnan(log_evidence)
         else compiling(come_down, plain, key, size=_points(plain)),
+        log_evidence=-math.inf if math.isnan(log_evidence) else log_evidence,
         descents=compiling(descend, plain, keys, many(batch), np.asarray(True)),
         locate=compiling(_locate, posterior, states, sampler=sampler),
         place=compiling(_place, posterior, plain, chains, many(_length(chains)), sampler=sampler),

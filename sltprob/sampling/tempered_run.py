@@ -20,6 +20,7 @@ from sltprob import draws as schema
 from sltprob import samplers
 from sltprob.diagnostics import diagnose
 from sltprob.diagnostics.identity_checks import needs_no_jumps
+from sltprob.free_energy_curve import Curve
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
@@ -235,21 +236,35 @@ def sample_tempered(
         verdict = diagnose(made)
     refused = {check.name for check in verdict.failed} - {"least_draw"}
     found = running_estimate(record["stats"]["loss"], beta, minimum_loss)
-    if not refused and has_use_for_scouts(posterior, sampler):
-
-        def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
-            device, size = places[0], groups[0].stop - groups[0].start
-            arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
-            states, seen = run[0](*shared[device], *arguments)
-            return states, np.array(seen["stats"]["loss"])
-
+    if not refused and has_use_for_scouts(posterior):
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
-        visits = gathered()
+        kernel = sampler.scout()
+        device, size = places[0], groups[0].stop - groups[0].start
+        visits = [sampler.scout_states(posterior, each) for each in gathered()]
+        group = jax.tree.map(lambda leaf: leaf[:size], visits[-1])
+        drawing = programs[0]
+        if kernel is not sampler:
+            given = (*shared[device], *jax.device_put((group, chain_keys[:size], 0), device))
+            drawing = begin_compiling(
+                run_chunk,
+                *given,
+                clock=clock,
+                device=device,
+                sampler=kernel,
+                num_draws=chunk,
+                keep="loss",
+            )
         scouting = begin_scouting(
-            posterior, sampler, key_scouts, visits[-1], states[0], clock, home
+            posterior, kernel, key_scouts, visits[-1], group, clock, home, _log_evidence(made)
         )
-        made["scouts"] = schema.scouts(scouting.report(visits, states[0], scout))
+
+        def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
+            arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
+            states, seen = drawing.ready(clock)(*shared[device], *arguments)
+            return states, np.array(seen["stats"]["loss"])
+
+        made["scouts"] = schema.scouts(scouting.report(visits, group, scout))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
         made.attrs["seconds_total"] = time.perf_counter() - begin
     report("done", draws, start, *found)
@@ -263,6 +278,20 @@ def _keys(key: Any, chains: int) -> tuple[Any, ...]:
     chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
     key_prepare, key_scouts = (jax.random.fold_in(key_warmup, number) for number in range(2))
     return key_init, key_warmup, key_prepare, key_scouts, chain_keys
+
+
+def _log_evidence(run: xr.DataTree) -> float:
+    """Give what a ladder has found, log Z(β)/Z(0) at its target; NaN without a ladder."""
+    stats = run["sample_stats"].to_dataset()
+    if "ladder_loss" not in stats:
+        return math.nan
+    known = "ladder_log_evidence" in stats
+    curve = Curve.of(
+        stats["beta"].values,
+        stats["ladder_loss"].values,
+        stats["ladder_log_evidence"].values if known else None,
+    )
+    return -float(curve.free_energy[-1])
 
 
 @partial(jax.jit, static_argnames="edges")
