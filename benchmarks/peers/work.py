@@ -32,12 +32,6 @@ LEFT_OUT = {
     "mixture--blackjax--mclmc",
     "logistic--blackjax--mclmc",
     "digits--devinterp--devinterp1--sgnht",
-    "logistic--sltprob--hmc--cores",
-    "logistic--blackjax--hmc--cores",
-    "logistic--numpyro--nuts--cores",
-    "logistic--pymc--nutpie--cores",
-    "logistic--pymc--pymc--cores",
-    "logistic--stan--nuts--cores",
     "mixture--pymc--pymc",
     "mixture--blackjax--hmc",
     "tanh-1e4--blackjax--mclmc--a-chain-that-has-not-arrived",
@@ -269,7 +263,10 @@ def _faults() -> list[dict[str, Any]]:
 def _all_cores() -> list[dict[str, Any]]:
     """Give the fastest of each kind all cores."""
     problem, both = "logistic", {"cores": 2}
+    cold = {"warmup": 500, "limit": 90, "rao_blackwell": True}
     return [
+        job("sltprob", "hmc", "tanh-1e6", **cold, **both),
+        job("blackjax", "hmc", "tanh-1e6", leapfrog=256, block=100, limit=70, **both),
         job("sltprob", "hmc", problem, warmup=500, **both),
         job("blackjax", "hmc", problem, block=250, **both),
         job("numpyro", "nuts", problem, chains_at_once=True, **both),
