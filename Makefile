@@ -47,6 +47,7 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 	$(BIN)/sltprob modes --inputs circle --out "$$out/circle"; \
 	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; } > "$$out/curves.txt" & \
 	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
+	$(BIN)/python benchmarks/germs.py; $(BIN)/python benchmarks/spectra.py; $(BIN)/python benchmarks/turn.py; \
 	$(BIN)/sltprob effective; \
 	$(BIN)/sltprob generalisation --sizes 1e2,1e3,1e4,1e5 --out "$$out/generalisation"; } > "$$out/limits.txt"; \
 	wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"
