@@ -21,8 +21,8 @@ from sltprob.finding.turn import Turn, find_turn, fit_line
 from sltprob.models.tanh_zero import TanhZero
 
 # Width, and log10 of beta around the turn.
-WIDTHS = {5: (3.5, 7.5), 10: (5.5, 10.0), 16: (7.0, 12.0), 32: (11.5, 17.0), 64: (17.0, 22.5)}
-WIDTHS[128] = (28.0, 31.0)
+WIDTHS = {5: (3.5, 7.5), 10: (5.5, 10.0), 16: (7.0, 12.0), 32: (11.5, 17.0), 64: (17.0, 21.5)}
+WIDTHS[128] = (28.0, 30.5)
 STARTS = {"collapsed": 0.01, "hot": 1.0}
 BINS = np.linspace(0.15, 0.65, 11)
 
@@ -104,8 +104,17 @@ def turn_of(width: int) -> Turn:
 
 
 def scaling(turns: dict[int, Turn]) -> None:
+    """Fit what is printed, so that widths may be run one by one."""
     roots = [math.sqrt(width) for width in turns]
-    found = turns.values()
+    found = [
+        Turn(
+            log10_beta=round(turn.log10_beta, 2),
+            log10_beta_mcse=round(turn.log10_beta_mcse, 2),
+            lambda_hat=round(turn.lambda_hat, 3),
+            lambda_hat_mcse=round(turn.lambda_hat_mcse, 3),
+        )
+        for turn in turns.values()
+    ]
     for name, values, errors in (
         (
             "log10 β at the turn",

@@ -1,6 +1,7 @@
 """Infinitely wide networks of other inputs, activations and depths; the turn and its fits."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from scipy import integrate, special
 from scipy.integrate import simpson
 
 from sltprob.exact import Exact
+from sltprob.finding.bulk import differences, wide_difference
 from sltprob.finding.germs import airy_limit, entering_unit, pearcey_limit, tied_unit
-from sltprob.finding.spectra import laws, wide_curve, wide_spectrum
+from sltprob.finding.spectra import laws, scaling_bound, wide_curve, wide_spectrum
 from sltprob.finding.turn import find_turn, fit_line
 from sltprob.models.network import Network
 from sltprob.theory.kernel import nngp_kernel
+from sltprob.theory.learning_coefficients import vandermonde_tanh
 from sltprob.theory.wide import deep_spectrum, shallow_spectrum, wide_lambda_hat
 
 SPREAD = 0.7
@@ -93,6 +96,44 @@ def test_the_general_spectrum_is_that_of_the_flagship():
         wide_spectrum(Network(width=4, target="unit"))
     with pytest.raises(ValueError, match=r"inputs=gaussian or depth=1"):
         wide_spectrum(Network(width=4, inputs="circle", depth=2))
+
+
+def test_the_scaling_bound_is_the_theorem_for_odd_activations():
+    for width in (1, 2, 5, 8, 16, 128):
+        expected = vandermonde_tanh(width=width).value
+        assert scaling_bound(Network(width=width)) == expected
+        assert scaling_bound(Network(width=width, depth=3)) == expected
+    # K = 3, exponents 1, 2, 4 and then 6: 3/2 + (8 - 7) / 12.
+    assert scaling_bound(Network(width=8, activation="gelu")) == Fraction(19, 12)
+    assert scaling_bound(Network(width=8, activation="gelu", depth=2)) is None
+    assert scaling_bound(Network(width=8, inputs="circle")) is None
+    assert scaling_bound(Network(width=8, activation="relu")) is None
+
+
+def test_a_target_on_top_of_the_bulk_by_quadrature():
+    """One unit: lambda-hat over a grid of (a, w), for target zero and one unit."""
+    beta = 1e2
+    x = np.linspace(-9, 9, 181)
+    masses = np.exp(-0.5 * x**2)
+    masses /= masses.sum()
+    nodes, weights = np.polynomial.legendre.leggauss(120)
+    w = nodes  # The prior is U(-1, 1).
+    a = np.linspace(-8, 8, 1601)
+    units = np.tanh(np.outer(w, x))
+    square, cross = units**2 @ masses, units * np.tanh(x) @ masses
+    found = {}
+    for name, own, mean in (("zero", 0.0, 0.0), ("unit", np.tanh(x) ** 2 @ masses, 1.0)):
+        losses = square[:, None] * a**2 - 2 * mean * cross[:, None] * a + own
+        density = np.exp(-beta * losses - 0.5 * a**2) * weights[:, None]
+        found[name] = float(np.sum(beta * losses * density) / np.sum(density))
+    (row,) = differences([beta], Network(width=1))
+    assert abs(row.value - (found["unit"] - found["zero"])) < 5 * row.mcse
+    assert row.value == row.whole.lambda_hat - row.bulk.lambda_hat
+    # A wide network learns the unit by its readout alone.
+    (row,) = differences([1e2], Network(width=64))
+    assert row.wide == pytest.approx(row.value, abs=0.01)
+    with pytest.raises(ValueError, match=r"gaussian and 1"):
+        wide_difference(1.0, Network(width=4, depth=2))
 
 
 def test_laws_find_the_form_that_made_the_curve():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from sltprob.models._inputs import Inputs
 from sltprob.models.network import Network
 from sltprob.theory.wide import deep_spectrum, shallow_spectrum, wide_lambda_hat
 
-__all__ = ["laws", "wide_curve", "wide_spectrum"]
+__all__ = ["laws", "scaling_bound", "wide_curve", "wide_spectrum"]
 
 type Array = NDArray[np.float64]
 
@@ -59,6 +60,39 @@ def wide_curve(model: Network, betas: Sequence[float]) -> Array:
     """
     spectrum = wide_spectrum(model)
     return np.array([wide_lambda_hat(spectrum, beta) for beta in betas])
+
+
+def scaling_bound(model: Network) -> Fraction | None:
+    """Bound the learning coefficient of a network of scalar inputs that learns zero.
+
+    None where the activation has no series, or the inputs are not scalar.
+
+    Notes
+    -----
+    Let all first weights be of size t and p_1 < p_2 < ... the exponents of the activation's series:
+    f = sum_n b_n x^(p_n), b_n of size t^(p_n) times a sum of readouts. The loss is below epsilon if
+    the first K sums are below epsilon^(1/2) / t^(p_n) and t^(2 p_(K + 1)) = epsilon, which has the
+    prior volume epsilon^(K / 2 + (h - p_1 - ... - p_K) / (2 p_(K + 1))). With generic weights of
+    later layers their outputs have the same exponents, if the activation is odd.
+
+    References
+    ----------
+    Aoyagi, M. (2009). Log canonical threshold of Vandermonde matrix type singularities and
+    generalization error of a three-layered neural network in Bayesian estimation. International
+    Journal of Pure and Applied Mathematics 52, 177-204.
+    """
+    activation = ACTIVATIONS[model.activation]
+    scalar = max(Inputs.parse(model.inputs).dimension, 1) == 1
+    if not (activation.powers and scalar and (model.depth == 1 or activation.odd)):
+        return None
+    bounds, spent = [], 0
+    for count, power in enumerate(activation.powers):
+        if power > 0:
+            bounds.append(Fraction(count, 2) + Fraction(model.width - spent, 2 * power))
+        spent += power
+        if spent > model.width:
+            break
+    return min(bounds)
 
 
 def laws(betas: Sequence[float], values: Sequence[float] | Array) -> dict[str, float]:
