@@ -153,8 +153,11 @@ def scaling(turns: dict[int, Turn]) -> None:
 def main() -> None:
     widths = [int(part) for part in sys.argv[1].split(",")] if sys.argv[1:] else list(WIDTHS)
     turns = {width: turn_of(width) for width in widths}
-    if len(turns) > 2:
-        scaling(turns)
+    wide = {width: turn for width, turn in turns.items() if width >= 32}
+    for name, chosen in (("all widths", turns), ("from h = 32 on", wide)):
+        if len(chosen) > 2:
+            print(f"\n{name}")
+            scaling(chosen)
 
 
 if __name__ == "__main__":
