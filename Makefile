@@ -46,7 +46,7 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 	$(BIN)/sltprob modes --out "$$out/modes"; \
 	$(BIN)/sltprob modes --inputs circle --out "$$out/circle"; \
 	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; \
-	$(BIN)/python benchmarks/turn.py; } > "$$out/curves.txt" & \
+	$(BIN)/python benchmarks/turn.py 5,10,16,32,64,128 "$$out"; } > "$$out/curves.txt" & \
 	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
 	$(BIN)/python benchmarks/germs.py; $(BIN)/python benchmarks/bulk.py; $(BIN)/python benchmarks/spectra.py; \
 	$(BIN)/sltprob effective; \

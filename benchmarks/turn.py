@@ -5,19 +5,20 @@ turn, for 128 chains of the same moves that start collapsed (w a hundredth of a 
 prior draws ("hot"): lambda-hat, the root mean square of w and Var[beta L], of which the part that
 comes from w would be large where two phases lie side by side, and how w is distributed. Then the
 highest lambda-hat and its place, with errors, and how they grow with the width. Twenty minutes on
-one core; ``python benchmarks/turn.py 5,10,16`` takes one.
+one core; ``python benchmarks/turn.py 5,10,16 FOLDER`` takes one, and draws turn.svg there.
 """
 
 import itertools
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from sltprob.collapsed import Stage, started_sampling, tempered_sampling
 from sltprob.exact import Exact
-from sltprob.finding.turn import Turn, find_turn, fit_line
+from sltprob.finding.turn import Turn, draw_turns, find_turn, fit_line
 from sltprob.models.tanh_zero import TanhZero
 
 # Width, and log10 of beta around the turn.
@@ -89,10 +90,14 @@ def limit(width: int) -> float:
     return float(TanhZero(width=width).truth().learning_coefficient)
 
 
-def turn_of(width: int) -> Turn:
+def curve_of(width: int) -> list[Exact]:
     print(f"\nh = {width}: λ = {limit(width):.4f}")
     print(f"{'β':<9}{'λ̂':<14} {'λ̂/λ':<8} {'rms w':<9}{'Var βL':<13}{'of it by w':<14}", flush=True)
     answers = start(width) if width > 100 else [stage.answer for stage in descend(width)]
+    return list(answers)
+
+
+def turn_of(width: int, answers: list[Exact]) -> Turn:
     turn = find_turn(answers)
     print(
         f"turn: log10 β = {turn.log10_beta:.2f}±{turn.log10_beta_mcse:.2f}, "
@@ -152,7 +157,13 @@ def scaling(turns: dict[int, Turn]) -> None:
 
 def main() -> None:
     widths = [int(part) for part in sys.argv[1].split(",")] if sys.argv[1:] else list(WIDTHS)
-    turns = {width: turn_of(width) for width in widths}
+    curves, turns = {}, {}
+    for width in widths:
+        curves[width] = curve_of(width)
+        turns[width] = turn_of(width, curves[width])
+    if sys.argv[2:]:
+        limits = {width: limit(width) for width in widths}
+        draw_turns(Path(sys.argv[2]) / "turn.svg", curves, limits)
     wide = {width: turn for width, turn in turns.items() if width >= 32}
     for name, chosen in (("all widths", turns), ("from h = 32 on", wide)):
         if len(chosen) > 2:

@@ -12,7 +12,7 @@ from sltprob.exact import Exact
 from sltprob.finding.bulk import differences, wide_difference
 from sltprob.finding.germs import airy_limit, entering_unit, pearcey_limit, tied_unit
 from sltprob.finding.spectra import laws, scaling_bound, wide_curve, wide_spectrum
-from sltprob.finding.turn import find_turn, fit_line
+from sltprob.finding.turn import draw_turns, find_turn, fit_line
 from sltprob.models.network import Network
 from sltprob.theory.kernel import nngp_kernel
 from sltprob.theory.learning_coefficients import vandermonde_tanh
@@ -147,7 +147,7 @@ def test_laws_find_the_form_that_made_the_curve():
         assert found[name] < 1e-9
 
 
-def test_a_turn_is_found_with_its_error():
+def test_a_turn_is_found_with_its_error(tmp_path):
     """Eighty curves with noise of known size: z of place and height is a standard normal."""
     exponents = np.arange(7.0, 12.1, 0.5)
     truth = 2.6 - 0.05 * (exponents - 9.8) ** 2 + 0.004 * (exponents - 9.8) ** 3
@@ -165,6 +165,9 @@ def test_a_turn_is_found_with_its_error():
     spreads = np.std(scores, axis=0)
     # The standard deviation of 80 has an error of 8 %.
     assert np.all((spreads > 0.6) & (spreads < 1.4))
+    drawn = draw_turns(tmp_path / "turn.svg", {16: [value(1e9, 2.5), value(1e10, 2.6)]}, {16: 2.0})
+    assert drawn is not None
+    assert drawn.read_bytes().startswith(b"<?xml")
     with pytest.raises(ValueError, match=r"must be inside"):
         find_turn([value(10.0**e, e) for e in exponents])
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sltprob.exact import Exact
+from sltprob.finding.paper import write_svg
 
-__all__ = ["Line", "Turn", "find_turn", "fit_line"]
+__all__ = ["Line", "Turn", "draw_turns", "find_turn", "fit_line"]
 
 type Array = NDArray[np.float64]
 
 # The curve is a cubic in log beta where it is within this part of its highest value.
 _NEAR_THE_TOP = 0.06
 _RESAMPLES = 400
+_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "black")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +110,35 @@ def fit_line(x: Sequence[float], values: Sequence[float], errors: Sequence[float
         slope_error=math.sqrt(covariance[1, 1]),
         misfit=misfit,
     )
+
+
+def draw_turns(
+    path: Path, curves: Mapping[int, Sequence[Exact]], limits: Mapping[int, float]
+) -> Path | None:
+    """Write lambda-hat over the learning coefficient for several widths as SVG.
+
+    The inverse temperature is that at which the logarithm of beta grows with the root of the width.
+    Nothing is written without Matplotlib.
+
+    References
+    ----------
+    Watanabe, S. (2009). Algebraic Geometry and Statistical Learning Theory, Cambridge.
+    """
+
+    def draw(axes: Any) -> None:
+        for number, (width, values) in enumerate(curves.items()):
+            axes.errorbar(
+                [math.log10(value.beta) / math.sqrt(width) for value in values],
+                [value.lambda_hat / limits[width] for value in values],
+                yerr=[value.mcse / limits[width] for value in values],
+                fmt="o-",
+                ms=3.5,
+                color=_COLOURS[number % len(_COLOURS)],
+                label=f"h = {width}",
+            )
+        axes.axhline(1.0, color="grey", lw=0.8)
+        axes.set_xlabel("log₁₀ β / √h")
+        axes.set_ylabel("λ̂ / λ")
+        axes.legend(frameon=False, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.12))
+
+    return write_svg(path, draw)
