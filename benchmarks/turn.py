@@ -22,7 +22,7 @@ from sltprob.finding.turn import Turn, draw_turns, find_turn, fit_line
 from sltprob.models.tanh_zero import TanhZero
 
 # Width, and log10 of beta around the turn.
-WIDTHS = {5: (3.5, 7.5), 10: (5.5, 10.0), 16: (7.0, 12.0), 32: (11.5, 17.0), 64: (17.0, 21.5)}
+WIDTHS = {5: (3.5, 9.0), 10: (5.5, 11.5), 16: (7.0, 13.5), 32: (11.5, 17.0), 64: (17.0, 21.5)}
 WIDTHS[128] = (28.0, 30.5)
 STARTS = {"collapsed": 0.01, "hot": 1.0}
 BINS = np.linspace(0.15, 0.65, 11)
