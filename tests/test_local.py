@@ -124,6 +124,7 @@ def test_a_deep_linear_network_of_432_parameters_is_trusted_when_it_has_arrived(
     assert found.high - found.low < 0.1 * found.value
 
 
+@pytest.mark.turns
 def test_hmc_on_all_data_is_the_reference(line):
     """The same posterior on the path of all samplers, with its own checks: |z| < 5."""
     found = sltprob.estimate(sltprob.sample(around(line), "hmc", draws=200, warmup=150, chains=2))
@@ -349,6 +350,7 @@ def test_parameters_that_are_no_minimum_are_found_out(line):
     assert "train on" in str(verdict)
 
 
+@pytest.mark.turns
 def test_a_step_that_is_too_large_is_found_out_and_another_is_named(line):
     good = sltprob.sample(around(line), "sgld", draws=300, warmup=200, half_step=False)
     step = 10 * good.attrs["step_size"]

@@ -386,6 +386,7 @@ def test_an_optimum_says_whether_it_is_one():
     assert max(found.losses) - min(found.losses) < 1e-8
 
 
+@pytest.mark.turns
 def test_few_divergences_are_enough():
     """Eight schools, centred: the neck of the funnel is missed, and the divergences say so."""
     sigma = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
