@@ -32,7 +32,7 @@ def main(*paths):
     table = ["| Promise | Tried with, and how often | Attempts | Failed |", "|---|---|---:|---:|"]
     for promise, count in tried.items():
         kinds = Counter(
-            line["what"].partition(",")[0] for line in lines if line["promise"] == promise
+            line["what"].partition(", ")[0] for line in lines if line["promise"] == promise
         )
         times = [f"`{kind}`" + (f" {many}" if many > 1 else "") for kind, many in kinds.items()]
         words = f"{len(kinds)} of them" if len(kinds) > 12 else ", ".join(times)
