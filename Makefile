@@ -38,15 +38,17 @@ lint: $(STAMP) ## check format, style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Ten to fifteen minutes on two cores. Every number and picture of docs/finding.md.
+# Half an hour on two cores. Every number and picture of docs/finding.md.
 study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder runs/study-DATE-TIME
 	@set -e; out=runs/study-$$(date +%Y%m%d-%H%M%S); mkdir -p "$$out"; export OMP_NUM_THREADS=1; \
 	{ $(BIN)/sltprob compare tanh_zero --samplers hmc,sgld --betas 1,1e2,1e4,1e6 --out "$$out/runs"; \
 	$(BIN)/sltprob curve tanh_zero --betas 1:1e24:0.5 --runs "$$out/runs" --out "$$out/curve"; \
 	$(BIN)/sltprob modes --out "$$out/modes"; \
 	$(BIN)/sltprob modes --inputs circle --out "$$out/circle"; \
-	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; } > "$$out/curves.txt" & \
+	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; \
+	$(BIN)/python benchmarks/turn.py 5,10,16,32,64,128 "$$out"; } > "$$out/curves.txt" & \
 	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
+	$(BIN)/python benchmarks/germs.py; $(BIN)/python benchmarks/bulk.py; $(BIN)/python benchmarks/spectra.py; \
 	$(BIN)/sltprob effective; \
 	$(BIN)/sltprob generalisation --sizes 1e2,1e3,1e4,1e5 --out "$$out/generalisation"; } > "$$out/limits.txt"; \
 	wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"

@@ -1,4 +1,4 @@
-"""What one gradient of the tanh loss costs, as a multiple of its tanh evaluations alone.
+"""What one gradient of the tanh loss costs, plain and with the readout map, in tanh evaluations.
 
 The floor is one tanh for each weight and node; everything else is overhead. Measured in one run
 on the same arrays, in turn, so that the ratio holds when the machine's speed drifts.
@@ -37,7 +37,9 @@ def microseconds(run, state):
 
 def measure(width: int, nodes: int) -> None:
     """Print the cost of tanh alone, of the loss's gradient and of the posterior's."""
-    posterior = sltprob.temper(sltprob.models.get(f"tanh_zero[width={width}]"), beta=100.0)
+    model = sltprob.models.get(f"tanh_zero[width={width}]")
+    posterior = sltprob.temper(model, beta=100.0)
+    whitened = sltprob.temper(model, beta=100.0, reparameterise="readout")
     keys = jax.random.split(jax.random.key(0), CHAINS)
     position = jax.vmap(posterior.draw_prior)(keys)
     x = (jnp.arange(nodes) + 0.5) * (8.0 / nodes)
@@ -59,8 +61,11 @@ def measure(width: int, nodes: int) -> None:
         _, (ga, gw) = jax.vmap(jax.value_and_grad(loss, (0, 1)))(state["a"], state["w"])
         return move(state, {"a": ga, "w": gw})
 
-    def posterior_gradient(state):
-        return move(state, jax.vmap(jax.value_and_grad(posterior.logdensity))(state)[1])
+    def gradient_of(posterior):
+        def posterior_gradient(state):
+            return move(state, jax.vmap(jax.value_and_grad(posterior.logdensity))(state)[1])
+
+        return posterior_gradient
 
     empty = jnp.zeros((CHAINS, nodes, width))
     cases = {
@@ -68,7 +73,9 @@ def measure(width: int, nodes: int) -> None:
         "loss value and gradient": (repeat(loss_gradient), position),
     }
     if nodes == len(posterior.weights):
-        cases["posterior value and gradient"] = (repeat(posterior_gradient), position)
+        cases["posterior value and gradient"] = (repeat(gradient_of(posterior)), position)
+        start = jax.vmap(whitened.draw_prior)(keys)
+        cases["with the readout map"] = (repeat(gradient_of(whitened)), start)
     for run, state in cases.values():
         jax.block_until_ready(run(state))
     times = {name: [] for name in cases}

@@ -597,6 +597,43 @@ def test_one_descent_serves_many_betas_and_starts_agree() -> None:
         collapsed.tempered_sampling([1e2, 1.0], problem)
 
 
+@pytest.mark.turns
+def test_heat_capacity_is_lambda_hat_less_its_slope() -> None:
+    """Var[beta L] = lambda-hat - d lambda-hat / d log beta, by quadrature over one slope."""
+    step = 0.05
+    for beta in (1e2, 1e6):
+        problem = Problem(**network(1))
+        (stage,) = collapsed.tempered_sampling([beta], problem)
+        high, low = one_unit(beta * math.exp(step))[0], one_unit(beta * math.exp(-step))[0]
+        expected = one_unit(beta)[0] - (high - low) / (2.0 * step)
+        # The finite difference errs by 4e-4 of the slope.
+        assert abs(stage.heat_capacity - expected) < LARGEST_Z * stage.heat_capacity_mcse + 1e-4
+        assert 0.0 < stage.heat_capacity_of_w < stage.heat_capacity
+        assert stage.spreads.shape[1] == 16 * 256
+        mean = math.sqrt(np.mean(stage.spreads**2))
+        assert mean == pytest.approx(stage.spread, abs=5 * stage.spread_mcse)
+
+
+def test_variance_of_the_loss_with_a_target_by_drawing_the_readout() -> None:
+    model = network(3)
+    w = np.array([[0.2, -0.7, 0.9]])
+    matrix = model["features"](w)[0]
+    target = 0.3 * matrix[0] - 0.1 + np.linspace(0.0, 0.2, matrix.shape[1])
+    beta = 20.0
+    for goal in (None, target):
+        density = CollapsedDensity(Problem(**model, target=goal))
+        spectra = density.spectra(w)
+        aim = np.zeros(matrix.shape[1]) if goal is None else goal
+        precision = np.eye(3) + 2.0 * beta * matrix @ matrix.T
+        mean = np.linalg.solve(precision, 2.0 * beta * matrix @ aim)
+        generator = np.random.default_rng(5)
+        a = generator.multivariate_normal(mean, np.linalg.inv(precision), 200_000)
+        losses = beta * np.sum((a @ matrix - aim) ** 2, axis=1)
+        squares = (losses - losses.mean()) ** 2
+        error = squares.std() / math.sqrt(len(squares))
+        assert abs(density.variances(spectra, beta)[0] - squares.mean()) < LARGEST_Z * error
+
+
 # --- Hard walls -----------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sltprob import models
 from sltprob.cli import main
-from sltprob.finding.effective import truncations
+from sltprob.finding.effective import effective_modes, truncations
 from sltprob.finding.free_energy import free_energies
 from sltprob.finding.scale import exact_values, geometric, scale_rows
 from sltprob.models.tanh_zero import TanhZero
@@ -112,6 +112,31 @@ def test_truncation_stops_mattering():
         assert all(np.diff(lambdas) > -1e-3)
 
 
+def test_effective_modes_by_principal_components_of_the_functions():
+    """The kernel matrix on Gauss' nodes for x and w, and exact values of the cut loss at h = 128.
+
+    Eigenvalues of a matrix have 1e-16 of the largest one, enough to 1e8.
+    """
+    model = TanhZero()
+    betas = [1e2, 1e4, 1e6, 1e8]
+    rows = effective_modes(betas, model)
+    x, x_weights = np.polynomial.hermite_e.hermegauss(120)
+    w, w_weights = np.polynomial.legendre.leggauss(60)
+    features = np.tanh(np.outer(w, x)) * np.sqrt(x_weights / x_weights.sum())
+    kappas = np.linalg.eigvalsh(128 * (features.T * w_weights / 2) @ features)
+    for beta, row in zip(betas, rows, strict=True):
+        resolved = 2 * beta * np.abs(kappas)
+        assert row.principal == np.sum(resolved > 1)
+        kept = resolved[resolved > 1]
+        assert row.of_principal == pytest.approx(0.5 * np.sum(kept / (1 + kept)), rel=1e-6)
+    for row in rows[1:2]:
+        (cut,) = truncations([row.beta], [row.highest, row.enough - 2, row.enough], model)
+        assert cut.values[0].lambda_hat == pytest.approx(row.of_hermite, rel=4e-3)
+        assert cut.enough == row.enough
+    with pytest.raises(ValueError, match=r"all 200 Hermite modes"):
+        effective_modes([1e25], TanhZero(embedding_prior="uniform[3]"))
+
+
 @pytest.mark.slow
 def test_three_routes_to_the_free_energy():
     """False alarm: |z| < 5 by importance sampling and by a descent of its own, 6e-7 to 2e-4."""
@@ -162,6 +187,7 @@ def test_effective_and_free_energy_commands(capsys):
     assert caught.value.code == 0
     document = json.loads(capsys.readouterr().out)
     assert document["truncations"][0]["cuts"] == [1, 3]
+    assert document["effective_modes"][0]["principal"] == 1
     (row,) = document["walls"]
     assert 0.3 < row["walls"]["exponent"] < 1.5
     with pytest.raises(SystemExit) as caught:

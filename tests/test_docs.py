@@ -224,3 +224,18 @@ def names_of_checks() -> set[str]:
                     ]
                     found.add("".join(map(str, parts)))
     return {name for name in found if "SITE" not in name or "[SITE]" in name}
+
+
+def test_the_readme_counts_what_the_pages_count():
+    """Error rates that the README states are those of the pages that were made last."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    counted = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    (wrong, trusted) = re.findall(
+        r"nothing edited, broken or mistaken \|.*?(\d+) of (\d+)", counted
+    )[0]
+    assert f"of {int(trusted):,} trusted runs {wrong} were wrong" in readme
+    local = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+    (inside, trusted) = re.findall(
+        r"in the interval, of trusted runs \|.*\((\d+) of (\d+)\)", local
+    )[0]
+    assert f"of {inside} of {trusted} trusted runs" in readme

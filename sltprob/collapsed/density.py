@@ -224,6 +224,16 @@ class CollapsedDensity:
             values += beta * ((components / (1.0 + resolved) ** 2).sum(axis=-1) + outside)
         return values
 
+    def variances(self, spectra: Array, beta: float) -> Array:
+        """Evaluate Var[beta L | w]: of a sum of squares of independent normals."""
+        resolved = self.factor(beta) * self._parts(spectra)[0]
+        shares = resolved / (1.0 + resolved)
+        values: Array = 0.5 * (shares**2).sum(axis=-1)
+        if self._problem.target is not None:
+            _, components, _ = self._parts(spectra)
+            values += 2.0 * beta * (shares * (components / (1.0 + resolved)) ** 2).sum(axis=-1)
+        return values
+
     def energies_at(self, w: Array, beta: float, *, limit: Array) -> Array:
         """Evaluate `energies` of draws."""
         if self._problem.target is not None:

@@ -28,7 +28,7 @@ LARGEST_DRIFT = 5.0
 ADAPTING_RUNGS = 30
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Stage:
     """What sequential Monte Carlo found at one inverse temperature."""
 
@@ -36,6 +36,14 @@ class Stage:
     # Root mean square of all weights w, with its standard error
     spread: float
     spread_mcse: float
+    # Var[beta L], which is lambda-hat less its derivative by log beta, and the part of it that
+    # comes from w: Var of E[beta L | w]. With their standard errors
+    heat_capacity: float
+    heat_capacity_mcse: float
+    heat_capacity_of_w: float
+    heat_capacity_of_w_mcse: float
+    # Root mean square of w of every draw, shape (cycles, particles): populations side by side
+    spreads: Array
 
 
 def tempered_sampling(
@@ -86,11 +94,14 @@ def started_sampling(
     *,
     tolerance: float = 0.01,
     seed: int = 0,
+    population: int | None = None,
+    settling: int = ADAPTING_RUNGS,
 ) -> Stage:
     """Compute lambda-hat by Markov chains of w at beta that start where they are told to.
 
     The same populations and moves as in `tempered_sampling`, without the way down: whether both
-    agree says whether the moves find their way between the two starts.
+    agree says whether the moves find their way between the two starts. Each of the sixteen
+    populations has `population` chains, which move 3 `settling` times before they count.
 
     References
     ----------
@@ -99,8 +110,9 @@ def started_sampling(
     """
     check_beta(beta)
     check_tolerance(tolerance)
-    descent = _Descent(CollapsedDensity(problem), beta, np.random.default_rng([seed, 3]), start)
-    for _ in range(ADAPTING_RUNGS):
+    generator = np.random.default_rng([seed, 3])
+    descent = _Descent(CollapsedDensity(problem), beta, generator, start, population)
+    for _ in range(settling):
         descent.settle()
     return descent.stay(tolerance)
 
@@ -117,10 +129,11 @@ class _Descent:
         last: float,
         generator: np.random.Generator,
         start: Callable[[np.random.Generator, int], Array] | None = None,
+        population: int | None = None,
     ) -> None:
         self._model, self._generator, self._last = model, generator, last
         self._mover = Mover(model, generator)
-        count = NUM_REPLICATES * _population_size(model.width)
+        count = NUM_REPLICATES * (population or _population_size(model.width))
         if start is None:
             w = model.draw(generator, count)
         else:
@@ -167,25 +180,27 @@ class _Descent:
         model.check_resolution(beta, self._particles.spectra)
         model.check_graded(beta, self._particles.w)
         shares = self._shares()
-        lambdas: list[Array] = []
-        squares: list[Array] = []
+        history: list[Array] = []
         budget = _budget(model, len(self._particles.w))
         num_cycles = SMALLEST_CYCLES
         while True:
-            while len(lambdas) < num_cycles:
+            while len(history) < num_cycles:
                 self._particles = self._mover.cycle(self._particles, beta, adapt=False)
-                found = model.lambdas(self._particles.spectra, beta)
-                lambdas.append(found.reshape(NUM_REPLICATES, -1).mean(axis=1))
-                squares.append(np.mean(self._particles.w.reshape(NUM_REPLICATES, -1) ** 2, axis=1))
-            kept = np.array(lambdas[len(lambdas) // 4 :])
-            lambda_hat, mcse = _weighted_mean(kept.mean(axis=0), shares)
-            drift = _drift(kept)
+                history.append(self._observe(beta))
+            # Of each draw, shape (cycle, replicate, particle).
+            kept = np.array(history[len(history) // 4 :])
+            lambdas, variances, squares = np.moveaxis(kept, 1, 0)
+            lambda_hat, mcse = _weighted_mean(lambdas.mean(axis=(0, 2)), shares)
+            drift = _drift(lambdas.mean(axis=2))
             done = mcse <= tolerance / 3.0 * lambda_hat and abs(drift) <= LARGEST_DRIFT
             if done or 2 * num_cycles > budget:
                 break
             num_cycles *= 2
         _check_precision(beta, mcse / lambda_hat, tolerance, drift, shares)
-        mean_square, error = _weighted_mean(np.mean(squares[len(squares) // 4 :], axis=0), shares)
+        mean_square, error = _weighted_mean(squares.mean(axis=(0, 2)), shares)
+        deviations = ((lambdas - lambda_hat) ** 2).mean(axis=(0, 2))
+        heat = _weighted_mean(variances.mean(axis=(0, 2)) + deviations, shares)
+        of_w = _weighted_mean(deviations, shares)
         root = math.sqrt(mean_square)
         return Stage(
             answer=Exact(
@@ -194,11 +209,26 @@ class _Descent:
                 mcse=mcse,
                 free_energy=-log_mean_exp(self._log_partitions),
                 free_energy_mcse=self._free_energy_error(shares),
-                method=self._method(len(lambdas)),
+                method=self._method(len(history)),
             ),
             spread=root,
             spread_mcse=0.5 * error / root if root > 0 else 0.0,
+            heat_capacity=heat[0],
+            heat_capacity_mcse=heat[1],
+            heat_capacity_of_w=of_w[0],
+            heat_capacity_of_w_mcse=of_w[1],
+            spreads=np.sqrt(squares.reshape(len(squares), -1)),
         )
+
+    def _observe(self, beta: float) -> Array:
+        """Give E and Var of beta L given w, and the mean square of w, of every particle."""
+        spectra, model = self._particles.spectra, self._model
+        found = (
+            model.lambdas(spectra, beta),
+            model.variances(spectra, beta),
+            np.mean(self._particles.w**2, axis=1),
+        )
+        return np.array(found).reshape(3, NUM_REPLICATES, -1)
 
     def _shares(self) -> Array:
         """Give the weights of the populations."""

@@ -1,20 +1,54 @@
-"""Effective theories: the loss cut to its first modes, and hard walls instead of a temperature."""
+"""Effective theories: modes above a threshold, a loss cut to its first modes, and hard walls.
+
+Chen and Murfet [1]_ keep the modes whose amplitude is above a threshold, which the data and the
+inverse temperature set, and argue that what is measured is the geometry of what is kept. Their
+modes are singular vectors of the distribution that is learnt. Here it is zero and has none, so that
+the modes are those of the functions that the prior draws: ``f = sum_k f_k e_k`` with ``E f_k^2 =
+kappa_k``. In the loss ``beta f_k^2`` beats the prior ``f_k^2 / 2 kappa_k`` where ``2 beta kappa_k >
+1``: the threshold of the amplitude ``sqrt(kappa_k)`` is ``1 / sqrt(2 beta)``. The e_k are the
+eigenfunctions of the infinitely wide network's kernel, which are the principal components of its
+functions, or Hermite polynomials, whose f_k are not independent.
+
+.. [1] Z. Chen and D. Murfet, Modes of sequence models and learning coefficients, arXiv 2504.18048
+   (2025).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sltprob.collapsed import SublevelSet, sublevel_sets
 from sltprob.exact import Exact
 from sltprob.models import get
+from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models.tanh_zero import TanhZero
+from sltprob.theory.kernel import mode_amplitudes, nngp_kernel, spectrum_of_modes
 
-__all__ = ["Truncation", "WallRow", "truncations", "walls"]
+__all__ = ["EffectiveModes", "Truncation", "WallRow", "effective_modes", "truncations", "walls"]
 
 #: A truncation stops mattering where lambda-hat is that of all modes to this part of it.
 _ALIKE = 0.01
 _TOLERANCE = 0.01
+#: Hermite modes end here: at a beta of 1e16 the last one above the threshold is 153.
+_LARGEST_MODE = 399
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveModes:
+    """What is above the threshold at one inverse temperature, for the infinitely wide network."""
+
+    beta: float
+    lambda_hat: float  # Of all modes
+    principal: int  # Number of principal components above the threshold
+    of_principal: float  # lambda-hat of these alone
+    hermite: int  # Number of Hermite modes above the threshold, and the highest of them
+    highest: int
+    of_hermite: float  # lambda-hat of the loss that is cut there
+    enough: int | None  # Least K where the cut is within 1 %, None beyond those that are computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +78,56 @@ class WallRow:
     beta: float
     walls: SublevelSet
     exact: Exact
+
+
+def effective_modes(betas: Sequence[float], model: TanhZero) -> tuple[EffectiveModes, ...]:
+    """Count the modes above the threshold, principal components and Hermite modes.
+
+    References
+    ----------
+    .. [1] Z. Chen and D. Murfet, Modes of sequence models and learning coefficients, arXiv
+       2504.18048 (2025).
+    """
+    prior = EmbeddingPrior.parse(model.embedding_prior)
+    settings = (model.width, prior.family, prior.scale)
+    kernel = nngp_kernel(*settings, readout_scale=model.readout_scale)
+    amplitudes = mode_amplitudes(*settings, _LARGEST_MODE, readout_scale=model.readout_scale)
+    variances = (amplitudes**2).sum(axis=0)
+    # Each rank is kept once for all betas: the cut at K = 1, 3, 5, ….
+    spectra = [spectrum_of_modes(amplitudes[:, : n + 1]) for n in range(len(variances))]
+    found = []
+    for beta in betas:
+        shares = _shares(beta, kernel.eigenvalues)
+        whole = kernel.lambda_hat(beta)
+        cut = np.array([0.5 * _shares(beta, spectrum).sum() for spectrum in spectra])
+        # A share of one half is the threshold.
+        principal = shares > 0.5
+        above = np.flatnonzero(2.0 * beta * variances > 1.0)
+        if len(above) == len(variances):
+            raise ValueError(
+                f"beta={beta!r}: all {len(above)} Hermite modes that are computed are above the "
+                "threshold; write a smaller beta, such as 1e12."
+            )
+        near = np.flatnonzero(cut >= (1.0 - _ALIKE) * whole)
+        last = int(above[-1]) if len(above) else -1
+        found.append(
+            EffectiveModes(
+                beta=float(beta),
+                lambda_hat=whole,
+                principal=int(principal.sum()),
+                of_principal=float(0.5 * shares[principal].sum()),
+                hermite=len(above),
+                highest=2 * last + 1 if len(above) else 0,
+                of_hermite=float(cut[last]) if len(above) else 0.0,
+                enough=2 * int(near[0]) + 1 if len(near) else None,
+            )
+        )
+    return tuple(found)
+
+
+def _shares(beta: float, eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
+    resolved = 2.0 * beta * eigenvalues
+    return resolved / (1.0 + resolved)
 
 
 def truncations(

@@ -279,6 +279,10 @@ class Network(Model):
 
     def _exact(self, beta: float, tolerance: float) -> Exact:
         """Compute lambda-hat and F from the density of the hidden weights."""
+        return collapsed.exact(beta, self.problem(), tolerance=tolerance)
+
+    def problem(self) -> collapsed.Problem:
+        """Give what is left when the readout is integrated out, a density of hidden weights."""
         rule = self._rule
         roots = np.sqrt(rule.weights)
         sizes = {site: math.prod(shape) for site, shape in self._shapes.items()}
@@ -301,11 +305,10 @@ class Network(Model):
                 total += self._prior(site).log_prob(part).reshape(len(flat), -1).sum(axis=1)
             return total
 
-        problem = collapsed.Problem(
+        return collapsed.Problem(
             draw_prior=draw_prior,
             log_prior=log_prior,
             features=lambda flat: roots * self._units(unpack(flat), rule.nodes),
             readout_scale=self.readout_scale,
             target=None if self.target == "zero" else roots * self._targets(rule.nodes),
         )
-        return collapsed.exact(beta, problem, tolerance=tolerance)

@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-__all__ = ["Kernel", "input_rule", "nngp_kernel", "slope_rule"]
+from sltprob.theory import hermite
+
+__all__ = [
+    "Kernel",
+    "input_rule",
+    "mode_amplitudes",
+    "nngp_kernel",
+    "slope_rule",
+    "spectrum_of_modes",
+]
 
 type Array = NDArray[np.float64]
 
@@ -201,6 +210,32 @@ def nngp_kernel(
     overlaps = squares.T @ (squares / (2.0 * slope_weights[kept])[:, None])
     name = f"{activation}, h={width}, w ~ {family}[{scale:g}]"
     return Kernel(singular**2, overlaps, width, name)
+
+
+def mode_amplitudes(
+    width: int,
+    family: str = "uniform",
+    scale: float = 1.0,
+    order: int = 99,
+    *,
+    readout_scale: float = 1.0,
+) -> Array:
+    """Give the odd Hermite modes of tanh(w x) over the prior of w, shape (weights, modes).
+
+    Squares of singular values of the first K columns are the spectrum of the kernel that sees only
+    these modes; the sum of squares of column k is the mean square of mode 2k + 1 of a network.
+
+    References
+    ----------
+    Hille, E. (1940). Contributions to the theory of Hermitian series II. Transactions of the AMS
+    47, 80-94.
+    """
+    slopes, weights = slope_rule(family, scale, 400 if family == "normal" else 200)
+    kept = slopes > 0
+    modes = hermite.coefficients(slopes[kept], order)[:, 1::2]
+    factor = readout_scale * np.sqrt(2.0 * width * weights[kept])
+    amplitudes: Array = factor[:, None] * modes
+    return amplitudes
 
 
 def spectrum_of_modes(modes: ArrayLike) -> Array:
