@@ -48,11 +48,12 @@ needs. Everything that judging needs is in the file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ from sltprob.files import reserve, whole
 from sltprob.packed import is_packed, unpack
 from sltprob.printable import printable
 
-__all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "read", "save"]
+__all__ = ["REQUIRED_ATTRIBUTES", "build", "check", "load", "opened", "read", "save"]
 
 #: beta: inverse temperature; minimum_loss: L*, NaN if unknown; unadjusted: 1 for a kernel without
 #: a Metropolis step; loss_rounding and data_error: absolute rounding error of the loss and
@@ -181,6 +182,8 @@ _SMALL_BYTES = 1_000_000
 _IN_MEMORY = 2**28
 # A file may be compressed, but one that holds next to nothing of what it claims is no run.
 _MOST_BYTES, _MOST_PACKED = 2**28, 100
+# The groups that checks read whole.
+_JUDGED = ("sample_stats", "half_step_sample_stats", "scouts", "constant_data")
 
 
 def _in_schema(
@@ -336,22 +339,46 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     ValueError
         If the file is damaged.
     """
+    with opened(path, everything=True) as tree:
+        return tree
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], *, everything: bool = False) -> Iterator[xr.DataTree]:
+    """Open a file to be judged: what all checks read is in memory, all else stays on the disk.
+
+    The draws, the warm-up and a log likelihood by datum are most of a large file; they are read
+    in pieces, if at all, and only until the file is closed.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a run such as runs/hmc-beta1e4.nc")
-    with path.open("rb") as handle:
-        packed = is_packed(handle.read(4))
-    try:
-        if packed:
-            return _cleaned(unpack(path.read_bytes()))
-        # h5netcdf's file prints an error of its own, as it is collected, where this fails.
-        with h5py.File(path) as file:
-            file.attrs.get("_nc3_strict")
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            claimed, size = tree.nbytes, path.stat().st_size
-            if claimed > _MOST_BYTES + _MOST_PACKED * size:
-                raise ValueError(f"it claims {claimed:.2g} bytes of arrays in a file of {size}")
-            return _cleaned(tree.load())
-    except Exception as error:
-        # h5py raises anything from OSError to RuntimeError on a damaged file.
-        raise ValueError(f"{path}: cannot be read as netCDF ({error})") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            with path.open("rb") as handle:
+                packed = is_packed(handle.read(4))
+            if packed:
+                tree = unpack(path.read_bytes())
+            else:
+                tree = stack.enter_context(_netcdf(path))
+                for node in [tree] if everything else map(tree.children.get, _JUDGED):
+                    if node is not None:
+                        node.load()
+            _cleaned(tree)
+        except Exception as error:
+            # h5py raises anything from OSError to RuntimeError on a damaged file.
+            raise ValueError(f"{path}: cannot be read as netCDF ({error})") from error
+        yield tree
+
+
+def _netcdf(path: Path) -> xr.DataTree:
+    """Open a netCDF file, nothing of it loaded."""
+    # h5netcdf's file prints an error of its own, as it is collected, where this fails.
+    with h5py.File(path) as file:
+        file.attrs.get("_nc3_strict")
+    tree = xr.open_datatree(path, engine="h5netcdf")
+    claimed, size = tree.nbytes, path.stat().st_size
+    if claimed > _MOST_BYTES + _MOST_PACKED * size:
+        tree.close()
+        raise ValueError(f"it claims {claimed:.2g} bytes of arrays in a file of {size}")
+    return tree

@@ -26,6 +26,9 @@ _STATISTICS = {
     "lp": ("lp", "lp__"),
 }
 
+# Bytes of a log likelihood that are added up at once.
+_PIECE = 2**24
+
 
 def is_foreign(tree: Any) -> bool:
     """Tell whether a DataTree is the run of another program with its log likelihood."""
@@ -124,17 +127,32 @@ def _sum(likelihoods: xr.Dataset) -> tuple[np.ndarray, int, float]:
                 f"log_likelihood/{name} has the dimensions {variable.dims}; it must have chain, "
                 "draw and one for the data, as pointwise values have"
             )
-        values = np.asarray(variable.transpose("chain", "draw", ...).values)
         # Every pointwise value is a datum, by unit and time, say; two variables over the same
         # dimensions are two halves of the same data.
         data[tuple(sorted(map(str, rest)))] = math.prod(int(variable.sizes[dim]) for dim in rest)
-        precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
-        values = values.reshape(*values.shape[:2], -1).astype(float)
-        with np.errstate(all="ignore"):
-            total = total + values.sum(axis=-1)
-            # Each datum is rounded on its own, so that errors add as squares.
-            squares += float(precision) ** 2 * float(np.max(np.sum(values**2, axis=-1), initial=0))
+        sums, largest = _by_draw(variable.transpose("chain", "draw", ...).variable)
+        total = total + sums
+        precision = np.finfo(variable.dtype).eps if variable.dtype.kind == "f" else 0.0
+        # Each datum is rounded on its own, so that errors add as squares.
+        squares += float(precision) ** 2 * largest
     return total, sum(data.values()), math.sqrt(squares)
+
+
+def _by_draw(variable: xr.Variable) -> tuple[np.ndarray, float]:
+    """Add the values of every draw, and give the largest sum of squares; the file may be large."""
+    chains, draws = variable.shape[:2]
+    sums, largest = np.zeros((chains, draws)), 0.0
+    many = 1 + draws * math.prod(variable.shape[2:]) * 8 // _PIECE
+    for chain in range(chains):
+        for part in range(many):
+            at = slice(draws * part // many, draws * (part + 1) // many)
+            values = np.asarray(variable[chain, at].values)
+            values = values.reshape(len(values), -1).astype(float, copy=False)
+            with np.errstate(all="ignore"):
+                sums[chain, at] = values.sum(axis=-1)
+                found = float(np.max(np.sum(values**2, axis=-1), initial=0))
+            largest = float(np.maximum(largest, found))
+    return sums, largest
 
 
 def _library(tree: xr.DataTree) -> str:

@@ -167,7 +167,7 @@ def refusal(tmp_path, monkeypatch, capsys):
         ("run", "Missing argument 'STUDY'"),
         ("run none.toml", "none.toml: no such file"),
         ("run study.toml more", "unexpected extra argument"),
-        ("run study.toml --qiet", "No such option: --qiet"),
+        ("run study.toml --qiet", "--qiet"),
         ("run study.toml --quiet --json", "leave one out"),
         ("run study.toml --out file", "file: a file of that name exists"),
         ("run file", "file: a file of that name exists"),

@@ -73,13 +73,37 @@ def test_lines_say_how_far_it_is_and_what_failed(clock, capsys):
         "4 cells; 4 to run",
         "0/4 cells",
         "0/4 cells, about 4 min left",  # half of the first of four in 30 s: 210 s
-        "1/4 cells, about 2 min left",
-        "1/4 cells, about 2 min left",
-        "1/4 cells, about 2 min left",
+        "1/4 cells, about 60 s left",  # half of the first in 10 s, its wait left out
+        "1/4 cells, about 73 s left",
+        "1/4 cells, about 75 s left",
         "failed: tanh_zero[width=64] mala[steps_per_draw=4] β=10000 seed=2: MemoryError: no memory",
-        "2/4 cells, about 54 s left",  # 2.25 of four in 70 s
+        "2/4 cells, about 40 s left",  # 1.75 of four in 40 s
         "no worker at tcp://10.0.0.1:8786 yet; waiting for one",
     ]
+
+
+@pytest.mark.parametrize("waited", [0.5, 5, 20, 200])
+def test_half_way_the_time_left_is_right_though_the_first_cell_has_compiled(
+    waited, monkeypatch, capsys
+):
+    """A thousand small cells in batches of two seconds, after imports and compilation."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    watch = progress.LineWatch()
+    watch(begin(1000))
+    now[0] += waited
+    watch(event("finished", 0))
+    for batch in range(20):
+        now[0] += 2.0
+        for seed in range(50 - (batch == 0)):
+            watch(event("finished", 50 * batch + seed + 1))
+    lines = capsys.readouterr().err.splitlines()
+    said = [re.fullmatch(r"(\d+)/1000 cells, about (\d+) s left", line) for line in lines]
+    pairs = [(int(found[1]), int(found[2])) for found in said if found]
+    done, left = min(pairs, key=lambda pair: abs(pair[0] - 500))
+    # A line may come in the middle of a batch, whose cells are told together.
+    truth = 2.0 * (1000 - done) / 50
+    assert abs(left - truth) < 0.3 * truth, lines
 
 
 def test_lines_come_less_often_later(monkeypatch, capsys):

@@ -23,6 +23,9 @@ _SECONDS_BETWEEN_LINES = (5.0, 60.0)
 
 # Before that the time is that of importing and compiling.
 _LEAST_PART = 0.02
+# What came before the first draws is left out once the rest is a part of the time, or some seconds:
+# small cells come in batches of two.
+_PART, _SECONDS = 0.25, 10.0
 
 
 def _name(detail: dict[str, Any]) -> str:
@@ -56,6 +59,7 @@ class _Pace:
         self._begin = time.monotonic()
         self._work = self._worked = 0.0
         self._running: dict[str, float] = {}
+        self._first: tuple[float, float] | None = None  # when the first draws came, how much work
 
     def hear(self, event: Event) -> None:
         detail = event.detail
@@ -68,13 +72,22 @@ class _Pace:
             self._running.pop(detail["key"], None)
             self._worked += detail["work"]
             self.done += 1
+        if self._first is None and (worked := self._so_far()) > 0:
+            self._first = self.elapsed, worked
+
+    def _so_far(self) -> float:
+        return self._worked + sum(self._running.values())
 
     def left(self) -> str:
         """Say how much time is left, in words; empty while nobody can know."""
-        worked = self._worked + sum(self._running.values())
+        worked = self._so_far()
         if worked < _LEAST_PART * self._work or self.done >= self.total:
             return ""
-        seconds = self.elapsed / worked * (self._work - worked)
+        # The first cell waits for the imports and its compilation, the others do not.
+        since, before = self._first or (0.0, 0.0)
+        if self.elapsed - since < min(_PART * self.elapsed, _SECONDS) or worked <= before:
+            since, before = 0.0, 0.0
+        seconds = (self.elapsed - since) / (worked - before) * (self._work - worked)
         if seconds < 100:
             return f"about {seconds:.0f} s left"
         minutes = round(seconds / 60)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,9 +48,9 @@ def diagnose_(
     from sltprob.cell import summarise
     from sltprob.diagnostics import diagnose
 
-    stored = _load(path, minimum_loss)
-    verdict = diagnose(stored)
-    cell = summarise(stored, verdict)
+    with _opened(path, minimum_loss) as stored:
+        verdict = diagnose(stored)
+        cell = summarise(stored, verdict)
     if as_json:
         checks = [asdict(check) for check in verdict.checks]
         print_json({**cell, "level": verdict.level, "checks": checks})
@@ -92,7 +93,7 @@ def report(
     if out.exists() and not overwrite:
         raise ValueError(f"--out {out}: the file exists; choose another name, or --overwrite")
     new_file(out, overwrite=overwrite)
-    runs = [_load(path, minimum_loss) for path in _files(paths)]
+    runs = [_loaded(path, minimum_loss) for path in _files(paths)]
     models = sorted({str(run.attrs["model"]) for run in runs})
     title = models[0] if len(models) == 1 else f"{len(models)} models"
     written = [] if figures is None else write_figures(runs, figures, overwrite=overwrite)
@@ -109,23 +110,40 @@ def report(
     exit_unless_trusted(cells, strict)
 
 
-def _load(path: Path, minimum_loss: float | None) -> xr.DataTree:
-    """Load a run of ours or of another program, with L* from the command line if given."""
+def _loaded(path: Path, minimum_loss: float | None) -> xr.DataTree:
+    """Load a run of ours or of another program."""
+    with _opened(path, minimum_loss, everything=True) as tree:
+        return tree
+
+
+@contextlib.contextmanager
+def _opened(
+    path: Path, minimum_loss: float | None, *, everything: bool = False
+) -> Iterator[xr.DataTree]:
+    """Open a run of ours or of another program, with L* from the command line if given."""
     from sltprob import draws as schema
     from sltprob.devinterp_runs import from_devinterp, is_devinterp
     from sltprob.foreign import from_arviz, is_foreign
 
-    tree = from_devinterp(path) if is_devinterp(path) else schema.read(path)
-    if is_foreign(tree):
-        tree = from_arviz(tree, name=path.name)
-    schema.check(tree, str(path))
-    if minimum_loss is not None:
-        if not math.isfinite(minimum_loss):
-            raise ValueError(f"--minimum-loss {minimum_loss}: it must be finite, such as 0.5")
-        tree.attrs |= {"minimum_loss": minimum_loss, "minimum_loss_source": "given"}
-        sampled = json.loads(tree.attrs.get("as_sampled", "{}"))
-        tree.attrs["as_sampled"] = json.dumps({**sampled, "minimum_loss": minimum_loss})
-    return tree
+    with contextlib.ExitStack() as stack:
+        if is_devinterp(path):
+            tree = from_devinterp(path)
+        else:
+            tree = stack.enter_context(schema.opened(path, everything=everything))
+        if is_foreign(tree):
+            tree = from_arviz(tree, name=path.name)
+        schema.check(tree, str(path))
+        if minimum_loss is not None:
+            _set_minimum_loss(tree, minimum_loss)
+        yield tree
+
+
+def _set_minimum_loss(tree: xr.DataTree, minimum_loss: float) -> None:
+    if not math.isfinite(minimum_loss):
+        raise ValueError(f"--minimum-loss {minimum_loss}: it must be finite, such as 0.5")
+    tree.attrs |= {"minimum_loss": minimum_loss, "minimum_loss_source": "given"}
+    sampled = json.loads(tree.attrs.get("as_sampled", "{}"))
+    tree.attrs["as_sampled"] = json.dumps({**sampled, "minimum_loss": minimum_loss})
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from sltprob.array_statistics import array_stats
+from sltprob.diagnostics.kept import KeptSite
 
 # Distance of the quartiles of a standard normal variable.
 _QUARTILES = 1.349
@@ -147,12 +148,11 @@ class Run:
         return cls(loss, stats, sites, attributes, betas, halved, scouts, posterior)
 
     @property
-    def values(self) -> dict[str, np.ndarray]:
-        """The draws of every site that were kept, shape (chain, draw, ...); none in many files."""
+    def kept(self) -> list[KeptSite]:
+        """The draws of every site that were kept; none in many files."""
         sites = {} if self.posterior is None else self.posterior.data_vars
-        values = {str(name): np.asarray(sites[name].values) for name in sites}
-        shape = self.chains_and_draws
-        return {name: value for name, value in values.items() if value.shape[:2] == shape}
+        kept = [KeptSite(str(name), sites[name].variable) for name in sites]
+        return [site for site in kept if site.variable.shape[:2] == self.chains_and_draws]
 
     def number(self, name: str) -> float:
         """Give an attribute as a number."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from sltprob.diagnostics.base import Run
@@ -28,12 +30,12 @@ def where(run: Run, happened: np.ndarray) -> str:
     if count < _FEWEST_EVENTS:
         return ""
     best, found = _CLEARLY, ""
-    for name, column in _columns(run, chosen.size):
+    for name, column in _columns(run):
         middle = np.median(column)
         for values, side in ((column, "low"), (-column, "high"), (-np.abs(column - middle), "far")):
             # Draws that are the same, as of a chain that stands still, share their rank.
-            shares = (np.searchsorted(np.sort(values), values, side="right") - 0.5) / values.size
-            score = (0.5 - shares[chosen].mean()) * np.sqrt(12 * count)
+            ranks = np.searchsorted(np.sort(values), values[chosen], side="right")
+            score = (0.5 - ((ranks - 0.5) / values.size).mean()) * np.sqrt(12 * count)
             if score > best:
                 best, found = score, _words(name, side, column[chosen], column, middle)
     return found
@@ -45,19 +47,15 @@ def scaled_site(run: Run) -> str:
     The spread of a site about its own mean, over its coordinates, moves with its scale.
     """
     best, found = _SCALES, ""
-    flat = {
-        name: values.reshape(int(np.prod(values.shape[:2])), -1)
-        for name, values in run.values.items()
-        if values.size and np.all(np.isfinite(values))
-    }
-    for scale, column in flat.items():
-        if column.shape[1] != 1:
-            continue
+    sites = [site for site in run.kept if site.is_finite]
+    scales = [site for site in sites if site.coordinates == 1]
+    spreads = {site.name: site.spread() for site in sites} if scales else {}
+    for scale in scales:
+        column = np.concatenate([piece[:, 0] for piece in scale.pieces()])
         # A scale, or the logarithm of one.
-        level = np.log(column[:, 0]) if np.all(column > 0) else column[:, 0]
-        for name, values in flat.items():
-            spread = values.std(axis=1) if values.shape[1] > 1 else np.abs(values[:, 0])
-            if name == scale or np.any(spread <= 0):
+        level = np.log(column) if np.all(column > 0) else column
+        for name, spread in spreads.items():
+            if name == scale.name or np.any(spread <= 0):
                 continue
             correlation = np.corrcoef(level, np.log(spread))[0, 1]
             if correlation > best:
@@ -80,18 +78,10 @@ def _words(name: str, side: str, events: np.ndarray, column: np.ndarray, middle:
     return f" Half of them lie where {name} is {word} {edge:.3g}, as {part:.0%} of all draws do."
 
 
-def _columns(run: Run, size: int) -> list[tuple[str, np.ndarray]]:
-    """Give the length of every site and its first coordinates, with names as ArviZ writes them."""
-    columns: list[tuple[str, np.ndarray]] = []
-    for name, values in run.values.items():
-        flat = values.reshape(size, -1) if values.size else values.reshape(size, 0)
-        if flat.shape[1] > 1 and np.all(np.isfinite(flat)):
-            # A cross has arms along all axes, which no single coordinate tells from its middle.
-            columns.append((f"the length of {name}", np.linalg.norm(flat, axis=1)))
-        for number in range(min(flat.shape[1], _MOST - len(columns))):
-            if not np.all(np.isfinite(flat[:, number])):
-                continue
-            index = np.unravel_index(number, values.shape[2:]) if values.ndim > 2 else ()
-            label = f"{name}[{', '.join(map(str, index))}]" if index else name
-            columns.append((label, flat[:, number]))
-    return columns
+def _columns(run: Run) -> Iterator[tuple[str, np.ndarray]]:
+    """Give the length of every site and its first coordinates, in all not many."""
+    left = _MOST
+    for site in run.kept:
+        for named in site.columns(left):
+            left -= 1
+            yield named

@@ -32,6 +32,9 @@ from sltprob.grids.writing import Writer, store_error
 
 __all__ = ["Store"]
 
+# Read at once to be hashed: a small cell is one piece.
+_PIECE = 2**16
+
 
 class Store:
     """The files of a study."""
@@ -68,12 +71,18 @@ class Store:
 
     def is_good(self, name: str) -> bool:
         """Check a finished cell against the hash in its name."""
+        # Of ten thousand small files, Python's own reading takes twice the time of hashing them.
+        digest = hashlib.sha256()
         try:
-            with (self.cells / name).open("rb") as handle:
-                found = hashlib.file_digest(handle, "sha256").hexdigest()
+            handle = os.open(f"{self.cells}/{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                while content := os.read(handle, _PIECE):
+                    digest.update(content)
+            finally:
+                os.close(handle)
         except OSError:
             return False
-        return found == name.split(".")[1]
+        return digest.hexdigest() == name.split(".")[1]
 
     def set_aside(self, name: str) -> Path:
         """Move a damaged cell to where nothing reads it."""

@@ -29,11 +29,13 @@ def main(*paths):
         f"(commit {commits[0]}, Python {platform.python_version()}, JAX {version('jax')}, "
         f"{platform.system()}, {os.cpu_count()} cores)."
     )
-    table = ["| Promise | Tried with | Attempts | Failed |", "|---|---|---:|---:|"]
+    table = ["| Promise | Tried with, and how often | Attempts | Failed |", "|---|---|---:|---:|"]
     for promise, count in tried.items():
-        what = [line["what"].partition(",")[0] for line in lines if line["promise"] == promise]
-        kinds = list(dict.fromkeys(what))
-        words = f"{len(kinds)} of them" if len(kinds) > 12 else ", ".join(map("`{}`".format, kinds))
+        kinds = Counter(
+            line["what"].partition(", ")[0] for line in lines if line["promise"] == promise
+        )
+        times = [f"`{kind}`" + (f" {many}" if many > 1 else "") for kind, many in kinds.items()]
+        words = f"{len(kinds)} of them" if len(kinds) > 12 else ", ".join(times)
         table.append(f"| {promise} | {words} | {count:,} | {failed[promise]} |")
     text = Path(page).read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]

@@ -14,12 +14,12 @@ import sltprob
 from sltprob.packed import fingerprint
 
 LARGE = "A file above 256 MB is written whole or not at all, and read as it was"
-LINEAR = "Judging a file of gigabytes takes time in proportion, and memory of a few times its size"
+LINEAR = "Judging a file of gigabytes takes time in proportion, and memory for its scalars only"
 MANY = "A study of 1,000 cells: memory stays, and half-way its time left is right within 30 %"
 
 IS_CAMPAIGN = "SLTPROB_FAULTS" in os.environ
 #: Of the files that are judged, in GB.
-SIZES = (1, 2, 4) if IS_CAMPAIGN else (0.3, 0.6)
+SIZES = (0.3, 0.6, 2) if IS_CAMPAIGN else (0.3, 0.6)
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,12 +50,16 @@ print(fingerprint(run), flush=True)
 """
 DIAGNOSE = r"""
 import re, sys, time
-import sltprob
-began = time.monotonic()
-sltprob.diagnose(sltprob.load(sys.argv[1]))
+from sltprob.cli import main
+began, file = time.monotonic(), sys.argv[1]
+sys.stdout, out = sys.stderr, sys.stdout
+try:
+    main(["diagnose", file])
+except SystemExit as end:
+    assert end.code == 0
 # Not ru_maxrss, which begins at what the process had that started this one.
 most = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]
-print(time.monotonic() - began, int(most) * 1024)
+print(time.monotonic() - began, int(most) * 1024, file=out)
 """
 
 
@@ -107,7 +111,8 @@ def test_time_and_memory_of_judging(tmp_path):
             assert process.returncode == 0
             taken[size] = [float(text) for text in out.split()]
             sys.stderr.write(f"{size} GB: {taken[size]}\n")
-            assert taken[size][1] < 0.7e9 + 4 * size * 1e9
+            # A tenth of it are scalars, of which the effective sample size makes copies.
+            assert taken[size][1] < 0.4e9 + 0.3 * size * 1e9
         path.unlink()
     with attempt(LINEAR, "seconds for each GB"):
         first, last = SIZES[0], SIZES[-1]
