@@ -14,6 +14,7 @@ def gaussian(y):
     numpyro.sample("y", dist.Normal(w, 1.0), obs=y)
 
 
+ONE = np.ones(1)
 LEAST = np.log(2 * np.pi)  # per datum, and the two are one mean
 
 
@@ -105,3 +106,16 @@ def test_an_error_of_the_least_loss_is_part_of_the_interval(run):
     plain = sltprob.estimate(run)
     assert wide.high == pytest.approx(plain.high + 100 * 0.01)
     assert wide.low == plain.low
+
+
+@pytest.mark.turns
+def test_an_own_loss_with_a_least_loss_that_was_given_is_asked_for_it():
+    """That at the trained parameters is attained there; another one is a claim."""
+    params = {"w": np.zeros(3)}
+    model = sltprob.from_loss(lambda p, rows: rows["x"] * (p["w"] ** 2).sum(), params, {"x": ONE})
+    options = {"draws": 20, "warmup": 20, "chains": 1}
+    for given, source in ((None, "trained parameters"), (-0.1, "given")):
+        run = sltprob.sample(
+            sltprob.temper(model, beta=10.0, minimum_loss=given), "mala", **options
+        )
+        assert run.attrs["minimum_loss_source"] == source

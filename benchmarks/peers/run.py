@@ -70,6 +70,7 @@ def settings(job: dict[str, Any], folder: Path) -> dict[str, str]:
 
 def one(job: dict[str, Any], folder: Path, environments: Path, cores: list[int]) -> dict[str, Any]:
     """Run a job and measure what it gives."""
+    (folder / "cache" / job["name"]).mkdir(parents=True, exist_ok=True)
     begin = time.time()
     with (folder / f"{job['name']}.log").open("w") as log:
         process = subprocess.Popen(

@@ -89,7 +89,8 @@ def _source(posterior: TemperedPosterior) -> str:
     if model is None:
         return "given"
     if isinstance(model, LossModel):
-        return "trained parameters"
+        at_trained = math.isclose(float(posterior.minimum_loss), model.minimum_loss, rel_tol=1e-6)
+        return "trained parameters" if at_trained else "given"
     return "exact" if model.n is None else "true parameter"
 
 
