@@ -291,6 +291,7 @@ def run_bench(arguments):
     return stopped.value.code
 
 
+@pytest.mark.turns
 def test_the_command_prints_and_writes(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     out = tmp_path / "league"

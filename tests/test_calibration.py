@@ -188,6 +188,7 @@ def plan(model, beta, sampler, **changes):
     return Plan(model=model, beta=beta, sampler=sampler, setting=setting, seed=0)
 
 
+@pytest.mark.turns
 def test_a_broken_chain_is_never_trusted():
     """One model, one compilation: the good run is trusted, each broken one is not."""
     model = "regular[dimension=2]"

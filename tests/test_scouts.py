@@ -111,6 +111,7 @@ def test_scouts_say_what_they_saw_and_what_to_do():
     assert truth < sltprob.estimate(run, minimum_loss=least).value
 
 
+@pytest.mark.turns
 def test_copies_of_one_basin_are_not_other_basins():
     """Signs and permutations: a network has many copies of every basin, and all have one loss."""
     there = {"x": np.array([1.5, 1.0])}
@@ -132,6 +133,7 @@ def mixture(y):
     numpyro.sample("y", Potential(-jax.nn.logsumexp(terms)[None]), obs=y)
 
 
+@pytest.mark.turns
 def test_a_ladder_that_nothing_leads_to_the_least_loss_is_not_trusted():
     """Populations agreed on 9.4, and were trusted, where 7.46 is right."""
     least = float(np.log(0.3**5 / 0.3))

@@ -95,6 +95,7 @@ def test_compare_finds_a_reference_and_says_so(folder, capsys, tmp_path):
     assert "with an error of its own" in page
 
 
+@pytest.mark.turns
 def test_the_marginal_likelihood_is_the_exact_one(folder, capsys):
     """Log p(data) and F along the ladder. False-alarm rate of |z| < 5: 6e-7 each."""
     code = command(
