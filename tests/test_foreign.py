@@ -76,9 +76,11 @@ def test_each_layout_is_read_and_trusted_on_traces_alone(program):
     assert "none of them saw a gradient" in judged.reason or judged.cell["lambda_hat"] is None
 
 
-def test_a_file_that_nutpie_wrote_is_read_and_trusted():
+@pytest.mark.parametrize("program", ["nutpie", "stan"])
+def test_a_file_that_another_program_wrote_is_read_and_trusted(program, tmp_path, capsys):
     """`files/make_nutpie.py` has the model and its three data: a Gaussian mean, λ = 1/2."""
-    tree = xr.open_datatree(Path(__file__).parent / "files" / "nutpie.nc")
+    path = Path(__file__).parent / "files" / f"{program}.nc"
+    tree = xr.open_datatree(path)
     y = np.random.default_rng(0).normal(size=3)
     least = float(0.5 * np.var(y) + 0.5 * np.log(2 * np.pi))
     run = sltprob.from_arviz(tree, minimum_loss=least)
@@ -89,6 +91,14 @@ def test_a_file_that_nutpie_wrote_is_read_and_trusted():
     # β (L - L*) = n (mean - ȳ)²/2 under the posterior N(ȳ n / (n + 0.01), 1 / (n + 0.01)).
     spread, offset = 1 / 3.01, y.mean() * (1 - 3 / 3.01)
     assert abs(found.value - 1.5 * (spread + offset**2)) < 5 * found.mcse
+    page = tmp_path / "page.html"
+    given = ["--minimum-loss", str(least)]
+    for command in (["diagnose", str(path)], ["report", str(path), "--out", str(page)]):
+        with pytest.raises(SystemExit) as end:
+            main([*command, *given])
+        assert end.value.code == 0
+    assert "trusted on traces alone" in capsys.readouterr().out
+    assert "trusted on traces alone" in page.read_text(encoding="utf-8")
 
 
 def test_a_run_of_ours_saw_gradients():
