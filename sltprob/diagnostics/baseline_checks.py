@@ -110,14 +110,14 @@ def attained(run: Run) -> list[Check]:
     Where none does, L* is too low, or it lies in a basin that nothing has come to. The infimum of a
     loss that has no least value is such an L* too. It does not apply to an L* at a known place.
     """
-    known = run.attributes.get("minimum_loss_source") in ("given", "exact")
-    if not (known and "attained_loss" in run.scouts):
+    least, source = _attained(run), run.attributes.get("minimum_loss_source")
+    if source not in ("given", "exact") or math.isinf(least):
         return []
     tolerance = max(_ATTAINED_LIMIT * run.scale, run.mcse if math.isfinite(run.mcse) else 0.0)
     return [
         below(
             "attained",
-            max(min(_attained(run), float(np.min(run.loss, initial=math.inf))), 0.0),
+            max(min(least, float(np.min(run.loss, initial=math.inf))), 0.0),
             tolerance,
             "β (the least loss that draws and descents reach - L*)",
             "Nothing comes down to L*: it is too low and lambda-hat too high, or the best basin "
@@ -128,7 +128,7 @@ def attained(run: Run) -> list[Check]:
 
 
 def _attained(run: Run) -> float:
-    """Give β (the least loss that descents of the loss have reached - L*)."""
+    """Give β (the least loss that descents of the loss have reached - L*), infinite if none was."""
     least = run.scouts.get("attained_loss", np.zeros(0))
     return float(least) if least.size == 1 and not np.isnan(least) else math.inf
 

@@ -159,8 +159,10 @@ class Scouting:
     def _attained(self, key: Any, ends: Basins) -> float:
         """Give the least loss that descents of the loss reach from the lowest of these ends.
 
-        At many times β the prior hardly counts.
+        At many times β the prior hardly counts. Where L* is not known, nothing asks for it.
         """
+        if math.isnan(float(self.plain.minimum_loss)):
+            return math.nan
         descents = self.descents.ready(self.clock)
         colder = replace(self.plain, beta=_COLDER * self.plain.beta)
         keys = jax.random.split(key, self.batch)
@@ -169,7 +171,6 @@ class Scouting:
         least, gain = float(ends.loss[rows[0]]), math.inf
         enough = _GAIN / float(self.plain.beta)
         for _ in range(_ROUNDS):
-            # L* that is not known is never reached.
             if least - float(self.plain.minimum_loss) < enough or gain < enough:
                 break
             found = descents(colder, keys, positions, np.asarray(True))
