@@ -5,7 +5,8 @@ turn, for 128 chains of the same moves that start collapsed (w a hundredth of a 
 prior draws ("hot"): lambda-hat, the root mean square of w and Var[beta L], of which the part that
 comes from w would be large where two phases lie side by side, and how w is distributed. Then the
 highest lambda-hat and its place, with errors, and how they grow with the width. Twenty minutes on
-one core; ``python benchmarks/turn.py 5,10,16 FOLDER`` takes one, and draws turn.svg there.
+one core; ``python benchmarks/turn.py 5,10,16 FOLDER`` takes one, and draws turn.svg there. 256
+units, which take as long again, are left out unless they are named.
 """
 
 import itertools
@@ -23,7 +24,7 @@ from sltprob.models.tanh_zero import TanhZero
 
 # Width, and log10 of beta around the turn.
 WIDTHS = {5: (3.5, 9.0), 10: (5.5, 11.5), 16: (7.0, 13.5), 32: (11.5, 17.0), 64: (17.0, 21.5)}
-WIDTHS[128] = (28.0, 30.5)
+WIDTHS |= {128: (28.0, 30.5), 256: (40.0, 42.0)}
 STARTS = {"collapsed": 0.01, "hot": 1.0}
 BINS = np.linspace(0.15, 0.65, 11)
 
@@ -156,7 +157,7 @@ def scaling(turns: dict[int, Turn]) -> None:
 
 
 def main() -> None:
-    widths = [int(part) for part in sys.argv[1].split(",")] if sys.argv[1:] else list(WIDTHS)
+    widths = [int(part) for part in sys.argv[1].split(",")] if sys.argv[1:] else list(WIDTHS)[:-1]
     curves, turns = {}, {}
     for width in widths:
         curves[width] = curve_of(width)
