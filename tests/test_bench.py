@@ -251,6 +251,7 @@ def test_the_overview_has_a_cell_for_everything():
         overview([])
 
 
+@pytest.mark.turns
 def test_what_is_finished_is_known_before_the_end(tmp_path):
     seen = []
     written = tmp_path / "league" / "league.csv"

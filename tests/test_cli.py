@@ -152,6 +152,7 @@ def test_bad_input_is_one_line_and_code_2(arguments, words, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.turns
 def test_existing_files_are_left_alone(tmp_path, here):
     kept = tmp_path / "kept.nc"
     kept.write_text("precious")

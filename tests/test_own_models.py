@@ -35,6 +35,7 @@ def files(tmp_path):
     return tmp_path, x, y
 
 
+@pytest.mark.turns
 def test_a_program_from_a_file_runs_at_wbic(files, capsys):
     """Two coefficients and a wide prior: λ̂ = d/2 = 1. False-alarm rate of |z| < 5: 6e-7."""
     folder, x, y = files

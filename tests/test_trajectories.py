@@ -91,6 +91,7 @@ def test_a_damaged_file_is_one_line(tmp_path):
         sltprob.load_weights(tmp_path / "net.safetensors")
 
 
+@pytest.mark.turns
 def test_a_trajectory_compiles_once_and_goes_on_where_it_was(line, tmp_path, monkeypatch):
     params, data = line
     for step in (9, 10, 100):
