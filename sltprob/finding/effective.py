@@ -19,14 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sltprob.collapsed import SublevelSet, sublevel_sets
 from sltprob.exact import Exact
 from sltprob.models import get
 from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models.tanh_zero import TanhZero
-from sltprob.theory.kernel import mode_amplitudes, nngp_kernel, spectrum_of_modes
+from sltprob.theory.kernel import mode_amplitudes, nngp_kernel, resolved_shares, spectrum_of_modes
 
 __all__ = ["EffectiveModes", "Truncation", "WallRow", "effective_modes", "truncations", "walls"]
 
@@ -97,9 +96,9 @@ def effective_modes(betas: Sequence[float], model: TanhZero) -> tuple[EffectiveM
     spectra = [spectrum_of_modes(amplitudes[:, : n + 1]) for n in range(len(variances))]
     found = []
     for beta in betas:
-        shares = _shares(beta, kernel.eigenvalues)
+        shares = resolved_shares(kernel.eigenvalues, beta)
         whole = kernel.lambda_hat(beta)
-        cut = np.array([0.5 * _shares(beta, spectrum).sum() for spectrum in spectra])
+        cut = np.array([0.5 * resolved_shares(spectrum, beta).sum() for spectrum in spectra])
         # A share of one half is the threshold.
         principal = shares > 0.5
         above = np.flatnonzero(2.0 * beta * variances > 1.0)
@@ -123,11 +122,6 @@ def effective_modes(betas: Sequence[float], model: TanhZero) -> tuple[EffectiveM
             )
         )
     return tuple(found)
-
-
-def _shares(beta: float, eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    resolved = 2.0 * beta * eigenvalues
-    return resolved / (1.0 + resolved)
 
 
 def truncations(

@@ -28,6 +28,7 @@ __all__ = [
     "input_rule",
     "mode_amplitudes",
     "nngp_kernel",
+    "resolved_shares",
     "slope_rule",
     "spectrum_of_modes",
 ]
@@ -40,6 +41,18 @@ _CUT_OFF = 12.0
 _LARGEST_SLOPE = 100.0
 # Beyond, 2 beta kappa_1 eps^2 is no longer small.
 _LARGEST_RESOLVED = 1e-3 / np.finfo(float).eps ** 2
+
+
+def resolved_shares(eigenvalues: Array, beta: float) -> Array:
+    """Give the share of each mode that is resolved, ``2 beta kappa / (1 + 2 beta kappa)``.
+
+    References
+    ----------
+    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning, MIT
+    Press, section 2.6.
+    """
+    resolved = 2.0 * beta * eigenvalues
+    return resolved / (1.0 + resolved)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +73,7 @@ class Kernel:
         ----------
         Neal, R. M. (1996). Bayesian Learning for Neural Networks, Springer, chapter 2.
         """
-        resolved = self._resolved(beta)
-        return float(0.5 * np.sum(resolved / (1.0 + resolved)))
+        return float(0.5 * np.sum(self._shares(beta)))
 
     def free_energy(self, beta: float) -> float:
         """Predict the free energy, in nats.
@@ -92,8 +104,7 @@ class Kernel:
         Yaida, S. (2020). Non-Gaussian processes and neural networks at finite widths. PMLR 107,
         165-192 (perturbation in 1 / h).
         """
-        resolved = self._resolved(beta)
-        shares = resolved / (1.0 + resolved)
+        shares = self._shares(beta)
         slopes = shares * (1.0 - shares)
         terms = -0.75 * shares @ self.overlaps @ slopes + 0.5 * shares @ slopes
         return float(terms + 0.25 * shares.sum() * slopes.sum()) / self.width
@@ -102,6 +113,10 @@ class Kernel:
     def largest_beta(self) -> float:
         """The largest beta that double precision resolves."""
         return _LARGEST_RESOLVED / (2.0 * float(self.eigenvalues[0]))
+
+    def _shares(self, beta: float) -> Array:
+        self._resolved(beta)  # refuses a beta that is out of range
+        return resolved_shares(self.eigenvalues, beta)
 
     def _resolved(self, beta: float) -> Array:
         top = self.largest_beta

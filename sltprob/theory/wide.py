@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sltprob.theory import hermite
-from sltprob.theory.kernel import input_rule, slope_rule
+from sltprob.theory.kernel import input_rule, resolved_shares, slope_rule
 
 __all__ = ["deep_spectrum", "shallow_spectrum", "wide_lambda_hat"]
 
@@ -44,8 +44,7 @@ def wide_lambda_hat(eigenvalues: Array, beta: float) -> float:
     ----------
     Neal, R. M. (1996). Bayesian Learning for Neural Networks, Springer, chapter 2.
     """
-    resolved = 2.0 * beta * eigenvalues
-    return float(0.5 * np.sum(resolved / (1.0 + resolved)))
+    return float(0.5 * np.sum(resolved_shares(eigenvalues, beta)))
 
 
 def shallow_spectrum(

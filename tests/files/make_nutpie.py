@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import nutpie
 import xarray as xr
+from smaller import write_smaller
 
 y = np.random.default_rng(0).normal(size=3)
 
@@ -59,13 +60,4 @@ tree = xr.DataTree.from_dict(
     }
 )
 tree.attrs = drawn.attrs
-# Half of the digits are enough, and half of the file.
-packed = {
-    f"/{group}": {
-        str(name): {"zlib": True, "complevel": 9, "shuffle": True}
-        | ({"dtype": "f4"} if each.dtype == "f8" else {})
-        for name, each in tree[group].data_vars.items()
-    }
-    for group in tree.children
-}
-tree.to_netcdf(Path(__file__).with_name("nutpie.nc"), encoding=packed)
+write_smaller(tree, Path(__file__).with_name("nutpie.nc"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import arviz_base
 import numpy as np
 import stan
+from smaller import write_smaller
 
 y = np.random.default_rng(0).normal(size=3)
 
@@ -25,12 +26,4 @@ generated quantities {
 model = stan.build(PROGRAM, data={"n": 3, "y": y.tolist()}, random_seed=1)
 fit = model.sample(num_chains=4, num_samples=400, num_warmup=300)
 tree = arviz_base.from_pystan(posterior=fit, posterior_model=model, log_likelihood="log_lik")
-packed = {
-    f"/{group}": {
-        str(name): {"zlib": True, "complevel": 9, "shuffle": True}
-        | ({"dtype": "f4"} if each.dtype == "f8" else {})
-        for name, each in tree[group].data_vars.items()
-    }
-    for group in tree.children
-}
-tree.to_netcdf(Path(__file__).with_name("stan.nc"), encoding=packed)
+write_smaller(tree, Path(__file__).with_name("stan.nc"))
