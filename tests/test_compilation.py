@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import sltprob
 from sltprob.cli._compilation import compilation_cache_folder, keep_compiled_code
@@ -111,3 +112,32 @@ def test_a_verb_compiles_once_for_all_betas_and_seeds(verb, compilations):
     run([20.0, 40.0], 1)
     # The exact values of other betas are computed anew, in NumPy.
     assert len(compilations) == first
+
+
+def test_scouts_that_are_compiled_at_once_see_the_same(monkeypatch):
+    """With many cores they are compiled beside the draws, and put off where nobody asks."""
+    posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)
+    runs = []
+    for cores, draws in ((4, 200), (1, 1500), (4, 1500)):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
+        runs.append(sltprob.sample(posterior, "mala", draws=draws, warmup=200, chains=2, seed=0))
+    refused, late, early = runs
+    assert "scouts" not in refused
+    assert "scouts" in late
+    xr.testing.assert_equal(late["scouts"].to_dataset(), early["scouts"].to_dataset())
+    xr.testing.assert_equal(late["sample_stats"].to_dataset(), early["sample_stats"].to_dataset())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["hmc", "tempered_smc[num_rungs=8]", "sgld"])
+def test_a_run_with_scouts_compiles_once(sampler, compilations):
+    """Scouts of a ladder change kernels; as many rungs as it needs would be another shape."""
+    counts = []
+    for number in range(3):
+        model = sltprob.models.get(f"regular[dimension=2,n=20,seed={number}]")
+        posterior = sltprob.temper(model, beta=10.0 * (number + 1))
+        run = sltprob.sample(posterior, sampler, draws=1500, seed=number)
+        if number < 2:
+            assert "scouts" in run
+        counts.append(len(compilations))
+    assert counts[2] == counts[1]

@@ -61,6 +61,8 @@ _BIAS_LIMIT, _BIAS_IN_ERRORS = 0.05, 4
 _DIVERGENT_LIMIT, _FEW_DIVERGENCES = 0.001, 4.5
 # An error bar wider than this says little, even where it is right.
 _WIDEST_ERROR = 0.15
+#: Effective draws of the loss in the bulk that a verdict asks for.
+LEAST_ESS = 400
 
 
 def finite(run: Run) -> list[Check]:
@@ -148,7 +150,7 @@ def effective_sample_size(run: Run) -> list[Check]:
             VEHTARI,
         )
         for method, limit, options in (
-            ("bulk", 400, {}),
+            ("bulk", LEAST_ESS, {}),
             ("tail", 100, {"prob": (0.05, 0.95)}),
         )
     ]

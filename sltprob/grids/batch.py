@@ -114,7 +114,8 @@ def _run_many(
 def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
     key_init, key_warmup, key_draws, _ = jax.random.split(jax.random.key(seed), 4)
-    positions, _ = initial_positions(posterior, budget.init, budget.chains, key_init)
+    keys_init = jax.random.split(key_init, budget.chains)
+    positions, _ = initial_positions(posterior, budget.init, keys_init)
     warmed = run_warmup(posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup)
     chains = jnp.arange(budget.chains)
     states, record = run_chunk(

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import special
-from scipy.stats import qmc
 
 from sltprob.spec import split_outside_brackets
 
@@ -140,6 +139,8 @@ class Inputs:
         self, mean_losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
     ) -> InputRule:
         """Take all points of independent scrambled Sobol sets; their scatter gives the error."""
+        from scipy.stats import qmc  # with all of its distributions: a third of a second
+
         sets, values = [], []
         for seed in range(_NUM_SCRAMBLES):
             points = qmc.Sobol(self.dimension, seed=seed).random_base2(9)

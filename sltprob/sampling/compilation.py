@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ __all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
 def _compilers() -> ThreadPoolExecutor:
     # XLA releases the interpreter lock, so that the other core traces or compiles meanwhile. In
     # turn, so that what is needed first is not slowed down by what is needed last.
-    return ThreadPoolExecutor(min(2, cores()))
+    return ThreadPoolExecutor(min(4, cores()))
 
 
 class Clock:
@@ -44,14 +44,23 @@ class Program:
 
     def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
         self.out_info = lowered.out_info
-        self._compiled = _compilers().submit(lowered.compile, compiler_options=options)
+        self._compile = functools.partial(lowered.compile, compiler_options=options)
+        self._compiled = _compilers().submit(self._compile)
 
     def ready(self, clock: Clock) -> Any:
         """Wait for the compiler."""
-        if self._compiled.done():
+        if self._compiled.done() and not self._compiled.cancelled():
             return self._compiled.result()
         with clock.running():
-            return self._compiled.result()
+            while True:
+                try:
+                    return self._compiled.result()
+                except CancelledError:  # another run has lost its interest in it
+                    self._compiled = _compilers().submit(self._compile)
+
+    def put_off(self) -> None:
+        """Do not compile it before it is asked for, unless that has begun."""
+        self._compiled.cancel()
 
 
 #: What this process has compiled, by function, static options, shapes and device; used last, last.

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
@@ -25,15 +24,16 @@ from sltprob.sampling.basins import Basins, descend
 from sltprob.sampling.coming_down import come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import cores
+from sltprob.sampling.rows import joined, taken
 
-__all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked"]
+__all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked", "scout_states"]
 
 # Points that come down, and descents: as many as take about the time of a short run, which is so
 # much divided by dimension times data, between these limits; fewest where a batch must be small.
 _WORK, _MOST_POINTS = 50_000, 512
 _POINTS, _FEWEST_POINTS = 64, 32
-# Dimension times data below which it takes longer to optimise a program than that saves.
-_SMALL = 200
+# Dimension times data below which it takes longer to optimise a program than ten runs of it save.
+_SMALL = 1000
 # Points times dimension above which they leave the cache, and points times data the memory.
 _COORDINATES, _DATA = 2048, 2_000_000
 _LARGEST_BATCH, _SMALLEST_BATCH = 64, 8
@@ -48,6 +48,9 @@ _MORE_CHUNKS = 3
 # The loss itself is descended at so many times β, in so many rounds, until one gains less of 1/β.
 _COLDER, _ROUNDS, _GAIN = 1e3, 4, 1e-3
 
+# What random numbers are for.
+_POPULATION, _DESCENTS, _LOSS, _DRAWS = range(4)
+
 type Draw = Callable[[Any, Any], tuple[Any, np.ndarray]]
 
 
@@ -57,38 +60,53 @@ class Scouting:
 
     posterior: TemperedPosterior
     plain: TemperedPosterior  # the same in the coordinates of the program
-    key: Any
+    words: tuple[int, ...]  # of the key of the scouts
     batch: int  # descents in a vectorised call
     clock: Clock
     population: Program | None  # none where there is no prior, or a ladder has come down from it
-    log_evidence: float  # of that ladder
     descents: Program
     locate: Program
     place: Program
 
-    def report(self, seen: list[Any], chains: Any, draw: Draw) -> dict[str, np.ndarray]:
+    def put_off(self) -> None:
+        """Do not compile what has not begun to be."""
+        for program in (self.population, self.descents, self.locate, self.place):
+            if program is not None:
+                program.put_off()
+
+    def report(
+        self, seen: list[Any], chains: Any, draw: Draw, log_evidence: float = math.nan
+    ) -> dict[str, np.ndarray]:
         """Send the scouts out, and say what losses they saw.
 
         `seen` are states of all chains from time to time, and `chains` the last ones of some, as
-        many as make draws together: `draw` makes a chunk of draws from given states, and gives the
-        states at its end and the losses.
+        many as make draws together: `draw` makes a chunk of draws from given states with given
+        keys, and gives the states at its end and the losses. `log_evidence` is what a ladder has
+        found, if the run has come down one.
         """
-        keys = jax.random.split(self.key, 3)
         if self.population is None:
-            positions, log_weights, least = self._basins(keys[0], seen, self.log_evidence)
+            log_evidence = -math.inf if math.isnan(log_evidence) else log_evidence
+            positions, log_weights, least = self._basins(seen, log_evidence)
         else:
-            found = self.population.ready(self.clock)(self.plain, keys[1])
+            found = self.population.ready(self.clock)(self.plain, self._keys(_POPULATION, 0))
             log_evidence = float(found.log_evidence)
-            positions, log_weights, least = self._basins(keys[0], seen, log_evidence)
+            positions, log_weights, least = self._basins(seen, log_evidence)
             # Siblings are neighbours: the scouts are spread over the families.
             chosen = np.arange(_FROM_POPULATION) * len(found.loss) // _FROM_POPULATION
-            positions = _joined([_taken(found.position, chosen), positions])
+            positions = joined([taken(found.position, chosen), positions])
             log_weights = np.append(np.full(_FROM_POPULATION, math.nan), log_weights)
         came = int(np.isnan(log_weights).sum())
-        losses = self._draw(keys[2], positions, came, chains, draw)
+        losses = self._draw(positions, came, chains, draw)
         return {"loss": losses, "log_weight": log_weights, **least}
 
-    def _draw(self, key: Any, positions: Any, came: int, chains: Any, draw: Draw) -> np.ndarray:
+    def _keys(self, purpose: int, number: int, *shape: int) -> Any:
+        """Make keys without a program of their own, which takes longer than all that they do."""
+        words = np.random.SeedSequence([*self.words, purpose, number])
+        width = len(self.words)
+        data = words.generate_state(math.prod(shape) * width).reshape(*shape, width)
+        return jax.random.wrap_key_data(jax.numpy.asarray(data))
+
+    def _draw(self, positions: Any, came: int, chains: Any, draw: Draw) -> np.ndarray:
         """Let chains that stand where the scouts are make a chunk of draws.
 
         Of those that came down, which are the first, the farthest make more: one that has come down
@@ -101,8 +119,8 @@ class Scouting:
 
         def advance(first: int) -> tuple[Any, np.ndarray]:
             rows = np.arange(first, first + size) % count
-            start = place(self.posterior, self.plain, chains, _taken(positions, rows))
-            return draw(start, jax.random.fold_in(key, first))
+            start = place(self.posterior, self.plain, chains, taken(positions, rows))
+            return draw(start, self._keys(_DRAWS, first, size))
 
         with ThreadPoolExecutor(min(2, cores())) as pool:
             ends, losses = zip(*pool.map(advance, range(0, count, size)), strict=True)
@@ -111,13 +129,13 @@ class Scouting:
             return seen
         means = seen[:came].mean(axis=1)
         farthest = np.resize(np.argsort(-np.abs(means - np.median(means)))[:size], size)
-        states = jax.tree.map(lambda *parts: jnp.concatenate(parts)[farthest], *ends)
+        states = taken(joined(ends), farthest)
         for number in range(_MORE_CHUNKS):
-            states, seen[farthest] = draw(states, jax.random.fold_in(key, count + number))
+            states, seen[farthest] = draw(states, self._keys(_DRAWS, count + number, size))
         return seen
 
     def _basins(
-        self, key: Any, seen: list[Any], log_evidence: float
+        self, seen: list[Any], log_evidence: float
     ) -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
         """Give the bottoms of basins that the chains were not in, with log weights beside theirs.
 
@@ -128,19 +146,19 @@ class Scouting:
         reached when the loss itself is descended.
         """
         descents, locate = self.descents.ready(self.clock), self.locate.ready(self.clock)
-        positions = _joined([locate(self.posterior, states) for states in seen])
+        positions = joined([locate(self.posterior, states) for states in seen])
         count = _length(positions)
 
         def go(number: int, rows: np.ndarray, given: bool) -> Basins:
-            keys = jax.random.split(jax.random.fold_in(key, number), self.batch)
-            found = descents(self.plain, keys, _taken(positions, rows), np.asarray(given))
+            keys = self._keys(_DESCENTS, number, self.batch)
+            found = descents(self.plain, keys, taken(positions, rows), np.asarray(given))
             return jax.tree.map(np.asarray, found)
 
         rows = np.arange(self.batch)
         own = [go(n, (rows + n) % count, True) for n in range(0, count, self.batch)]
         starts = range(count, count + _points(self.plain), self.batch)
         found = [go(n, rows % count, False) for n in starts]
-        basins, chains = _joined(found), _joined(own)
+        basins, chains = joined(found), joined(own)
         beta = float(self.plain.beta)
         known = _different(chains, beta, [], -math.inf, count)
         weight = float(logsumexp(np.nan_to_num(chains.log_weight[known], nan=-np.inf)))
@@ -152,11 +170,11 @@ class Scouting:
             "least_loss": basins.loss[lowest],
             "least_log_weight": basins.log_weight[lowest] - weight,
             "places": np.asarray(count),
-            "attained_loss": np.asarray(self._attained(key, _joined([basins, chains]))),
+            "attained_loss": np.asarray(self._attained(joined([basins, chains]))),
         }
-        return _taken(basins.position, chosen), basins.log_weight[chosen] - weight, least
+        return taken(basins.position, chosen), basins.log_weight[chosen] - weight, least
 
-    def _attained(self, key: Any, ends: Basins) -> float:
+    def _attained(self, ends: Basins) -> float:
         """Give the least loss that descents of the loss reach from the lowest of these ends.
 
         At many times β the prior hardly counts. Where L* is not known, nothing asks for it.
@@ -164,10 +182,10 @@ class Scouting:
         if math.isnan(float(self.plain.minimum_loss)):
             return math.nan
         descents = self.descents.ready(self.clock)
-        colder = replace(self.plain, beta=_COLDER * self.plain.beta)
-        keys = jax.random.split(key, self.batch)
+        colder = replace(self.plain, beta=_COLDER * np.asarray(self.plain.beta))
+        keys = self._keys(_LOSS, 0, self.batch)
         rows = np.resize(np.argsort(np.nan_to_num(ends.loss, nan=np.inf)), self.batch)
-        positions = _taken(ends.position, rows)
+        positions = taken(ends.position, rows)
         least, gain = float(ends.loss[rows[0]]), math.inf
         enough = _GAIN / float(self.plain.beta)
         for _ in range(_ROUNDS):
@@ -189,6 +207,11 @@ def has_use_for_scouts(posterior: TemperedPosterior) -> bool:
     return not float(posterior.localization) > 0
 
 
+def scout_states(posterior: TemperedPosterior, states: Any, *, sampler: Sampler) -> Any:
+    """Turn states of chains into those of the kernel that scouts draw with."""
+    return sampler.scout_states(posterior, states)
+
+
 def begin_scouting(
     posterior: TemperedPosterior,
     sampler: Sampler,
@@ -197,16 +220,16 @@ def begin_scouting(
     chains: Any,
     clock: Clock,
     device: Any,
-    log_evidence: float = math.nan,
+    *,
+    population: bool,
 ) -> Scouting:
     """Begin to compile what sends scouts out.
 
-    `states` are those of all chains, and `chains` those of some that make draws together. Of a run
-    that has come down a ladder from the prior, `log_evidence` is what that has found: it needs no
-    population beside it.
+    `states` are those of all chains, and `chains` those of some that make draws together, or what
+    is known of them before they are. A run that has come down a ladder from the prior needs no
+    `population` beside it.
     """
-    plain = _plain(posterior)
-    positions = {name: jnp.zeros(shape) for name, shape in plain.structure.shapes}
+    plain, form = _plain(posterior), jax.ShapeDtypeStruct
     batch = _batch(plain)
     effort = 0 if _work(plain) <= _SMALL else 1
 
@@ -216,22 +239,23 @@ def begin_scouting(
         )
 
     def many(count: int) -> Any:
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), positions
-        )
+        return {
+            name: form((count, *shape), jax.dtypes.canonicalize_dtype(float))
+            for name, shape in plain.structure.shapes
+        }
 
-    keys = jax.random.split(key, batch)
     return Scouting(
         posterior=posterior,
         plain=plain,
-        key=key,
+        words=tuple(np.asarray(jax.random.key_data(key)).tolist()),
         batch=batch,
         clock=clock,
-        population=None
-        if plain.structure.improper or not math.isnan(log_evidence)
-        else compiling(come_down, plain, key, size=_points(plain)),
-        log_evidence=-math.inf if math.isnan(log_evidence) else log_evidence,
-        descents=compiling(descend, plain, keys, many(batch), np.asarray(True)),
+        population=compiling(come_down, plain, form((), key.dtype), size=_points(plain))
+        if population and not plain.structure.improper
+        else None,
+        descents=compiling(
+            descend, plain, form((batch,), key.dtype), many(batch), np.asarray(True)
+        ),
         locate=compiling(_locate, posterior, states, sampler=sampler),
         place=compiling(_place, posterior, plain, chains, many(_length(chains)), sampler=sampler),
     )
@@ -328,11 +352,3 @@ def _points(posterior: TemperedPosterior) -> int:
 
 def _length(tree: Any) -> int:
     return int(jax.tree.leaves(tree)[0].shape[0])
-
-
-def _taken(tree: Any, rows: np.ndarray) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], tree)
-
-
-def _joined(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *trees)

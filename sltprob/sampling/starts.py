@@ -20,11 +20,9 @@ _TRIES = 32
 _LARGEST_ROUNDING = 1e-4
 
 
-def initial_positions(
-    posterior: TemperedPosterior, init: Any, chains: int, key: Any
-) -> tuple[Any, str]:
-    """Place the chains, and say where."""
-    keys = jax.random.split(key, chains)
+def initial_positions(posterior: TemperedPosterior, init: Any, keys: Any) -> tuple[Any, str]:
+    """Place the chains, each with a key of its own, and say where."""
+    chains = len(keys)
     if not isinstance(init, str):
         return _given_positions(posterior, init, chains, keys), "given"
     if init == "prior":

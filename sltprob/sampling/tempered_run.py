@@ -19,23 +19,35 @@ from jax.sharding import SingleDeviceSharding
 from sltprob import draws as schema
 from sltprob import samplers
 from sltprob.diagnostics import diagnose
+from sltprob.diagnostics.checks import LEAST_ESS
 from sltprob.diagnostics.identity_checks import needs_no_jumps
 from sltprob.free_energy_curve import Curve
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, begin_compiling, compiled
+from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.jumps import largest_jump
 from sltprob.sampling.progress import Progress, Target, running_estimate
 from sltprob.sampling.rounding import probe_groups
-from sltprob.sampling.scouts import begin_scouting, has_use_for_scouts, places_asked
+from sltprob.sampling.rows import joined, taken
+from sltprob.sampling.scouts import (
+    Scouting,
+    begin_scouting,
+    has_use_for_scouts,
+    places_asked,
+    scout_states,
+)
 from sltprob.sampling.starts import initial_positions
 from sltprob.sampling.transitions import run_chunk, run_warmup
 
 __all__ = ["sample_tempered"]
 
+# Dimension times data below which it takes longer to optimise a warm-up than that saves.
+_TINY = 100
+# Fewer cores are busy with the run itself, whose seconds are to be those of its draws.
+_MANY_CORES = 4
 # Scouts make one chunk of draws each: a fortieth of a long run.
 _CHUNK_DRAWS, _SHORTEST_CHUNK, _CHUNKS = 50, 5, 40
 
@@ -56,14 +68,12 @@ def sample_tempered(
 ) -> xr.DataTree:
     """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
-    key_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(jax.random.key(seed), chains)
-    positions, started = initial_positions(posterior, init, chains, key_init)
+    keys_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(jax.random.key(seed), chains)
+    positions, started = initial_positions(posterior, init, keys_init)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
     home = devices[0]
-    posterior, positions, key_warmup, key_scouts = jax.device_put(
-        (posterior, positions, key_warmup, key_scouts), home
-    )
+    posterior, positions, key_warmup = jax.device_put((posterior, positions, key_warmup), home)
     clock = Clock()
     name = samplers.specification(sampler)
     beta = float(posterior.beta)
@@ -97,6 +107,7 @@ def sample_tempered(
             key_warmup,
             clock=clock,
             device=home,
+            effort=0 if posterior.dimension * len(posterior.weights) <= _TINY else None,
             sampler=sampler,
             num_steps=warmup,
         )
@@ -104,22 +115,27 @@ def sample_tempered(
     # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
     # there are at most two compilations a device.
     shared_forms = (form.parameters, form.typical)
-    state_forms = [_rows(form.states, group.stop - group.start) for group in groups]
-    programs = [
-        begin_compiling(
+    sizes = [group.stop - group.start for group in groups]
+    state_forms = [_rows(form.states, size) for size in sizes]
+
+    def drawing(kernel: Sampler, states: Any, size: int, device: Any, keep: str) -> Program:
+        """Begin to compile what makes a chunk of draws of so many chains."""
+        keys = jax.ShapeDtypeStruct((size,), chain_keys.dtype)
+        return begin_compiling(
             run_chunk,
             jax.device_put(posterior, device),
-            *_placed(shared_forms, device),
-            _placed(state_form, device),
-            jax.device_put(chain_keys[: group.stop - group.start], device),
-            jax.device_put(jnp.asarray(0), device),
+            *_placed((*shared_forms, states, keys), device),
+            jax.device_put(np.asarray(0), device),
             clock=clock,
             device=device,
-            sampler=sampler,
+            sampler=kernel,
             num_draws=chunk,
             keep=keep,
         )
-        for state_form, group, device in zip(state_forms, groups, places, strict=True)
+
+    programs = [
+        drawing(sampler, states, size, device, keep)
+        for states, size, device in zip(state_forms, sizes, places, strict=True)
     ]
     probe = begin_compiling(
         probe_groups,
@@ -130,6 +146,23 @@ def sample_tempered(
         effort=0,
         sampler=sampler,
     )
+    kernel = sampler.scout()
+
+    def begin_scouts() -> tuple[Program, Scouting]:
+        """Begin to compile what the scouts draw with, and what sends them out."""
+        make = partial(scout_states, posterior, sampler=sampler)
+        of_group, of_all = (jax.eval_shape(make, s) for s in (state_forms[0], form.states))
+        own = kernel is sampler
+        draw = programs[0] if own else drawing(kernel, of_group, sizes[0], places[0], "loss")
+        sent = begin_scouting(
+            posterior, kernel, key_scouts, of_all, of_group, clock, home, population=own
+        )
+        return draw, sent
+
+    # At once where there are cores for it, beside those that draw, and draws enough to be trusted.
+    useful = has_use_for_scouts(posterior)
+    at_once = useful and cores() >= _MANY_CORES and draws * chains >= LEAST_ESS
+    scouts = begin_scouts() if at_once else None
     if piece is not None:
         seconds_warmup, warmed = from_piece(piece, form)
     else:
@@ -148,9 +181,10 @@ def sample_tempered(
         device: jax.device_put((posterior, warmed.parameters, warmed.typical), device)
         for device in devices
     }
-    edges = tuple((group.start, group.stop) for group in groups)
-    states = jax.device_put(_cut(warmed.states, edges), [*places])
-    keys = jax.device_put(_cut(chain_keys, edges), [*places])
+    states, keys = (
+        [jax.device_put(taken(tree, group), at) for group, at in zip(groups, places, strict=True)]
+        for tree in (warmed.states, chain_keys)
+    )
     run = [program.ready(clock) for program in programs]
 
     records: list[list[Any]] = [[] for _ in groups]
@@ -224,60 +258,53 @@ def sample_tempered(
     )
 
     def gathered() -> list[Any]:
-        chosen = _some(visited, asked)
-        return [jax.tree.map(lambda *parts: jnp.concatenate(parts), *each) for each in chosen]
+        return [joined(each) for each in _some(visited, asked)]
 
     # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
     verdict = diagnose(made)
     if not sampler.unadjusted and any(needs_no_jumps(check.name) for check in verdict.failed):
-        given = (posterior, jax.tree.map(lambda *parts: jnp.concatenate(parts), *gathered()))
+        given = (posterior, joined(gathered()))
         look = compiled(largest_jump, *given, clock=clock, device=home, effort=0, sampler=sampler)
         made.attrs["largest_jump"] = float(look(*given))
         verdict = diagnose(made)
     refused = {check.name for check in verdict.failed} - {"least_draw"}
     found = running_estimate(record["stats"]["loss"], beta, minimum_loss)
-    if not refused and has_use_for_scouts(posterior):
+    if useful and not refused:
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
-        kernel = sampler.scout()
-        device, size = places[0], groups[0].stop - groups[0].start
-        visits = [sampler.scout_states(posterior, each) for each in gathered()]
-        group = jax.tree.map(lambda leaf: leaf[:size], visits[-1])
-        drawing = programs[0]
+        scout_program, scouting = scouts or begin_scouts()
+        device = places[0]
+        visits = gathered()
         if kernel is not sampler:
-            given = (*shared[device], *jax.device_put((group, chain_keys[:size], 0), device))
-            drawing = begin_compiling(
-                run_chunk,
-                *given,
-                clock=clock,
-                device=device,
-                sampler=kernel,
-                num_draws=chunk,
-                keep="loss",
+            given = (posterior, visits[-1])
+            turn = compiled(
+                scout_states, *given, clock=clock, device=home, effort=0, sampler=sampler
             )
-        scouting = begin_scouting(
-            posterior, kernel, key_scouts, visits[-1], group, clock, home, _log_evidence(made)
-        )
+            visits = [turn(posterior, each) for each in visits]
+        group = taken(visits[-1], slice(sizes[0]))
 
-        def scout(states: Any, key: Any) -> tuple[Any, np.ndarray]:
-            arguments = jax.device_put((states, jax.random.split(key, size), 0), device)
-            states, seen = drawing.ready(clock)(*shared[device], *arguments)
+        def scout(states: Any, keys: Any) -> tuple[Any, np.ndarray]:
+            arguments = jax.device_put((states, keys, np.asarray(0)), device)
+            states, seen = scout_program.ready(clock)(*shared[device], *arguments)
             return states, np.array(seen["stats"]["loss"])
 
-        made["scouts"] = schema.scouts(scouting.report(visits, group, scout))
+        made["scouts"] = schema.scouts(scouting.report(visits, group, scout, _log_evidence(made)))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
         made.attrs["seconds_total"] = time.perf_counter() - begin
+    elif scouts is not None:
+        scouts[1].put_off()
     report("done", draws, start, *found)
     return made
 
 
 @partial(jax.jit, static_argnames="chains")
 def _keys(key: Any, chains: int) -> tuple[Any, ...]:
-    """Give all keys of a run: of start, warm-up, preparation and scouts, and of every chain."""
+    """Give all keys of a run: of starts, warm-up, preparation, scouts and chains."""
     key_init, key_warmup, key_draws, _ = jax.random.split(key, 4)
-    chain_keys = jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(jnp.arange(chains))
-    key_prepare, key_scouts = (jax.random.fold_in(key_warmup, number) for number in range(2))
-    return key_init, key_warmup, key_prepare, key_scouts, chain_keys
+    keys_init = jax.random.split(key_init, chains)
+    fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    key_prepare, key_scouts = fold_in(key_warmup, jnp.arange(2))
+    return keys_init, key_warmup, key_prepare, key_scouts, fold_in(key_draws, jnp.arange(chains))
 
 
 def _log_evidence(run: xr.DataTree) -> float:
@@ -292,12 +319,6 @@ def _log_evidence(run: xr.DataTree) -> float:
         stats["ladder_log_evidence"].values if known else None,
     )
     return -float(curve.free_energy[-1])
-
-
-@partial(jax.jit, static_argnames="edges")
-def _cut(tree: Any, edges: tuple[tuple[int, int], ...]) -> list[Any]:
-    """Give the chains of every group."""
-    return [jax.tree.map(lambda leaf, e=edge: leaf[slice(*e)], tree) for edge in edges]
 
 
 def _some(items: list[Any], count: int) -> list[Any]:

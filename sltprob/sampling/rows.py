@@ -1,0 +1,33 @@
+"""Rows of trees whose leaves have one for each chain, or each point: joined and chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["joined", "taken"]
+
+
+def joined(trees: Sequence[Any]) -> Any:
+    """Put the rows of trees behind one another, on the host: nothing is compiled for it."""
+    return jax.tree.map(_concatenated, *trees)
+
+
+def taken(tree: Any, rows: Any) -> Any:
+    """Choose rows by number, or by a slice."""
+    return jax.tree.map(lambda leaf: (leaf if _is_key(leaf) else np.asarray(leaf))[rows], tree)
+
+
+def _concatenated(*parts: Any) -> Any:
+    # The state of a kernel may hold keys, which NumPy does not know.
+    if _is_key(parts[0]):
+        return jnp.concatenate(parts)
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
