@@ -45,6 +45,10 @@ REFUSED = {
     "[budget]\nwarmup = 5\n" + GRID: [":2: warmup = 5: it must be a whole number from 20"],
     '[budget]\ninit = "priro"\n' + GRID: [':2: init = "priro": it must be "prior" or "optimum"'],
     "[budget]\ntarget_mcse = nan\n" + GRID: [":2: target_mcse = nan: it must be a positive"],
+    '[budget]\ntarget_mcse = "2"\n' + GRID: [':2: target_mcse = "2": it must be a positive number'],
+    '[budget]\ntarget_mcse = "0%"\n' + GRID: [
+        ':2: target_mcse = "0%": it must be a positive number'
+    ],
     GRID.replace('["mala"]', "[]"): [":3: samplers = []: it must be a list of texts, such as"],
     GRID.replace('["mala"]', '"mala"'): [':3: samplers = "mala": it must be a list of texts'],
     GRID.replace('["mala"]', '["mala",\n3]'): [f":4: samplers[1] = 3: {TEXT}"],

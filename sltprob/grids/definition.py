@@ -36,8 +36,8 @@ class Budget:
     chains: int = 4  # As of `sltprob.sample`
     init: str = "prior"  # ``"prior"``, ``"optimum"`` or ``"both"``
     keep: str = "loss"  # ``"loss"`` for scalars only, or ``"all"``
-    # The stop rule: stop when lambda-hat's Monte Carlo standard error is at most this
-    target_mcse: float | None = None
+    # The stop rule: stop when lambda-hat's Monte Carlo error is at most this, or "2%" of it
+    target_mcse: float | str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

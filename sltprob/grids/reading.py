@@ -101,6 +101,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_target(value: Any) -> bool:
+    if isinstance(value, str) and value.endswith("%"):
+        try:
+            value = float(value[:-1])
+        except ValueError:
+            return False
+    return _is_number(value) and 0 < value < math.inf
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value)
 
@@ -141,9 +150,7 @@ _BUDGET = {
     "chains": _whole(1, 4),
     "init": _one_of("prior", "optimum", "both"),
     "keep": _one_of("all", "loss"),
-    "target_mcse": _Rule(
-        lambda value: _is_number(value) and 0 < value < math.inf, "a positive number", "0.02"
-    ),
+    "target_mcse": _Rule(_is_target, "a positive number, or a part of λ̂", '0.02 or "2%"'),
 }
 _GRID = {
     "models": _Rule(_is_list, "a list of texts", '["tanh_zero[width=64]"]', _TEXT),

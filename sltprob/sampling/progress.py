@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sltprob.array_statistics import array_stats
+from sltprob.diagnostics.checks import LEAST_ESS
 
-__all__ = ["Progress", "Target", "running_estimate"]
+__all__ = ["Draws", "Progress", "Target"]
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,54 @@ class Target:
             raise ValueError(f"target_mcse={given}: it must be positive, such as 0.02 or '2%'")
         return cls(error, relative)
 
+    def met_by(self, draws: Draws) -> bool:
+        """Say whether draws are enough.
+
+        The error of lambda-hat averaged over the readout counts too, as soon as the draws of the
+        loss are enough to be judged.
+        """
+        if self.met(*draws.estimate()):
+            return True
+        return self.met(*draws.averaged()) and draws.effective() >= LEAST_ESS
+
     def met(self, lambda_hat: float, mcse: float) -> bool:
         """Say whether an error is at most what is wanted; NaN never is."""
         return mcse <= self.error * (abs(lambda_hat) if self.relative else 1)
 
 
-def running_estimate(losses: np.ndarray, beta: float, minimum_loss: float) -> tuple[float, float]:
-    """Estimate lambda-hat and its Monte Carlo standard error from the draws so far.
+@dataclass(frozen=True)
+class Draws:
+    """The draws so far."""
 
-    References
-    ----------
-    .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
-       folding, and localization: an improved R-hat", Bayesian Analysis 16 (2021) 667-718 (the
-       standard error of a mean).
-    """
-    if losses.shape[1] < 4 or not np.all(np.isfinite(losses)):
-        return math.nan, math.nan
-    mcse = array_stats.mcse(losses, chain_axis=0, draw_axis=1, method="mean")
-    return beta * (float(np.mean(losses)) - minimum_loss), beta * float(mcse)
+    losses: np.ndarray  # shape (chain, draw)
+    excesses: np.ndarray | None  # βL less its expectation over the readout, where one is known
+    beta: float
+    minimum_loss: float
+
+    def estimate(self) -> tuple[float, float]:
+        """Estimate lambda-hat and its Monte Carlo standard error.
+
+        References
+        ----------
+        .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
+           folding, and localization: an improved R-hat", Bayesian Analysis 16 (2021) 667-718 (the
+           standard error of a mean).
+        """
+        return self._mean(self.losses)
+
+    def averaged(self) -> tuple[float, float]:
+        """Do the same with the loss averaged over the readout; NaN where that is not known."""
+        if self.excesses is None:
+            return math.nan, math.nan
+        return self._mean(self.losses - self.excesses / self.beta)
+
+    def effective(self) -> float:
+        """Count the effective draws of the loss in the bulk."""
+        return float(array_stats.ess(self.losses, chain_axis=0, draw_axis=1, method="bulk"))
+
+    def _mean(self, losses: np.ndarray) -> tuple[float, float]:
+        if losses.shape[1] < 4 or not np.all(np.isfinite(losses)):
+            return math.nan, math.nan
+        mcse = array_stats.mcse(losses, chain_axis=0, draw_axis=1, method="mean")
+        mean = float(np.mean(losses)) - self.minimum_loss
+        return self.beta * mean, self.beta * float(mcse)

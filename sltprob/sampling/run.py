@@ -72,7 +72,9 @@ def sample(
         which is the default around trained parameters.
     target_mcse : float or str, optional
         Stop when lambda-hat's Monte Carlo standard error is at most this, after at least 100
-        draws; the same unit as lambda-hat, dimensionless, or ``"2%"`` of it.
+        draws; the same unit as lambda-hat, dimensionless, or ``"2%"`` of it. Where lambda-hat
+        averaged over the readout is known, of ``estimate(run, rao_blackwell=True)``, the smaller
+        of both errors counts, as soon as there are enough draws for a verdict.
     progress : callable, optional
         Called with a `Progress` after each stage and chunk.
     checkpoint : Checkpoint, optional

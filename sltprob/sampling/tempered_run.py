@@ -29,7 +29,7 @@ from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.jumps import largest_jump
-from sltprob.sampling.progress import Progress, Target, running_estimate
+from sltprob.sampling.progress import Draws, Progress, Target
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.rows import joined, taken
 from sltprob.sampling.scouts import (
@@ -191,8 +191,8 @@ def sample_tempered(
     # States from time to time, of models so small that scouts ask for more than the last ones.
     visited: list[list[Any]] = []
     asked = places_asked(posterior, chains)
-    losses = np.empty((chains, 0))
     minimum_loss = float(posterior.minimum_loss)
+    known = partial(_draws, beta=beta, minimum_loss=minimum_loss)
     start = time.perf_counter()
     threads = min(len(groups), max(cores(), len(devices)))
     with ThreadPoolExecutor(threads) as pool:
@@ -221,15 +221,14 @@ def sample_tempered(
             done = min(first + chunk, draws)
             if progress is None and target is None:
                 continue
-            recent = np.concatenate([record[-1]["stats"]["loss"] for record in records])
-            losses = np.concatenate([losses, recent], axis=1)[:, :done]
-            lambda_hat, mcse = running_estimate(losses, beta, minimum_loss)
-            report("sample", done, start, lambda_hat, mcse)
-            if target and done >= min(100, draws) and target.met(lambda_hat, mcse):
+            so_far = known(records, done)
+            report("sample", done, start, *so_far.estimate())
+            if target and done >= min(100, draws) and target.met_by(so_far):
                 draws = done
                 break
     seconds_sampling = time.perf_counter() - start
 
+    found = known(records, draws).estimate()
     record = jax.tree.map(
         lambda *parts: np.concatenate(parts),
         *[jax.tree.map(lambda *p: np.concatenate(p, axis=1)[:, :draws], *r) for r in records],
@@ -268,7 +267,6 @@ def sample_tempered(
         made.attrs["largest_jump"] = float(look(*given))
         verdict = diagnose(made)
     refused = {check.name for check in verdict.failed} - {"least_draw"}
-    found = running_estimate(record["stats"]["loss"], beta, minimum_loss)
     if useful and not refused:
         sent = time.perf_counter()
         report("scout", draws, sent, *found)
@@ -319,6 +317,17 @@ def _log_evidence(run: xr.DataTree) -> float:
         stats["ladder_log_evidence"].values if known else None,
     )
     return -float(curve.free_energy[-1])
+
+
+def _draws(records: list[list[Any]], done: int, *, beta: float, minimum_loss: float) -> Draws:
+    """Give the draws so far of all groups."""
+
+    def stat(name: str) -> np.ndarray:
+        groups = [np.concatenate([each["stats"][name] for each in group], 1) for group in records]
+        return np.concatenate(groups)[:, :done]
+
+    excesses = stat("energy_excess") if "energy_excess" in records[0][0]["stats"] else None
+    return Draws(stat("loss"), excesses, beta, minimum_loss)
 
 
 def _some(items: list[Any], count: int) -> list[Any]:
