@@ -49,4 +49,4 @@ def from_piece(piece: list[np.ndarray], form: Any) -> tuple[float, Any]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

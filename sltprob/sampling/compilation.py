@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from sltprob.sampling.devices import cores
 
@@ -85,7 +84,7 @@ def begin_compiling(
     optimisation: 0 for what runs once and does little, 1 for what runs a few times.
     """
     leaves, tree = jax.tree.flatten(arguments)
-    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     signature = (function, tuple(sorted(static.items())), tree, shapes, device)
     with _changing:
         program = programs.pop(signature, None)

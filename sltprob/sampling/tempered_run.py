@@ -48,6 +48,7 @@ __all__ = ["sample_tempered"]
 _TINY = 100
 # Fewer cores are busy with the run itself, whose seconds are to be those of its draws.
 _MANY_CORES = 4
+_SHOWN_SECONDS = 0.1
 # Scouts make one chunk of draws each: a fortieth of a long run.
 _CHUNK_DRAWS, _SHORTEST_CHUNK, _CHUNKS = 50, 5, 40
 
@@ -193,21 +194,23 @@ def sample_tempered(
     asked = places_asked(posterior, chains)
     minimum_loss = float(posterior.minimum_loss)
     known = partial(_draws, beta=beta, minimum_loss=minimum_loss)
+    shown, estimate = -math.inf, (math.nan, math.nan)
     start = time.perf_counter()
     threads = min(len(groups), max(cores(), len(devices)))
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, draws, chunk):
 
             def advance(index: int, first: int = first) -> Any:
-                device = places[index]
-                state = jax.device_put(states[index], device)
-                outcome = run[index](
-                    *shared[device], state, keys[index], jax.device_put(first, device)
-                )
-                return jax.tree.map(np.asarray, outcome[1]), outcome[0]
+                given = (*shared[places[index]], states[index], keys[index], np.asarray(first))
+                state, record = run[index](*given)
+                return jax.tree.map(np.asarray, record), state
 
             if (piece := next(restored, None)) is not None:
                 before, outcomes = from_piece(piece, [each.out_info[::-1] for each in run])
+                outcomes = [
+                    (made, jax.device_put(at, place))
+                    for (made, at), place in zip(outcomes, places, strict=True)
+                ]
                 start = time.perf_counter() - before
             else:
                 # Threads, since a compiled call releases the interpreter lock.
@@ -217,13 +220,13 @@ def sample_tempered(
             for index, (record, state) in enumerate(outcomes):
                 records[index].append(record)
                 states[index] = state
-            visited = [*(visited if asked > 1 else []), jax.device_put(states, home)]
+            visited = [*(visited if asked > 1 else []), [*states]]
             done = min(first + chunk, draws)
-            if progress is None and target is None:
-                continue
-            so_far = known(records, done)
-            report("sample", done, start, *so_far.estimate())
-            if target and done >= min(100, draws) and target.met_by(so_far):
+            # What is shown is computed anew when somebody could have seen that it has changed.
+            if progress is not None and (now := time.perf_counter()) - shown >= _SHOWN_SECONDS:
+                shown, estimate = now, known(records, done).estimate()
+            report("sample", done, start, *estimate)
+            if target and done >= min(100, draws) and target.met_by(known(records, done)):
                 draws = done
                 break
     seconds_sampling = time.perf_counter() - start
