@@ -5,10 +5,14 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sltprob
+from sltprob.samplers import base
+from sltprob.sampling import devices
 
 SAMPLER = "random_walk[steps_per_draw=2]"
 
@@ -72,6 +76,24 @@ def test_a_thousand_chains_are_one_run():
     means = 10.0 * run["sample_stats"]["loss"].values.mean(axis=1)
     error = means.std(ddof=1) / np.sqrt(1024)
     assert abs(means.mean() - model.exact(10.0).lambda_hat) < 5 * error
+
+
+@pytest.mark.parametrize("name", ["nuts[max_tree_depth=4]", "elliptical_slice"])
+def test_an_accelerator_draws_all_chains_in_one_call(name, monkeypatch):
+    """Forced here: as many groups as devices, no loop over chains, and the same draws."""
+    posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)
+    options = {"draws": 20, "warmup": 40, "chains": 5, "keep": "loss"}
+    here = sltprob.sample(posterior, name, **options)
+    for module in (base, devices):
+        monkeypatch.setattr(module, "on_accelerator", lambda: True)
+    assert devices.chain_groups(512, 1) == [slice(0, 512)]
+    assert devices.chain_groups(5, 2) == [slice(0, 2), slice(2, 5)]
+    sampler = sltprob.samplers.get(name)
+    chains = jnp.arange(512.0)
+    assert "scan" not in str(jax.make_jaxpr(lambda x: sampler.over_chains(jnp.sin, x))(chains))
+    there = sltprob.sample(posterior, name, **options)
+    ours, theirs = (run["sample_stats"]["loss"].values for run in (here, there))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-9)
 
 
 MEMORY = """

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point, carry, move, on_rung
+from sltprob.samplers.base import on_accelerator
 
 __all__ = ["carry_all", "draw_prior", "move_all", "resample", "together", "variances"]
 
@@ -67,7 +68,8 @@ def together(
     function: Callable[..., Any], posterior: TemperedPosterior, count: int
 ) -> Callable[..., Any]:
     """Apply a function to many points, as many in one vectorised call as stay in the cache."""
-    most = min(max(1, _BATCH_COORDINATES // posterior.dimension), count)
+    fitting = count if on_accelerator() else max(1, _BATCH_COORDINATES // posterior.dimension)
+    most = min(fitting, count)
     # A batch that leaves no remainder, which would be compiled a second time.
     size = max(size for size in range(1, most + 1) if count % size == 0)
     return map_kernel(function, size if size < count else 0)

@@ -25,12 +25,14 @@ __all__ = [
     "Warmup",
     "evaluate_position",
     "in_groups",
+    "on_accelerator",
     "random_signs",
     "same_in_all_chains",
     "scattered_signs",
 ]
 
-#: Chains that share a vectorised call: more of the flagship model leave the second-level cache.
+#: Chains that share a vectorised call on a processor: more of the flagship model leave its
+#: second-level cache.
 LARGEST_GROUP = 8
 
 
@@ -82,6 +84,7 @@ class Sampler(abc.ABC):
     by something that grows with the step size; `step_order` is the power of the step size with
     which that vanishes, where it is known. `vectorised` says that chains may share one
     vectorised call; a kernel whose cost differs from draw to draw runs them one after the other.
+    On an accelerator all chains of a device share one.
     """
 
     unadjusted: ClassVar[bool] = False
@@ -140,7 +143,7 @@ class Sampler(abc.ABC):
         -------
         pytree, leading axis chain
         """
-        if self.vectorised:
+        if self.vectorised or on_accelerator():
             return in_groups(function, *arguments)
         return jax.lax.map(lambda chain: function(*chain), arguments)
 
@@ -242,9 +245,16 @@ class Sampler(abc.ABC):
         return states
 
 
+def on_accelerator() -> bool:
+    """Say whether programs run where one step of many chains takes as long as one of a single."""
+    chosen = jax.config.jax_default_device
+    platform = jax.default_backend() if chosen is None else getattr(chosen, "platform", chosen)
+    return bool(platform != "cpu")
+
+
 def in_groups(function: Callable[..., Any], *arguments: Any) -> Any:
     """Apply a function of one chain to all chains, vectorised in groups that stay in the cache."""
-    if len(jax.tree.leaves(arguments)[0]) <= LARGEST_GROUP:
+    if on_accelerator() or len(jax.tree.leaves(arguments)[0]) <= LARGEST_GROUP:
         return jax.vmap(function)(*arguments)
     return jax.lax.map(lambda chain: function(*chain), arguments, batch_size=LARGEST_GROUP)
 

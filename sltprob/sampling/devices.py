@@ -8,17 +8,19 @@ from typing import Any
 
 import jax
 
-from sltprob.samplers.base import LARGEST_GROUP
+from sltprob.samplers.base import LARGEST_GROUP, on_accelerator
 
 __all__ = ["chain_groups", "cores", "devices_of", "drawing_devices"]
 
 
-def chain_groups(chains: int) -> list[slice]:
+def chain_groups(chains: int, devices: int) -> list[slice]:
     """Cut the chains into groups of nearly equal size, whatever the number of cores.
 
-    Chains of one group share a vectorised call; two groups keep two cores busy.
+    Chains of one group share a vectorised call; two groups keep two cores busy. Each accelerator
+    takes one group, since groups would take turns there.
     """
-    count = max(min(chains, 2), -(-chains // LARGEST_GROUP))
+    fewest = -(-chains // LARGEST_GROUP)
+    count = min(chains, devices) if on_accelerator() else max(min(chains, 2), fewest)
     edges = [chains * index // count for index in range(count + 1)]
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 

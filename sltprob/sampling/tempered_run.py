@@ -88,7 +88,7 @@ def sample_tempered(
     start = time.perf_counter()
     sampler, pilot_gradients = sampler.prepared(key_prepare, posterior)
     seconds_pilot = time.perf_counter() - start
-    groups = chain_groups(chains)
+    groups = chain_groups(chains, len(devices))
     # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
     places = [devices[index % len(devices)] for index in range(len(groups))]
     wanted = min(max(-(-draws // _CHUNKS), _SHORTEST_CHUNK), _CHUNK_DRAWS)
