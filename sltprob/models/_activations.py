@@ -44,5 +44,6 @@ ACTIVATIONS = {
     "softplus": Activation(
         jax.nn.softplus, lambda z: np.logaddexp(z, 0.0), False, True, (0, *_LINEAR_AND_EVEN)
     ),
+    "square": Activation(jnp.square, np.square, False, True, (2,)),
     "tanh": Activation(jnp.tanh, np.tanh, True, True, _ODD),
 }
