@@ -25,6 +25,8 @@ from sltprob.models.tanh_zero import TanhZero
 # Width, and log10 of beta around the turn.
 WIDTHS = {5: (3.5, 9.0), 10: (5.5, 11.5), 16: (7.0, 13.5), 32: (11.5, 17.0), 64: (17.0, 21.5)}
 WIDTHS |= {128: (28.0, 30.5), 256: (40.0, 42.0)}
+# Beyond the turn, where the part of Var[beta L] by w has its top: by chains only.
+FARTHER = {64: (22.0, 22.5), 128: (31.0, 31.5)}
 STARTS = {"collapsed": 0.01, "hot": 1.0}
 # How often chains move and adapt before they count, and how often where 256 units turn: with 40
 # times collapsed starts are still 1 % low there.
@@ -60,11 +62,11 @@ def descend(width: int) -> list[Stage]:
     return list(stages)
 
 
-def start(width: int) -> list[Exact]:
+def start(width: int, betas: list[float]) -> list[Exact]:
     """Give the mean of both starts, with an error that holds their difference."""
     problem = TanhZero(width=width).problem()
     answers = []
-    for beta in ladder(width):
+    for beta in betas:
         found = []
         for name, size in STARTS.items():
             stage = started_sampling(
@@ -102,8 +104,14 @@ def limit(width: int) -> float:
 def curve_of(width: int) -> list[Exact]:
     print(f"\nh = {width}: λ = {limit(width):.4f}")
     print(f"{'β':<9}{'λ̂':<14} {'λ̂/λ':<8} {'rms w':<9}{'Var βL':<13}{'of it by w':<14}", flush=True)
-    answers = start(width) if width > 100 else [stage.answer for stage in descend(width)]
-    return list(answers)
+    if width > 100:
+        answers = start(width, ladder(width))
+    else:
+        answers = [stage.answer for stage in descend(width)]
+    if width in FARTHER:
+        print("farther on:", flush=True)
+        start(width, [10.0**exponent for exponent in FARTHER[width]])
+    return answers
 
 
 def turn_of(width: int, answers: list[Exact]) -> Turn:
