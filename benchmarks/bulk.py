@@ -1,8 +1,9 @@
 """A singularity on top of a bulk, and whether two curves of lambda-hat have it as their difference.
 
 Exact lambda-hat of networks that learn a target, and of the same that learn zero (the bulk), their
-difference, and what the infinitely wide network says of it: tanh networks that learn one unit
-tanh(x), a minute on one core, and quadratic units that learn modular addition, twenty minutes.
+difference, how much of it is squared bias, and what the infinitely wide network says that this is:
+tanh networks that learn one unit tanh(x), a minute on one core, and quadratic units that learn
+modular addition, ten minutes.
 ``python benchmarks/bulk.py unit`` or ``modular`` makes one of the two; a folder behind it takes the
 picture of the second, modular.svg.
 """
@@ -12,7 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from sltprob.finding.bulk import Difference, differences, draw_differences
+from sltprob.finding.bulk import Difference, differences, draw_differences, squared_bias
 from sltprob.models.network import Network
 
 UNIT = Network(target="unit")
@@ -30,7 +31,9 @@ def table(model: Network, exponents: range) -> tuple[Difference, ...]:
     limit = limit_of(model)
     text = "unknown" if limit is None else f"{limit} = {float(limit):.3f}"
     print(f"\nh = {model.width}, target={model.target}: λ less λ of target=zero: {text}")
-    print(f"{'β':<8}{'zero':<14}{'target':<14}{'difference':<14}infinitely wide", flush=True)
+    print(
+        f"{'β':<8}{'zero':<14}{'target':<14}{'difference':<14}{'squared bias':<14}wide", flush=True
+    )
     rows = differences([10.0**k for k in exponents], model)
     for row in rows:
         cells = [
@@ -41,6 +44,8 @@ def table(model: Network, exponents: range) -> tuple[Difference, ...]:
                 (row.value, row.mcse),
             )
         ]
+        bias = squared_bias(row.beta, model)
+        cells.append("-" if bias is None else f"{bias[0]:.4f}±{bias[1]:.4f}")
         print(
             f"{row.beta:<8.0e}{''.join(f'{cell:<14}' for cell in cells)}{row.wide:.4f}", flush=True
         )

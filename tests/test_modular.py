@@ -9,7 +9,7 @@ import pytest
 
 import sltprob
 from sltprob import models, temper
-from sltprob.finding.bulk import differences, draw_differences, wide_difference
+from sltprob.finding.bulk import differences, draw_differences, squared_bias, wide_difference
 from sltprob.models.network import Network
 
 
@@ -139,6 +139,30 @@ def test_what_the_task_costs_a_wide_network(family, scale):
     kernel = 32 * (units.T * shares) @ units / len(x)
     left = np.linalg.solve(np.eye(len(x)) + 2 * beta * kernel, y)
     assert wide_difference(beta, model) == pytest.approx(beta * np.mean(left**2), rel=1e-9)
+
+
+def test_squared_bias_in_nine_dimensions():
+    """Against a sum over other draws of w. False-alarm rate of |z| < 5: 6e-7."""
+    beta, model = 8.0, quadratic(12)
+    w = np.random.default_rng(4).uniform(-1, 1, (20_000, 12, 4))
+    units = nine_coordinates(w)
+    y = np.zeros((9, 1))
+    y[5] = np.sqrt(0.5)
+    matrix = np.eye(9) + 2 * beta * units.mT @ units
+    left = np.linalg.solve(matrix, np.broadcast_to(y, (len(w), 9, 1)))[..., 0]
+    bias = beta * np.sum(left**2, axis=1)
+    weights = np.exp(-0.5 * np.linalg.slogdet(matrix)[1] - beta * left[:, 5] * y[5])
+    weights /= weights.sum()
+    expected = weights @ bias
+    found = squared_bias(beta, model)
+    assert found is not None
+    error = np.hypot(found[1], np.sqrt(np.sum((weights * (bias - expected)) ** 2)))
+    assert error < 0.02 * expected
+    assert abs(found[0] - expected) < 5 * error
+    # Hardly a draw counts where the loss must be small.
+    assert squared_bias(1e6, quadratic(4), num_draws=2000) is None
+    with pytest.raises(ValueError, match=r"never missed"):
+        squared_bias(1.0, quadratic(4, "zero"))
 
 
 def test_the_picture(tmp_path):
