@@ -27,10 +27,10 @@ WIDTHS = {5: (3.5, 9.0), 10: (5.5, 11.5), 16: (7.0, 13.5), 32: (11.5, 17.0), 64:
 WIDTHS |= {128: (28.0, 30.5), 256: (40.0, 42.0)}
 # Beyond the turn, where the part of Var[beta L] by w has its top: by chains only.
 FARTHER = {64: (22.0, 22.5), 128: (31.0, 31.5)}
-STARTS = {"collapsed": 0.01, "hot": 1.0}
-# How often chains move and adapt before they count, and how often where 256 units turn: with 40
-# times collapsed starts are still 1 % low there.
+# How often chains move and adapt before they count. Collapsed starts of 256 units need longer: with
+# 40 times they are still 1 % low where they turn, and before it they are left out.
 SETTLING, LONGER = 40, 160
+TURNING = 10**40.9
 BINS = np.linspace(0.15, 0.65, 11)
 
 
@@ -63,33 +63,37 @@ def descend(width: int) -> list[Stage]:
 
 
 def start(width: int, betas: list[float]) -> list[Exact]:
-    """Give the mean of both starts, with an error that holds their difference."""
+    """Give the mean of the starts, with an error that holds their difference."""
     problem = TanhZero(width=width).problem()
     answers = []
     for beta in betas:
         found = []
-        for name, size in STARTS.items():
+        for name, (size, settling) in starts(width, beta).items():
             stage = started_sampling(
                 beta,
                 problem,
                 lambda generator, n, size=size: size * problem.draw_prior(generator, n),
                 tolerance=0.015,
                 population=8,
-                settling=settling(width, beta, name),
+                settling=settling,
             )
             print(line(width, stage, f"{name} start"), flush=True)
             print(f"    {histogram(stage)}", flush=True)
             found.append(stage.answer)
-        first, second = found
+        first, second = found[0], found[-1]
         error = math.hypot(first.mcse, second.mcse, first.lambda_hat - second.lambda_hat) / 2
         mean = (first.lambda_hat + second.lambda_hat) / 2
-        answers.append(replace(first, lambda_hat=mean, mcse=error))
+        both = replace(first, lambda_hat=mean, mcse=error)
+        answers.append(both if len(found) > 1 else first)
     return answers
 
 
-def settling(width: int, beta: float, name: str) -> int:
-    late = name == "collapsed" and width > 128 and 10**40.9 < beta < 10**41.6
-    return LONGER if late else SETTLING
+def starts(width: int, beta: float) -> dict[str, tuple[float, int]]:
+    """Give the size of w over that of a prior draw, and how often chains move first."""
+    hot, large = {"hot": (1.0, SETTLING)}, width > 128
+    if large and beta < TURNING:
+        return hot
+    return {"collapsed": (0.01, LONGER if large else SETTLING)} | hot
 
 
 def ladder(width: int) -> list[float]:
