@@ -38,7 +38,7 @@ lint: $(STAMP) ## check format, style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Half an hour on two cores. Every number and picture of docs/finding.md.
+# Forty minutes on two cores. Every number and picture of docs/finding.md.
 study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder runs/study-DATE-TIME
 	@set -e; out=runs/study-$$(date +%Y%m%d-%H%M%S); mkdir -p "$$out"; export OMP_NUM_THREADS=1; \
 	{ $(BIN)/sltprob compare tanh_zero --samplers hmc,sgld --betas 1,1e2,1e4,1e6 --out "$$out/runs"; \
@@ -48,7 +48,8 @@ study: $(STAMP) ## make all numbers of docs/finding.md again, in a new folder ru
 	$(BIN)/sltprob ansatz; $(BIN)/sltprob free-energy; \
 	$(BIN)/python benchmarks/turn.py 5,10,16,32,64,128 "$$out"; } > "$$out/curves.txt" & \
 	{ $(BIN)/python benchmarks/low_temperature.py; $(BIN)/python benchmarks/variants.py; \
-	$(BIN)/python benchmarks/germs.py; $(BIN)/python benchmarks/bulk.py; $(BIN)/python benchmarks/spectra.py; \
+	$(BIN)/python benchmarks/germs.py; $(BIN)/python benchmarks/bulk.py unit; \
+	$(BIN)/python benchmarks/bulk.py modular "$$out"; $(BIN)/python benchmarks/spectra.py; \
 	$(BIN)/sltprob effective; \
 	$(BIN)/sltprob generalisation --sizes 1e2,1e3,1e4,1e5 --out "$$out/generalisation"; } > "$$out/limits.txt"; \
 	wait $$!; cat "$$out/curves.txt" "$$out/limits.txt"; echo "Pages: $$out"

@@ -6,7 +6,7 @@ prior draws ("hot"): lambda-hat, the root mean square of w and Var[beta L], of w
 comes from w would be large where two phases lie side by side, and how w is distributed. Then the
 highest lambda-hat and its place, with errors, and how they grow with the width. Twenty minutes on
 one core; ``python benchmarks/turn.py 5,10,16 FOLDER`` takes one, and draws turn.svg there. 256
-units, which take as long again, are left out unless they are named.
+units, which take half an hour, are left out unless they are named.
 """
 
 import itertools
@@ -25,7 +25,12 @@ from sltprob.models.tanh_zero import TanhZero
 # Width, and log10 of beta around the turn.
 WIDTHS = {5: (3.5, 9.0), 10: (5.5, 11.5), 16: (7.0, 13.5), 32: (11.5, 17.0), 64: (17.0, 21.5)}
 WIDTHS |= {128: (28.0, 30.5), 256: (40.0, 42.0)}
-STARTS = {"collapsed": 0.01, "hot": 1.0}
+# Beyond the turn, where the part of Var[beta L] by w has its top: by chains only.
+FARTHER = {64: (22.0, 22.5), 128: (31.0, 31.5)}
+# How often chains move and adapt before they count. Collapsed starts of 256 units need longer: with
+# 40 times they are still 1 % low where they turn, and before it they are left out.
+SETTLING, LONGER = 40, 160
+TURNING = 10**40.9
 BINS = np.linspace(0.15, 0.65, 11)
 
 
@@ -57,29 +62,38 @@ def descend(width: int) -> list[Stage]:
     return list(stages)
 
 
-def start(width: int) -> list[Exact]:
-    """Give the mean of both starts, with an error that holds their difference."""
+def start(width: int, betas: list[float]) -> list[Exact]:
+    """Give the mean of the starts, with an error that holds their difference."""
     problem = TanhZero(width=width).problem()
     answers = []
-    for beta in ladder(width):
+    for beta in betas:
         found = []
-        for name, size in STARTS.items():
+        for name, (size, settling) in starts(width, beta).items():
             stage = started_sampling(
                 beta,
                 problem,
                 lambda generator, n, size=size: size * problem.draw_prior(generator, n),
                 tolerance=0.015,
                 population=8,
-                settling=40,
+                settling=settling,
             )
             print(line(width, stage, f"{name} start"), flush=True)
             print(f"    {histogram(stage)}", flush=True)
             found.append(stage.answer)
-        first, second = found
+        first, second = found[0], found[-1]
         error = math.hypot(first.mcse, second.mcse, first.lambda_hat - second.lambda_hat) / 2
         mean = (first.lambda_hat + second.lambda_hat) / 2
-        answers.append(replace(first, lambda_hat=mean, mcse=error))
+        both = replace(first, lambda_hat=mean, mcse=error)
+        answers.append(both if len(found) > 1 else first)
     return answers
+
+
+def starts(width: int, beta: float) -> dict[str, tuple[float, int]]:
+    """Give the size of w over that of a prior draw, and how often chains move first."""
+    hot, large = {"hot": (1.0, SETTLING)}, width > 128
+    if large and beta < TURNING:
+        return hot
+    return {"collapsed": (0.01, LONGER if large else SETTLING)} | hot
 
 
 def ladder(width: int) -> list[float]:
@@ -94,8 +108,14 @@ def limit(width: int) -> float:
 def curve_of(width: int) -> list[Exact]:
     print(f"\nh = {width}: λ = {limit(width):.4f}")
     print(f"{'β':<9}{'λ̂':<14} {'λ̂/λ':<8} {'rms w':<9}{'Var βL':<13}{'of it by w':<14}", flush=True)
-    answers = start(width) if width > 100 else [stage.answer for stage in descend(width)]
-    return list(answers)
+    if width > 100:
+        answers = start(width, ladder(width))
+    else:
+        answers = [stage.answer for stage in descend(width)]
+    if width in FARTHER:
+        print("farther on:", flush=True)
+        start(width, [10.0**exponent for exponent in FARTHER[width]])
+    return answers
 
 
 def turn_of(width: int, answers: list[Exact]) -> Turn:

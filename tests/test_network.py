@@ -25,6 +25,7 @@ COMBINATIONS = [
     "network[width=3,target=hermite[3]]",
     "network[width=3,target=unit]",
     "network[width=3,embedding_prior=normal[1],activation=softplus]",
+    "network[width=4,inputs=modular[5],activation=square,target=modular]",
 ]
 
 
@@ -50,6 +51,11 @@ def test_the_rule_reaches_its_accuracy(text):
     if "circle" in text:
         angles = (np.arange(20_001) + 0.5) * (2 * np.pi / 20_001)
         expected = squared_error(np.stack([np.cos(angles), np.sin(angles)], axis=1)).mean()
+    elif "modular" in text:
+        pairs = 2 * np.pi / 5 * np.array([(a, b) for a in range(5) for b in range(5)])
+        x = np.stack([np.cos(pairs), np.sin(pairs)], axis=2).reshape(-1, 4)
+        np.testing.assert_allclose(models.get(text)._targets(x), np.cos(pairs.sum(axis=1)))
+        expected = squared_error(x).mean()
     elif "cube" in text:
         dimension = int(text.split("cube[")[1][0])
         # Panels on both sides of the kink that relu has at 0.
@@ -82,6 +88,7 @@ DRAWN = [
     "network[width=3,target=hermite[3]]",
     "network[width=3,target=unit]",
     "network[width=3,inputs=cube[5]]",
+    "network[width=4,inputs=modular[5],activation=square,target=modular]",
 ]
 
 
@@ -197,6 +204,10 @@ def test_an_infimum_that_is_not_attained_is_reported():
         ("network[width=5,inputs=circle]", "11/5", 1),
         ("network[width=6,inputs=circle]", "12/5", 1),
         ("network[width=3,target=unit]", "3/2", 2),
+        ("network[width=5,inputs=modular[7],activation=square]", "5/2", 1),
+        ("network[width=9,inputs=modular[7],activation=square]", "9/2", 2),
+        ("network[width=16,inputs=modular[7],activation=square]", "9/2", 1),
+        ("network[width=5,inputs=modular[7],activation=square,target=modular]", "9/2", 1),
     ],
 )
 def test_truths(text, coefficient, multiplicity):
@@ -212,6 +223,7 @@ def test_truths(text, coefficient, multiplicity):
         "network[activation=cosh]",
         "network[inputs=sphere]",
         "network[inputs=cube[0]]",
+        "network[inputs=modular[6]]",
         "network[target=hermite]",
         "network[target=hermite[2],inputs=circle]",
         "network[target=unit,depth=2]",

@@ -22,7 +22,7 @@ class Activation:
     in_numpy: Callable[[Any], Any]  # the same function
     odd: bool
     smooth: bool  # whether it is analytic; if not it has its one kink at 0
-    # Exponents of its Taylor series at 0, the first ones; empty where it has none
+    # Exponents of its Taylor series at 0, the first ones; empty where it has none, or an end
     powers: tuple[int, ...]
 
 
@@ -44,5 +44,6 @@ ACTIVATIONS = {
     "softplus": Activation(
         jax.nn.softplus, lambda z: np.logaddexp(z, 0.0), False, True, (0, *_LINEAR_AND_EVEN)
     ),
+    "square": Activation(jnp.square, np.square, False, True, ()),
     "tanh": Activation(jnp.tanh, np.tanh, True, True, _ODD),
 }

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from sltprob.models._modular import residue_pairs
 from sltprob.spec import split_outside_brackets
 
 __all__ = ["InputRule", "Inputs"]
@@ -36,24 +37,28 @@ class Inputs:
     """An input distribution."""
 
     # ``"gaussian"`` N(0,1); ``"circle"``, uniform on the unit circle of the plane; ``"cube"``,
-    # uniform on [-1, 1]^dimension
+    # uniform on [-1, 1]^dimension; ``"modular"``, all pairs of residues, as cosines and sines
     family: str
     dimension: int  # 0 stands for scalar inputs, which have no axis of their own
+    residues: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Inputs:
-        """Read ``gaussian``, ``circle`` or ``cube[d]``."""
+        """Read ``gaussian``, ``circle``, ``cube[d]`` or ``modular[p]``."""
         family, _, rest = text.strip().partition("[")
         arguments = split_outside_brackets(rest[:-1]) if rest.endswith("]") else []
         if family == "gaussian" and not rest:
             return cls(family, 0)
         if family == "circle" and not rest:
             return cls(family, 2)
-        dimension = int(arguments[0]) if len(arguments) == 1 and arguments[0].isdigit() else 0
-        if family == "cube" and dimension >= 1:
-            return cls(family, dimension)
+        number = int(arguments[0]) if len(arguments) == 1 and arguments[0].isdigit() else 0
+        if family == "cube" and number >= 1:
+            return cls(family, number)
+        if family == "modular" and number >= 3 and number % 2 == 1:
+            return cls(family, 4, number)
         raise ValueError(
-            f"inputs={text}: they must be gaussian, circle or cube[d], for example cube[2]"
+            f"inputs={text}: they must be gaussian, circle, cube[d] as in cube[2], or modular[p] "
+            "with an odd p, as in modular[5]"
         )
 
     @property
@@ -68,6 +73,9 @@ class Inputs:
         if self.family == "circle":
             angles = jax.random.uniform(rng_key, (count,), maxval=2 * math.pi)
             return jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+        if self.family == "modular":
+            chosen = jax.random.randint(rng_key, (count,), 0, self.residues**2)
+            return jnp.asarray(residue_pairs(self.residues))[chosen]
         return jax.random.uniform(rng_key, (count, self.dimension), minval=-1.0)
 
     def draw_numpy(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -77,6 +85,8 @@ class Inputs:
         if self.family == "circle":
             angles = generator.uniform(0, 2 * math.pi, count)
             return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        if self.family == "modular":
+            return residue_pairs(self.residues)[generator.integers(self.residues**2, size=count)]
         return generator.uniform(-1, 1, (count, self.dimension))
 
     def choose_rule(
@@ -88,6 +98,9 @@ class Inputs:
         smooth: bool,
     ) -> InputRule:
         """Choose the fewest nodes whose loss agrees with a finer rule at several networks."""
+        if self.family == "modular":
+            nodes, count = residue_pairs(self.residues), self.residues**2
+            return InputRule(nodes, np.full(count, 1 / count), 0.0, f"modular[nodes={count}]")
         if self.family == "cube" and self.dimension > 3:
             return self._quasi_monte_carlo(mean_losses)
         best = math.inf

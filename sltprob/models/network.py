@@ -20,6 +20,12 @@ from sltprob.exact import Exact
 from sltprob.models._activations import ACTIVATIONS
 from sltprob.models._embedding import EmbeddingPrior
 from sltprob.models._inputs import InputRule, Inputs
+from sltprob.models._modular import (
+    FEWEST_UNITS,
+    modular_solution,
+    modular_target,
+    quadratic_truth,
+)
 from sltprob.models._network import tanh_network
 from sltprob.models._potential import SquaredError
 from sltprob.models._readout import Readout
@@ -46,13 +52,15 @@ class Network(Model):
     width : int
         Units of every hidden layer.
     activation : str
-        ``tanh``, ``erf``, ``sin``, ``gelu``, ``softplus`` or ``relu``.
+        ``tanh``, ``erf``, ``sin``, ``gelu``, ``softplus``, ``relu`` or ``square``.
     inputs : str
-        ``gaussian`` (scalar), ``circle`` (plane), or ``cube[d]``, uniform on [-1, 1]^d: a tensor
-        rule to d = 3, quasi-Monte Carlo with an error bar beyond.
+        ``gaussian`` (scalar), ``circle`` (plane), ``cube[d]``, uniform on [-1, 1]^d: a tensor
+        rule to d = 3, quasi-Monte Carlo with an error bar beyond, or ``modular[p]``: all pairs of
+        residues a, b modulo an odd p, as cosines and sines of 2π a/p and 2π b/p.
     target : str
         ``zero``; ``hermite[k]``, one normalised Hermite mode of a Gaussian input; ``unit``, one
-        hidden unit of the same network with weight one on the first input.
+        hidden unit of the same network with weight one on the first input; ``modular``, the mode
+        cos 2π (a + b)/p of modular addition, for four or more quadratic units.
     depth : int
         Hidden layers.
     embedding_prior : str
@@ -65,14 +73,15 @@ class Network(Model):
     Raises
     ------
     ValueError
-        If ``unit`` is asked for with a depth above one, or ``hermite`` with other inputs than
-        Gaussian ones.
+        If ``unit`` is asked for with a depth above one, ``hermite`` with other inputs than
+        Gaussian ones, or ``modular`` where it is not reached.
 
     References
     ----------
     .. [1] M. Aoyagi, "Log canonical threshold of Vandermonde matrix type singularities and
        generalization error of a three-layered neural network in Bayesian estimation",
        International Journal of Pure and Applied Mathematics 52 (2009) 177-204.
+    .. [2] A. Gromov, "Grokking modular arithmetic" (arXiv 2301.02679).
     """
 
     width: Annotated[int, whole(1)] = 16
@@ -92,16 +101,25 @@ class Network(Model):
             raise ValueError(f"target={self.target} needs inputs=gaussian, not {self.inputs}")
         if self.target == "unit" and self.depth != 1:
             raise ValueError(f"target=unit needs depth=1, not depth={self.depth}")
+        quadratic = self.activation == "square" and self.depth == 1
+        reached = quadratic and distribution.family == "modular" and self.width >= FEWEST_UNITS
+        if self.target == "modular" and not reached:
+            raise ValueError(
+                f"target=modular needs inputs=modular[p], activation=square, depth=1 and width="
+                f"{FEWEST_UNITS} or more, not inputs={self.inputs}, activation={self.activation}, "
+                f"depth={self.depth} and width={self.width}"
+            )
 
     @property
     def _hermite_order(self) -> int | None:
         """The order k of a Hermite target, None for another target."""
-        if self.target in ("zero", "unit"):
+        if self.target in ("zero", "unit", "modular"):
             return None
         name, _, rest = self.target.partition("[")
         if name != "hermite" or not rest.endswith("]") or not rest[:-1].isdigit():
             raise ValueError(
-                f"target={self.target}: it must be zero, unit or hermite[k], as in hermite[3]"
+                f"target={self.target}: it must be zero, unit, modular or hermite[k], as in "
+                "hermite[3]"
             )
         return int(rest[:-1])
 
@@ -161,6 +179,9 @@ class Network(Model):
         first = x if x.ndim == 1 else x[:, 0]
         if self.target == "unit":
             return ACTIVATIONS[self.activation].in_numpy(first)
+        if self.target == "modular":
+            found: np.ndarray = modular_target(x)
+            return found
         order = self._hermite_order
         return np.zeros(len(x)) if order is None else hermite_polynomials(order, first)[-1]
 
@@ -203,6 +224,8 @@ class Network(Model):
         order = self._hermite_order
         if self.target == "unit":
             y = ACTIVATIONS[self.activation].in_jax(first)
+        elif self.target == "modular":
+            y = modular_target(x)
         elif order is None:
             y = jnp.zeros(size)
         else:
@@ -215,7 +238,7 @@ class Network(Model):
         return {"x": x, "y": self._targets(x) + generator.normal(0, math.sqrt(0.5), n)}
 
     def optimum(self) -> dict[str, Any]:
-        """Give a point of least loss: no readout, or one unit that equals the target.
+        """Give a point of least loss: no readout, or the units that equal the target.
 
         For a Hermite target there is none: the infimum is approached as w → 0 and |a| → ∞, and
         this gives the point a = 0.
@@ -223,15 +246,19 @@ class Network(Model):
         generator = np.random.default_rng(0)
         values = {site: draws[0] for site, draws in self._draw_weights(generator, 1).items()}
         values["a"] = np.zeros(self.width)
+        prior = EmbeddingPrior.parse(self.embedding_prior)
+        if self.target == "modular":
+            solution = modular_solution(prior.scale)
+            values["a"][:FEWEST_UNITS], values["w"][:FEWEST_UNITS] = solution
         if self.target == "unit":
-            prior = EmbeddingPrior.parse(self.embedding_prior)
             if prior.family == "uniform" and prior.scale <= 1:
                 # The true weight 1 is on the edge of the prior; the open interval comes near it.
                 one = prior.scale * (1 - 1e-12)
             else:
                 one = 1.0
             values["a"][0] = 1.0
-            values["w"][0] = one if values["w"].ndim == 1 else [one, 0.0]
+            values["w"][0] = 0.0
+            values["w"].reshape(self.width, -1)[0, 0] = one
         return values
 
     def truth(self) -> Truth:
@@ -245,6 +272,9 @@ class Network(Model):
             )
         if self.depth > 1:
             return _UNKNOWN
+        quadratic = self.activation == "square" and Inputs.parse(self.inputs).family == "modular"
+        if quadratic and self.target in ("zero", "modular"):
+            return quadratic_truth(self.width, learns=self.target == "modular")
         odd = ACTIVATIONS[self.activation].odd
         scalar = self._shapes["w"] == (self.width,) or self._shapes["w"] == (self.width, 1)
         if self.target == "unit":
