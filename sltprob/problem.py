@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from sltprob import models
+from sltprob.collapsed import PrecisionError
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models import Model
@@ -80,8 +81,13 @@ class Problem:
         return replace(tempered, minimum_loss=loss, minimum_loss_error=error)
 
     def exact(self, beta: float, tolerance: float = 0.01) -> Exact | None:
-        """Compute the exact answer, or None where none is known."""
-        return None if self.model is None else self.model.exact(beta, tolerance=tolerance)
+        """Compute the exact answer, or None where none is known, or not to the tolerance."""
+        if self.model is None:
+            return None
+        try:
+            return self.model.exact(beta, tolerance=tolerance)
+        except PrecisionError:  # no reason not to sample
+            return None
 
     def beta(self, value: float | str) -> float:
         """Read an inverse temperature: a number, ``"n"`` for the posterior, or ``"wbic"``.

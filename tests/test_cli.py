@@ -14,6 +14,7 @@ import pytest
 import sltprob
 from sltprob import models, samplers
 from sltprob.cli import main
+from sltprob.collapsed import PrecisionError
 
 CELL = [
     "model",
@@ -196,3 +197,26 @@ def test_the_readme_has_every_model_and_sampler():
         for name in registry.names():
             summary = (registry.type_of(name).__doc__ or "").strip().splitlines()[0]
             assert f"| `{name}` | {summary.replace('|', '&#124;')} |" in readme
+
+
+def test_what_is_not_known_exactly_is_one_line_and_no_reason_not_to_sample(capsys, monkeypatch):
+    """Beyond some beta exact answers of some models do not reach the tolerance."""
+    regular = type(models.get("regular"))
+    exact = regular.exact
+
+    def limited(self, beta, **options):
+        if beta > 100:
+            raise PrecisionError(f"At beta={beta:g} it is too cold; write a smaller beta.")
+        return exact(self, beta, **options)
+
+    monkeypatch.setattr(regular, "exact", limited)
+    with pytest.raises(SystemExit) as ended:
+        main(["exact", "regular[dimension=1]", "--betas", "10,1000"])
+    out, error = capsys.readouterr()
+    assert ended.value.code == 2
+    assert error == "sltprob: At beta=1000 it is too cold; write a smaller beta.\n"
+    assert " 10 " in out
+    short = ["--draws", "20", "--warmup", "20", "--chains", "2", "--json", "--quiet"]
+    with pytest.raises(SystemExit):
+        main(["run", "regular[dimension=1]", "--sampler", "mala", "--beta", "1000", *short])
+    assert json.loads(capsys.readouterr().out)["exact"] is None

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+if typing.TYPE_CHECKING:
+    from sltprob.exact import Exact
+
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, DataOption, ModelArgument, Tolerance, configure, read_betas
 from sltprob.cli._output import print_json, print_rows, say
@@ -27,6 +30,7 @@ def exact(
     """Compute lambda-hat and the free energy without sampling the posterior."""
     configure("float64")
     from sltprob import models
+    from sltprob.collapsed import PrecisionError
     from sltprob.program import is_program
 
     if is_program(model):
@@ -38,12 +42,23 @@ def exact(
     values = read_betas(betas)
     if not 0 < tolerance < 1:
         raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
-    found = [chosen.exact(beta, tolerance=tolerance) for beta in values]
-    rows = [row for row in found if row is not None]
-    if len(rows) < len(values):
-        raise ValueError(f"no exact answer is known for {model}; see sltprob list models")
+    rows: list[Exact] = []
+    trouble: PrecisionError | None = None
+    for beta in values:
+        try:
+            row = chosen.exact(beta, tolerance=tolerance)
+        except PrecisionError as error:
+            if not rows:
+                raise
+            trouble = error  # what was found is shown first
+            break
+        if row is None:
+            raise ValueError(f"no exact answer is known for {model}; see sltprob list models")
+        rows.append(row)
     if as_json:
         print_json([asdict(row) for row in rows])
+        if trouble is not None:
+            raise trouble
         return
     headings = ("β", "λ̂", "±", "F", "±", "method")
     table = [
@@ -64,6 +79,8 @@ def exact(
             f"β → ∞: λ = {truth.learning_coefficient}, m = {truth.multiplicity} "
             f"({truth.status}; {truth.source})"
         )
+    if trouble is not None:
+        raise trouble
 
 
 @app.command(

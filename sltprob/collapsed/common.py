@@ -12,7 +12,7 @@ __all__ = ["PrecisionError", "check_tolerance", "log_mean_exp"]
 type Array = NDArray[np.float64]
 
 
-class PrecisionError(RuntimeError):
+class PrecisionError(ValueError):
     """Say that the exact answer could not be computed to the tolerance that was asked for."""
 
 

@@ -33,7 +33,8 @@ _STEP = 1.25
 _COARSE, _COARSE_STEP = -16, 4.0
 #: What a column that is left out may add to log det.
 _LARGEST_RESIDUAL = 1e-6
-_LARGEST_SLOPE = 8.0
+# Digits of wide slopes take minutes for each scale, of 4 and more an hour.
+_LARGEST_SLOPE = 1.6
 _LARGEST_FACTOR = 1e80
 
 
