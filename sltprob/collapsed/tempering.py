@@ -77,7 +77,7 @@ def tempered_sampling(
     check_ladder(betas)
     check_tolerance(tolerance)
     model = CollapsedDensity(problem)
-    descent = _Descent(model, betas, np.random.default_rng([seed, 2]))
+    descent = _Descent(model, max(betas), np.random.default_rng([seed, 2]))
     stages = []
     for beta in betas:
         descent.go(beta)
@@ -111,7 +111,7 @@ def started_sampling(
     check_beta(beta)
     check_tolerance(tolerance)
     generator = np.random.default_rng([seed, 3])
-    descent = _Descent(CollapsedDensity(problem), [beta], generator, start, population)
+    descent = _Descent(CollapsedDensity(problem), beta, generator, start, population)
     for _ in range(settling):
         descent.settle()
     return descent.stay(tolerance)
@@ -126,26 +126,25 @@ class _Descent:
     def __init__(
         self,
         model: CollapsedDensity,
-        betas: Sequence[float],
+        last: float,
         generator: np.random.Generator,
         start: Callable[[np.random.Generator, int], Array] | None = None,
         population: int | None = None,
     ) -> None:
-        self._model, self._generator, self._last = model, generator, max(betas)
+        self._model, self._generator, self._last = model, generator, last
         self._mover = Mover(model, generator)
         count = NUM_REPLICATES * (population or _population_size(model.width))
         if start is None:
             w = model.draw(generator, count)
         else:
             w = model.flat(start(generator, count), count, "start")
-        # What later betas need is chosen on the way, where w may have shrunk.
-        model.compress(w, betas[0])
+        model.compress(w, last)
         log_prior = model.log_prior(w)
         if not np.isfinite(log_prior).all():
             raise ValueError("start gave draws outside of the prior's support, but all must be in.")
         self._particles = Particles(w, log_prior, model.spectra(w))
         self._log_partitions = np.full(NUM_REPLICATES, 0.0 if start is None else math.nan)
-        self._reached, self._num_rungs = (0.0, 0) if start is None else (betas[0], 0)
+        self._reached, self._num_rungs = (0.0, 0) if start is None else (last, 0)
 
     def go(self, beta: float) -> None:
         """Go down to beta, rung by rung."""
