@@ -4,8 +4,8 @@ For each prior and width one descent of sequential Monte Carlo on the density of
 to beta = 1e32, with lambda-hat, its ratio to the theorem's value and the root mean square of w at
 many betas; then, at some, chains of the same moves that start collapsed (w a hundredth of a prior
 draw) or at prior draws ("hot"). A quarter of an hour on one core; widths and the largest beta may
-be given: ``python benchmarks/low_temperature.py 5,10 1e40``. Width 128 takes a quarter of an hour to
-1e48, and the chains with a start of their own longer.
+be given: ``python benchmarks/low_temperature.py 5,10 1e40``. Width 128 takes a quarter of an hour
+to 1e48, and the chains with a start of their own longer.
 """
 
 import math
