@@ -78,6 +78,7 @@ def test_a_thousand_chains_are_one_run():
     assert abs(means.mean() - model.exact(10.0).lambda_hat) < 5 * error
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("name", ["nuts[max_tree_depth=4]", "elliptical_slice"])
 def test_an_accelerator_draws_all_chains_in_one_call(name, monkeypatch):
     """Forced here: as many groups as devices, no loop over chains, and the same draws."""

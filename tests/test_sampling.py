@@ -174,6 +174,7 @@ def test_stops_at_the_target_error(posterior):
     assert run["sample_stats"].sizes["draw"] < 5000
 
 
+@pytest.mark.turns
 def test_stops_when_the_better_estimate_is_good_enough():
     """Averaged over the readout, λ̂ needs fewer draws; there are enough for a verdict.
 
