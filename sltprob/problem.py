@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from sltprob import models
-from sltprob.collapsed import PrecisionError
+from sltprob.collapsed import PrecisionError, ResolutionError
 from sltprob.data import Data
 from sltprob.exact import Exact
 from sltprob.models import Model
@@ -86,7 +86,7 @@ class Problem:
             return None
         try:
             return self.model.exact(beta, tolerance=tolerance)
-        except PrecisionError:  # no reason not to sample
+        except (PrecisionError, ResolutionError):  # no reason not to sample
             return None
 
     def beta(self, value: float | str) -> float:

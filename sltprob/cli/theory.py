@@ -30,7 +30,7 @@ def exact(
     """Compute lambda-hat and the free energy without sampling the posterior."""
     configure("float64")
     from sltprob import models
-    from sltprob.collapsed import PrecisionError
+    from sltprob.collapsed import PrecisionError, ResolutionError
     from sltprob.program import is_program
 
     if is_program(model):
@@ -43,11 +43,11 @@ def exact(
     if not 0 < tolerance < 1:
         raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
     rows: list[Exact] = []
-    trouble: PrecisionError | None = None
+    trouble: ValueError | None = None
     for beta in values:
         try:
             row = chosen.exact(beta, tolerance=tolerance)
-        except PrecisionError as error:
+        except (PrecisionError, ResolutionError) as error:
             if not rows:
                 raise
             trouble = error  # what was found is shown first

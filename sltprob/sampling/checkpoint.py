@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sltprob.sampling.rows import is_key
+
 __all__ = ["Checkpoint", "from_piece", "to_piece"]
 
 
@@ -30,9 +32,7 @@ class Checkpoint(Protocol):
 
 def to_piece(seconds: float, tree: Any) -> list[np.ndarray]:
     """Flatten what a run has done to arrays that a file can hold."""
-    leaves = [
-        jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)
-    ]
+    leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
     return [np.asarray(seconds), *map(np.asarray, leaves)]
 
 
@@ -41,12 +41,8 @@ def from_piece(piece: list[np.ndarray], form: Any) -> tuple[float, Any]:
     forms, structure = jax.tree.flatten(form)
     leaves = [
         jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-        if _is_key(leaf)
+        if is_key(leaf)
         else jnp.asarray(array)
         for array, leaf in zip(piece[1:], forms, strict=True)
     ]
     return float(piece[0]), jax.tree.unflatten(structure, leaves)
-
-
-def _is_key(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

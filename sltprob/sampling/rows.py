@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["joined", "taken"]
+__all__ = ["is_key", "joined", "taken"]
 
 
 def joined(trees: Sequence[Any]) -> Any:
@@ -19,15 +19,16 @@ def joined(trees: Sequence[Any]) -> Any:
 
 def taken(tree: Any, rows: Any) -> Any:
     """Choose rows by number, or by a slice."""
-    return jax.tree.map(lambda leaf: (leaf if _is_key(leaf) else np.asarray(leaf))[rows], tree)
+    return jax.tree.map(lambda leaf: (leaf if is_key(leaf) else np.asarray(leaf))[rows], tree)
 
 
 def _concatenated(*parts: Any) -> Any:
     # The state of a kernel may hold keys, which NumPy does not know.
-    if _is_key(parts[0]):
+    if is_key(parts[0]):
         return jnp.concatenate(parts)
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Say whether a leaf holds keys of random numbers."""
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
