@@ -10,9 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-if typing.TYPE_CHECKING:
-    from sltprob.exact import Exact
-
 from sltprob.cli._app import THEORY, app
 from sltprob.cli._options import AsJson, DataOption, ModelArgument, Tolerance, configure, read_betas
 from sltprob.cli._output import print_json, print_rows, say
@@ -42,7 +39,7 @@ def exact(
     values = read_betas(betas)
     if not 0 < tolerance < 1:
         raise ValueError(f"--tolerance {tolerance:g}: it must lie between 0 and 1, such as 0.01")
-    rows: list[Exact] = []
+    rows: list[Any] = []
     trouble: ValueError | None = None
     for beta in values:
         try:
@@ -57,9 +54,14 @@ def exact(
         rows.append(row)
     if as_json:
         print_json([asdict(row) for row in rows])
-        if trouble is not None:
-            raise trouble
-        return
+    else:
+        _print_answers(models.specification(chosen), rows, chosen.truth())
+    if trouble is not None:
+        raise trouble
+
+
+def _print_answers(name: str, rows: list[Any], truth: Any) -> None:
+    """Print a table of exact answers, and what theory says of β → ∞."""
     headings = ("β", "λ̂", "±", "F", "±", "method")
     table = [
         (
@@ -72,15 +74,12 @@ def exact(
         )
         for row in rows
     ]
-    print_rows(models.specification(chosen), headings, table, words=("method",))
-    truth = chosen.truth()
+    print_rows(name, headings, table, words=("method",))
     if truth.learning_coefficient is not None:
         say(
             f"β → ∞: λ = {truth.learning_coefficient}, m = {truth.multiplicity} "
             f"({truth.status}; {truth.source})"
         )
-    if trouble is not None:
-        raise trouble
 
 
 @app.command(

@@ -75,17 +75,16 @@ class Scouting:
                 program.put_off()
 
     def report(
-        self, seen: list[Any], chains: Any, draw: Draw, log_evidence: float = math.nan
+        self, seen: list[Any], chains: Any, draw: Draw, log_evidence: float
     ) -> dict[str, np.ndarray]:
         """Send the scouts out, and say what losses they saw.
 
         `seen` are states of all chains from time to time, and `chains` the last ones of some, as
         many as make draws together: `draw` makes a chunk of draws from given states with given
         keys, and gives the states at its end and the losses. `log_evidence` is what a ladder has
-        found, if the run has come down one.
+        found, and -inf where the run has come down none.
         """
         if self.population is None:
-            log_evidence = -math.inf if math.isnan(log_evidence) else log_evidence
             positions, log_weights, least = self._basins(seen, log_evidence)
         else:
             found = self.population.ready(self.clock)(self.plain, self._keys(_POPULATION, 0))

@@ -309,10 +309,10 @@ def _keys(key: Any, chains: int) -> tuple[Any, ...]:
 
 
 def _log_evidence(run: xr.DataTree) -> float:
-    """Give what a ladder has found, log Z(β)/Z(0) at its target; NaN without a ladder."""
+    """Give what a ladder has found, log Z(β)/Z(0) at its target; -inf without a ladder."""
     stats = run["sample_stats"].to_dataset()
     if "ladder_loss" not in stats:
-        return math.nan
+        return -math.inf
     known = "ladder_log_evidence" in stats
     curve = Curve.of(
         stats["beta"].values,
