@@ -14,7 +14,7 @@ import jax
 
 from sltprob.sampling.devices import cores
 
-__all__ = ["Clock", "Program", "begin_compiling", "compiled", "programs"]
+__all__ = ["Clock", "Program", "begin_compiling", "compiled", "once", "programs"]
 
 
 @functools.cache
@@ -106,3 +106,18 @@ def begin_compiling(
 def compiled(function: Callable[..., Any], *arguments: Any, clock: Clock, **options: Any) -> Any:
     """Compile once for each function, static options, shapes and device."""
     return begin_compiling(function, *arguments, clock=clock, **options).ready(clock)
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what a run calls a single time, which is not worth XLA's optimisation.
+
+    Within another program it is a part of that.
+    """
+    alone = jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+        return (function if traced else alone)(*arguments)
+
+    return call

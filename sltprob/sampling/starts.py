@@ -10,6 +10,7 @@ import numpy as np
 
 from sltprob.optimum import find_optimum, near_zero
 from sltprob.posterior import TemperedPosterior
+from sltprob.sampling.compilation import once
 
 __all__ = ["initial_positions"]
 
@@ -76,7 +77,7 @@ def _hot_positions(posterior: TemperedPosterior, keys: Any) -> tuple[Any, str]:
     )
 
 
-@jax.jit
+@once
 def _usable(posterior: TemperedPosterior, positions: Any) -> Any:
     """Say of every position whether a chain can leave it, over all leading axes.
 
@@ -136,7 +137,7 @@ def _given_positions(posterior: TemperedPosterior, init: Any, chains: int, keys:
     return jax.vmap(posterior.unconstrain)(values)
 
 
-@jax.jit
+@once
 def _draw_positions(posterior: TemperedPosterior, keys: Any) -> Any:
     """Draw from the prior, leading axis chain; compiled once for all temperatures and seeds."""
     return jax.vmap(posterior.draw_prior)(keys)

@@ -26,7 +26,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled
+from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled, once
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.jumps import largest_jump
 from sltprob.sampling.progress import Draws, Progress, Target
@@ -69,7 +69,9 @@ def sample_tempered(
 ) -> xr.DataTree:
     """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
-    keys_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(jax.random.key(seed), chains)
+    keys_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(
+        jax.random.key(seed), np.arange(chains)
+    )
     positions, started = initial_positions(posterior, init, keys_init)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
@@ -298,14 +300,14 @@ def sample_tempered(
     return made
 
 
-@partial(jax.jit, static_argnames="chains")
-def _keys(key: Any, chains: int) -> tuple[Any, ...]:
-    """Give all keys of a run: of starts, warm-up, preparation, scouts and chains."""
+@once
+def _keys(key: Any, chains: Any) -> tuple[Any, ...]:
+    """Give all keys of a run: of starts, warm-up, preparation, scouts and numbered chains."""
     key_init, key_warmup, key_draws, _ = jax.random.split(key, 4)
-    keys_init = jax.random.split(key_init, chains)
+    keys_init = jax.random.split(key_init, len(chains))
     fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
     key_prepare, key_scouts = fold_in(key_warmup, jnp.arange(2))
-    return keys_init, key_warmup, key_prepare, key_scouts, fold_in(key_draws, jnp.arange(chains))
+    return keys_init, key_warmup, key_prepare, key_scouts, fold_in(key_draws, chains)
 
 
 def _log_evidence(run: xr.DataTree) -> float:
