@@ -225,10 +225,8 @@ class TemperedPosterior(Described):
         -------
         array, shape ()
         """
-        log_density, likelihoods, _ = self._evaluate(position, self.arguments)
-        if self.structure.readout is None:
-            return log_density
-        return log_density + self.beta * self._mean_loss(likelihoods, self.weights)
+        log_density, loss = _parts(self, position)
+        return log_density if self.structure.readout is None else log_density + self.beta * loss
 
     def loss(self, position: Position) -> Any:
         """Evaluate the mean loss L on all data.
@@ -241,7 +239,7 @@ class TemperedPosterior(Described):
         -------
         array, shape ()
         """
-        return self._mean_loss(self._evaluate(position, self.arguments)[1], self.weights)
+        return _parts(self, position)[1]
 
     def logdensity(self, position: Position) -> Any:
         """Evaluate the log density, up to a constant.
@@ -254,10 +252,8 @@ class TemperedPosterior(Described):
         -------
         array, shape ()
         """
-        log_density, likelihoods, _ = self._evaluate(position, self.arguments)
-        if self.structure.readout is not None:
-            return log_density
-        return log_density - self.beta * self._mean_loss(likelihoods, self.weights)
+        log_density, loss = _parts(self, position)
+        return log_density - self.beta * loss if self.structure.readout is None else log_density
 
     def loss_from_logdensity(self, position: Position, logdensity: Any) -> Any:
         """Recover the loss from a log density that is already known, at the cost of the prior.
@@ -397,3 +393,13 @@ class TemperedPosterior(Described):
             name: biject_to(sites[name]["fn"].support).inv(sites[name]["value"])
             for name, _ in self.structure.shapes
         }
+
+
+@jax.jit
+def _parts(posterior: TemperedPosterior, position: Position) -> tuple[Any, Any]:
+    """Run the program once: its log density without the likelihood, where that is apart, and loss.
+
+    A run asks for it and its derivatives in a dozen places: JAX traces and lowers each once.
+    """
+    log_density, likelihoods, _ = posterior._evaluate(position, posterior.arguments)
+    return log_density, posterior._mean_loss(likelihoods, posterior.weights)

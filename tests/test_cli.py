@@ -191,6 +191,31 @@ def test_a_sampler_of_ones_own_is_one_file(tmp_path):
     assert "steps_per_draw=0: it must be" in refused.stderr
 
 
+def test_what_was_listed_is_listed_again_without_jax_until_a_file_changes(tmp_path):
+    copy = tmp_path / "sltprob"
+    home = Path(sltprob.__file__).parent
+    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def listing():
+        return subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "sltprob", "list", "samplers"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | environment,
+            check=True,
+        )
+
+    first, second = listing(), listing()
+    assert first.stdout == second.stdout
+    assert " jax\n" in first.stderr
+    assert " jax\n" not in second.stderr
+    source = copy / "samplers" / "mala.py"
+    source.write_text(source.read_text() + "# Changed.\n")
+    assert listing().stderr.count(" jax\n") == 1
+
+
 def test_the_readme_has_every_model_and_sampler():
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     for registry in (models.registry, samplers.registry):

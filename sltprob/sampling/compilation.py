@@ -81,7 +81,8 @@ def begin_compiling(
     """Compile once for each function, static options, shapes and device, and do not wait for it.
 
     Arguments at the places `donated` give their memory to the results. `effort` is XLA's level of
-    optimisation: 0 for what runs once and does little, 1 for what runs a few times.
+    optimisation: 0 for what runs once and does little, 1 where more takes longer to compile and is
+    not quicker: XLA makes vectors of loops itself.
     """
     leaves, tree = jax.tree.flatten(arguments)
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)

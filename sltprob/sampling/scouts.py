@@ -33,7 +33,7 @@ __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked", "
 _WORK, _MOST_POINTS = 50_000, 512
 _POINTS, _FEWEST_POINTS = 64, 32
 # Dimension times data below which it takes longer to optimise a program than ten runs of it save.
-_SMALL = 1000
+_SMALL = 5000
 # Points times dimension above which they leave the cache, and points times data the memory.
 _COORDINATES, _DATA = 2048, 2_000_000
 _LARGEST_BATCH, _SMALLEST_BATCH = 64, 8

@@ -110,7 +110,7 @@ def sample_tempered(
             key_warmup,
             clock=clock,
             device=home,
-            effort=0 if posterior.dimension * len(posterior.weights) <= _TINY else None,
+            effort=0 if posterior.dimension * len(posterior.weights) <= _TINY else 1,
             sampler=sampler,
             num_steps=warmup,
         )
@@ -131,6 +131,7 @@ def sample_tempered(
             jax.device_put(np.asarray(0), device),
             clock=clock,
             device=device,
+            effort=1,
             sampler=kernel,
             num_draws=chunk,
             keep=keep,
