@@ -149,7 +149,10 @@ class LadderSampler(Sampler):
                 points, log_step_size = carry
                 step_size = jnp.exp(log_step_size)
                 num_steps = self._num_steps(step_size)
-                points, rates = move_all(key, posterior, points, beta, step_size, metric, num_steps)
+                keys = jax.random.split(key, num_particles)
+                points, rates = move_all(
+                    keys, posterior, points, beta, step_size, metric, num_steps
+                )
                 error = jnp.mean(rates) - self.target_acceptance_rate
                 return (points, log_step_size + _GAIN * error), num_steps
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Evaluation
+from sltprob.samplers.base import Evaluation, scattered_uniform
 
 __all__ = ["Point", "carry", "carry_gradients", "move", "on_rung"]
 
@@ -116,12 +116,11 @@ def move(
 
     A fixed step can be in resonance with a Gaussian mode.
     """
-    key_step, key_jitter = jax.random.split(rng_key)
-    jitter = jax.random.uniform(key_jitter, minval=0.8, maxval=1.2)
+    jitter = scattered_uniform(rng_key, 0.8, 1.2)
     here = on_rung(posterior, beta)
     start = hmc.HMCState(*point.evaluation(beta))
     end, info = hmc.build_kernel()(
-        key_step, start, here.logdensity, step_size * jitter, inverse_mass_matrix, num_steps
+        rng_key, start, here.logdensity, step_size * jitter, inverse_mass_matrix, num_steps
     )
     # A trajectory that left the range of floating point was rejected.
     return Point.known(here, Evaluation(*end)), jnp.nan_to_num(info.acceptance_rate)

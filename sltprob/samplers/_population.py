@@ -46,7 +46,7 @@ def resample(rng_key: Any, log_weights: Any, points: Point) -> Point:
 
 
 def move_all(
-    rng_key: Any,
+    keys: Any,
     posterior: TemperedPosterior,
     points: Point,
     beta: Any,
@@ -54,13 +54,12 @@ def move_all(
     inverse_mass_matrix: Any,
     num_steps: Any,
 ) -> tuple[Point, Any]:
-    """Make one trajectory of every particle of a population."""
-    count = len(points.loss)
+    """Make one trajectory of every particle of a population, each with a key of its own."""
 
     def one(key: Any, point: Point) -> tuple[Point, Any]:
         return move(key, posterior, point, beta, step_size, inverse_mass_matrix, num_steps)
 
-    points, rates = together(one, posterior, count)(jax.random.split(rng_key, count), points)
+    points, rates = together(one, posterior, len(points.loss))(keys, points)
     return points, rates
 
 

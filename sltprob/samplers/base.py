@@ -28,12 +28,16 @@ __all__ = [
     "on_accelerator",
     "random_signs",
     "same_in_all_chains",
+    "scattered_number",
     "scattered_signs",
+    "scattered_uniform",
 ]
 
 #: Chains that share a vectorised call on a processor: more of the flagship model leave its
 #: second-level cache.
 LARGEST_GROUP = 8
+# Sets the numbers of `scattered_uniform` apart from others that are made of the same key.
+_UNIFORM = 0x51A7
 
 
 class Evaluation(NamedTuple):
@@ -284,6 +288,20 @@ def _moved(state: Any, evaluation: Evaluation) -> Any:
     return state
 
 
+def scattered_number(rng_key: Any, purpose: int) -> Any:
+    """Make a number (uint32) of a key that looks like chance, another one for every purpose.
+
+    Each call of JAX's generator takes as long to compile as a small model does.
+    """
+    words = jax.random.key_data(rng_key)
+    return _scattered(_scattered(words[..., -2]) ^ words[..., -1] ^ jnp.uint32(purpose))
+
+
+def scattered_uniform(rng_key: Any, low: float, high: float) -> Any:
+    """Draw a number between two others; it has 32 random bits, and compiles to next to nothing."""
+    return low + (high - low) * scattered_number(rng_key, _UNIFORM) / 2.0**32
+
+
 def random_signs(rng_key: Any, tree: Any) -> Any:
     """Draw a sign for every entry: a direction whose mean square along every other is the same."""
     words = jax.random.key_data(rng_key)
@@ -291,10 +309,7 @@ def random_signs(rng_key: Any, tree: Any) -> Any:
 
 
 def scattered_signs(number: Any, tree: Any) -> Any:
-    """Give every entry a sign that looks like chance, others for every number (uint32).
-
-    Each call of JAX's generator takes as long to compile as a small model does.
-    """
+    """Give every entry a sign that looks like chance, others for every number (uint32)."""
     leaves, structure = jax.tree.flatten(tree)
     signs, first = [], 0
     for leaf in leaves:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
+from blackjax.mcmc.metrics import default_metric
 
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._forces import pays, single_force, with_potential
 from sltprob.samplers._metric import energy_of_draw, metric_of
 from sltprob.samplers._options import (
     STIFF_ACCEPTANCE,
@@ -21,7 +24,7 @@ from sltprob.samplers._options import (
     TrajectoryLength,
 )
 from sltprob.samplers._windows import WindowedSampler, warm_up_in_windows
-from sltprob.samplers.base import Evaluation, Warmup, same_in_all_chains
+from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains, scattered_uniform
 from sltprob.spec import whole
 
 __all__ = ["HMC"]
@@ -94,6 +97,14 @@ class HMC(WindowedSampler):
     metric: Metric = "diagonal"
     step_size: StepSize = None
     target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
+    #: Not an option: whether the steps of a trajectory have forces in single precision.
+    single_forces: bool = field(default=False, init=False, repr=False)
+
+    def prepared(self, rng_key: Any, posterior: TemperedPosterior) -> tuple[Sampler, float]:
+        """Let the steps of trajectories have forces in single precision, where that pays."""
+        made = copy.copy(self)
+        object.__setattr__(made, "single_forces", pays(posterior))
+        return made, 0.0
 
     def _parameters(self, step_size: Any, metric: dict[str, Any], long: Any) -> dict[str, Any]:
         if self.num_steps is not None:
@@ -124,7 +135,11 @@ class HMC(WindowedSampler):
         return jnp.maximum(jnp.round(factor * num_steps), 1).astype(num_steps.dtype)
 
     def _init(self, posterior: TemperedPosterior, position: Any) -> HMCChain:
-        return HMCChain(hmc.init(position, posterior.logdensity), jnp.asarray(0))
+        begun = hmc.init(position, posterior.logdensity)
+        if self.single_forces:
+            force = jax.grad(single_force(posterior))(position)
+            begun = begun._replace(logdensity_grad=force)
+        return HMCChain(begun, jnp.asarray(0))
 
     def _parameters_at(
         self, step_size: Any, metric: dict[str, Any], stretch: Any
@@ -153,6 +168,7 @@ class HMC(WindowedSampler):
         """Make one trajectory of the draw's level, and shorter ones after it."""
         metric = metric_of(parameters)
         kernel = hmc.build_kernel()
+        force, whole_energy = single_force(posterior), with_potential(metric, posterior)
         short = parameters["num_steps"]
         index = same_in_all_chains(state.count)
         rarer = sum(index % _RATIO**level == 0 for level in range(1, _LEVELS))
@@ -161,13 +177,17 @@ class HMC(WindowedSampler):
         def trajectory(number: Any, carry: Any) -> Any:
             state, info = carry
             num_steps = self._spread(jnp.where(number == 0, long, short // _RATIO**number), index)
-            key_step, key_jitter = jax.random.split(jax.random.fold_in(rng_key, number))
-            jitter = jax.random.uniform(key_jitter, minval=0.9, maxval=1.1)
-            step_size = parameters["step_size"] * jitter
+            key = jax.random.fold_in(rng_key, number)
+            step_size = parameters["step_size"] * scattered_uniform(key, 0.9, 1.1)
             before = state.logdensity
-            state, made = kernel(
-                key_step, state, posterior.logdensity, step_size, metric, num_steps
-            )
+            if self.single_forces:
+                begun = state._replace(logdensity=jnp.zeros_like(before))
+                state, made = kernel(key, begun, force, step_size, whole_energy, num_steps)
+                arrived = default_metric(metric).kinetic_energy(made.proposal.momentum)
+                known = jnp.where(made.is_accepted, arrived - made.energy, before)
+                state = state._replace(logdensity=known)
+            else:
+                state, made = kernel(key, state, posterior.logdensity, step_size, metric, num_steps)
             rate = jnp.where(number == 0, made.acceptance_rate, info["acceptance_rate"])
             return state, {
                 "acceptance_rate": rate,
@@ -188,5 +208,8 @@ class HMC(WindowedSampler):
         return HMCChain(after, state.count + 1), info
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
-        """Give what the kernel's state knows already."""
-        return Evaluation(*state.state)
+        """Give what the kernel's state knows already; a gradient has all digits."""
+        known = Evaluation(*state.state)
+        if not self.single_forces:
+            return known
+        return known._replace(logdensity_grad=jax.grad(posterior.logdensity)(known.position))

@@ -136,7 +136,8 @@ class TemperedSMC(LadderSampler):
             increment = jax.nn.logsumexp(log_weights) - jnp.log(self.num_particles)
 
             def move(points: Point, key: Any) -> tuple[Point, Any]:
-                return move_all(key, posterior, points, beta, step_size, metric, num_steps)
+                keys = jax.random.split(key, self.num_particles)
+                return move_all(keys, posterior, points, beta, step_size, metric, num_steps)
 
             points, rates = jax.lax.scan(
                 move,

@@ -40,6 +40,7 @@ def assemble(
 ) -> xr.DataTree:
     """Make a run of what was recorded, with the attributes that say how it was made."""
     tuned = {key: np.asarray(value) for key, value in warmed.parameters.items()}
+    dtype = str(jnp.zeros(()).dtype)
     # The virial has a site axis; its coordinates are named in the schema.
     attributes = {
         "model": model_name(posterior),
@@ -57,7 +58,8 @@ def assemble(
         "loss_rounding": rounding,
         "data_error": float(posterior.data_error),
         "dimension": posterior.dimension,
-        "dtype": str(jnp.zeros(()).dtype),
+        "dtype": dtype,
+        "force_dtype": "float32" if getattr(sampler, "single_forces", False) else dtype,
         "init": init,
         "keep": keep,
         **cost,

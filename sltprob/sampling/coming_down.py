@@ -13,7 +13,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point
 from sltprob.samplers._population import draw_prior, move_all, resample, variances
 
-__all__ = ["Population", "come_down"]
+__all__ = ["Keys", "Population", "come_down"]
 
 # Share of a population that the weights of the next temperature leave.
 _EFFECTIVE_SHARE = 0.5
@@ -42,7 +42,20 @@ class _Held(NamedTuple):
     log_evidence: Any
 
 
-def come_down(posterior: TemperedPosterior, rng_key: Any, *, size: int) -> Population:
+class Keys(NamedTuple):
+    """Keys of a population, or their shapes. They are arguments, as to split keys compiles long."""
+
+    prior: Any
+    resampling: Any
+    moves: Any
+
+    @classmethod
+    def shapes(cls, size: int) -> Keys:
+        """Say how many there are for so many points."""
+        return cls((size,), (_MOST_RUNGS,), (_MOST_RUNGS, _MOVES, size))
+
+
+def come_down(posterior: TemperedPosterior, keys: Keys) -> Population:
     """Lead draws of the prior to the target, weighed and resampled as the temperature falls.
 
     Every next temperature is chosen so that its weights leave half of the population.
@@ -52,34 +65,32 @@ def come_down(posterior: TemperedPosterior, rng_key: Any, *, size: int) -> Popul
     .. [1] A. Jasra, D. A. Stephens, A. Doucet, T. Tsagaris, "Inference for Lévy-driven stochastic
        volatility models via adaptive sequential Monte Carlo", Scand. J. Stat. 38 (2011) 1-22.
     """
-    target = posterior.beta
-    key_prior, key_rungs = jax.random.split(rng_key)
+    target, size = posterior.beta, len(keys.prior)
 
     def rung(held: _Held) -> _Held:
-        key_resample, key_moves = jax.random.split(jax.random.fold_in(key_rungs, held.rungs))
         losses = jnp.where(jnp.isfinite(held.points.loss), held.points.loss, jnp.inf)
         step = _largest_step(losses, target - held.beta)
         beta = held.beta + step
         # The target's own value, without rounding.
         beta = jnp.where(beta >= target * (1 - 1e-6), target, beta)
         gained = logsumexp(-step * losses) - math.log(size)
-        points = resample(key_resample, -step * losses, held.points)
+        points = resample(keys.resampling[held.rungs], -step * losses, held.points)
         metric = variances(points)
 
-        def move(carry: Any, key: Any) -> Any:
+        def move(carry: Any, own: Any) -> Any:
             points, log_step_size = carry
             step_size = jnp.exp(log_step_size)
             num_steps = jnp.clip(jnp.ceil(_LENGTH / step_size), 1, _MOST_STEPS).astype(int)
-            points, rates = move_all(key, posterior, points, beta, step_size, metric, num_steps)
+            points, rates = move_all(own, posterior, points, beta, step_size, metric, num_steps)
             return (points, log_step_size + _GAIN * (jnp.mean(rates) - _ACCEPTANCE)), None
 
         (points, log_step_size), _ = jax.lax.scan(
-            move, (points, held.log_step_size), jax.random.split(key_moves, _MOVES)
+            move, (points, held.log_step_size), keys.moves[held.rungs]
         )
         log_evidence = held.log_evidence + gained
         return _Held(points, beta, log_step_size, held.rungs + 1, log_evidence)
 
-    start = jax.vmap(lambda key: draw_prior(key, posterior))(jax.random.split(key_prior, size))
+    start = jax.vmap(lambda key: draw_prior(key, posterior))(keys.prior)
     zero = jnp.zeros_like(target)
     end = jax.lax.while_loop(
         lambda held: (held.beta < target) & (held.rungs < _MOST_RUNGS),

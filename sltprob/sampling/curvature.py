@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import random_signs
+from sltprob.samplers.base import scattered_number, scattered_signs
 
 __all__ = ["loss_field"]
 
 # A step along the probe, as a part of the distance at which -log p changes by one.
 _STEP = 0.05
+# Sets the probe apart from all that a sampler makes of the key of its draw.
+_PROBE = 0x5EC0D
 
 
 def loss_field(
@@ -37,7 +39,7 @@ def loss_field(
     .. [1] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix for
        Laplacian smoothing splines", Commun. Statist. Simula. 19 (1990) 433-450.
     """
-    direction = random_signs(rng_key, position)
+    direction = scattered_signs(scattered_number(rng_key, _PROBE), position)
     typical, typical_of_loss = typical_squares
     step = _STEP * jax.lax.rsqrt(typical + _dot(gradient, gradient))
 

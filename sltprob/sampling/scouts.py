@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.basins import Basins, descend
-from sltprob.sampling.coming_down import come_down
+from sltprob.sampling.coming_down import Keys, come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import cores
 from sltprob.sampling.rows import joined, taken
@@ -87,7 +87,9 @@ class Scouting:
         if self.population is None:
             positions, log_weights, least = self._basins(seen, log_evidence)
         else:
-            found = self.population.ready(self.clock)(self.plain, self._keys(_POPULATION, 0))
+            shapes = Keys.shapes(_points(self.plain))
+            keys = Keys(*(self._keys(_POPULATION, n, *shape) for n, shape in enumerate(shapes)))
+            found = self.population.ready(self.clock)(self.plain, keys)
             log_evidence = float(found.log_evidence)
             positions, log_weights, least = self._basins(seen, log_evidence)
             # Siblings are neighbours: the scouts are spread over the families.
@@ -249,7 +251,11 @@ def begin_scouting(
         words=tuple(np.asarray(jax.random.key_data(key)).tolist()),
         batch=batch,
         clock=clock,
-        population=compiling(come_down, plain, form((), key.dtype), size=_points(plain))
+        population=compiling(
+            come_down,
+            plain,
+            Keys(*(form(shape, key.dtype) for shape in Keys.shapes(_points(plain)))),
+        )
         if population and not plain.structure.improper
         else None,
         descents=compiling(

@@ -14,9 +14,6 @@ from sltprob.sampling.record import Typical, record_draw
 
 __all__ = ["Warmed", "run_chunk", "run_warmup"]
 
-# Sets the key of what is recorded apart from all that a sampler makes of the key of its draw.
-_RECORD = 0x5EC0D
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -78,7 +75,6 @@ def run_chunk(
         key = jax.random.fold_in(key, index)
         state, info = sampler.step(key, posterior, state, parameters)
         evaluation = sampler.evaluate(posterior, state)
-        key = jax.random.fold_in(key, _RECORD)
         return state, record_draw(key, posterior, evaluation, info, typical, keep)
 
     def body(states: Any, index: Any) -> tuple[Any, Any]:
