@@ -11,7 +11,7 @@ import scipy.stats
 
 import sltprob
 from sltprob import models
-from sltprob.samplers.base import same_in_all_chains
+from sltprob.samplers.base import same_in_all_chains, scattered_uniform
 
 # Widths from 1 to 1/1000, two of each: all are resolved at this temperature.
 STIFF = "regular[spectrum=1:1:100:100:1e4:1e4:1e6:1e6,prior_scale=10]"
@@ -120,3 +120,13 @@ def test_what_is_the_same_in_all_chains_is_not_vectorised():
     assert steps(jnp.asarray(4), jnp.asarray(0)) == 4
     # A vectorised loop selects, at every step, between the old and the new state.
     assert "select" not in str(jax.make_jaxpr(jax.vmap(steps))(*arguments))
+
+
+def test_a_factor_of_the_step_is_uniform_and_knows_nothing_of_the_momentum():
+    """Both of one key; p > 1e-6 fails once in a million, and |r| < 5/√n once in 1.7 million."""
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    factors = np.asarray(jax.vmap(lambda key: scattered_uniform(key, 0.9, 1.1))(keys))
+    assert scipy.stats.kstest(factors, scipy.stats.uniform(0.9, 0.2).cdf).pvalue > 1e-6
+    momenta = jax.vmap(lambda key: jax.random.normal(jax.random.split(key)[0]))(keys)
+    for other in (momenta, momenta**2, np.roll(factors, 1)):
+        assert abs(np.corrcoef(factors, other)[0, 1]) < 5 / np.sqrt(len(keys))

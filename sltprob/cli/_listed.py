@@ -13,7 +13,7 @@ from typing import Any
 from sltprob.cli._compilation import compilation_cache_folder
 from sltprob.files import write_text
 
-__all__ = ["kept", "listed"]
+__all__ = ["listed"]
 
 
 def listed(package: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -22,7 +22,7 @@ def listed(package: str) -> tuple[list[dict[str, Any]], list[str]]:
     It is read from the folder of compiled code while no file of this package has changed; what
     other distributions register is looked at each time.
     """
-    place, state = kept(package), None
+    place, state = compilation_cache_folder() / f"{package}.json", None
     if not entry_points(group=package):
         state = _state()
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -35,11 +35,6 @@ def listed(package: str) -> tuple[list[dict[str, Any]], list[str]]:
         with suppress(OSError):
             write_text(json.dumps({"state": state, "entries": entries}), place)
     return entries, problems
-
-
-def kept(package: str) -> Path:
-    """Name the file of what was found."""
-    return compilation_cache_folder() / f"{package}.json"
 
 
 def _state() -> list[Any]:
