@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -395,11 +396,12 @@ class TemperedPosterior(Described):
         }
 
 
-@jax.jit
+# Inline: on one core XLA forgets, in some programs with calls, how LAPACK is to be called.
+@partial(jax.jit, inline=True)
 def _parts(posterior: TemperedPosterior, position: Position) -> tuple[Any, Any]:
     """Run the program once: its log density without the likelihood, where that is apart, and loss.
 
-    A run asks for it and its derivatives in a dozen places: JAX traces and lowers each once.
+    A run asks for it and its derivatives in a dozen places: JAX traces each once.
     """
     log_density, likelihoods, _ = posterior._evaluate(position, posterior.arguments)
     return log_density, posterior._mean_loss(likelihoods, posterior.weights)

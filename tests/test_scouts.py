@@ -1,6 +1,9 @@
 """Is a run that has missed a basin never trusted, and one that has not always?"""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -216,3 +219,31 @@ def test_every_kernel_goes_on_from_where_a_scout_stands(sampler):
     seen = 30 * run["scouts"]["loss"].values
     # 16 means over 19 draws of a variable with the mean and the deviation 1.
     assert abs(seen[:, 6:].mean() - 30 / 31) < 0.6
+
+
+ON_ONE_CORE = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np, numpyro, numpyro.distributions as dist, sltprob
+numpyro.enable_x64()
+
+def line(x, y):
+    a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+    e = numpyro.sample("e", dist.Normal(0.0, 1.0).expand([x.shape[1]]).to_event(1))
+    numpyro.sample("y", dist.Normal(a + x @ e, 1.0), obs=y)
+
+y = np.random.default_rng(0).normal(size=12)
+posterior = sltprob.temper(line, {"x": np.zeros((12, 0)), "y": y}, beta=12.0)
+run = sltprob.sample(posterior, "hmc", draws=400, warmup=300)
+print(sltprob.diagnose(run).status, "scouts" in run.children)
+"""
+
+
+@pytest.mark.turns
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot ask for one core")
+def test_scouts_go_out_on_a_single_core():
+    """There XLA did not find LAPACK for the curvature of basins."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_ONE_CORE], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["trusted", "True"], done.stderr
