@@ -399,9 +399,6 @@ class TemperedPosterior(Described):
 # Inline: on one core XLA forgets, in some programs with calls, how LAPACK is to be called.
 @partial(jax.jit, inline=True)
 def _parts(posterior: TemperedPosterior, position: Position) -> tuple[Any, Any]:
-    """Run the program once: its log density without the likelihood, where that is apart, and loss.
-
-    A run asks for it and its derivatives in a dozen places: JAX traces each once.
-    """
+    """Give the density, but for a likelihood that is apart, and the loss; a run traces it once."""
     log_density, likelihoods, _ = posterior._evaluate(position, posterior.arguments)
     return log_density, posterior._mean_loss(likelihoods, posterior.weights)

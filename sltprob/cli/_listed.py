@@ -53,8 +53,8 @@ def _looked_up(package: str) -> tuple[list[dict[str, Any]], list[str]]:
     from sltprob import models, samplers
     from sltprob.spec import defaults
 
-    registry = {each.package: each for each in (models.registry, samplers.registry)}[package]
-    found, problems = registry.types()
+    kind = samplers if package == samplers.__name__ else models
+    found, problems = kind.registry.types()
     entries = [
         {
             "name": name,

@@ -293,8 +293,7 @@ def scattered_number(rng_key: Any, purpose: int) -> Any:
 
     Each call of JAX's generator takes as long to compile as a small model does.
     """
-    words = jax.random.key_data(rng_key)
-    return _scattered(_scattered(words[..., -2]) ^ words[..., -1] ^ jnp.uint32(purpose))
+    return _scattered(_mixed(rng_key) ^ jnp.uint32(purpose))
 
 
 def scattered_uniform(rng_key: Any, low: float, high: float) -> Any:
@@ -304,8 +303,7 @@ def scattered_uniform(rng_key: Any, low: float, high: float) -> Any:
 
 def random_signs(rng_key: Any, tree: Any) -> Any:
     """Draw a sign for every entry: a direction whose mean square along every other is the same."""
-    words = jax.random.key_data(rng_key)
-    return scattered_signs(_scattered(words[..., -2]) ^ words[..., -1], tree)
+    return scattered_signs(_mixed(rng_key), tree)
 
 
 def scattered_signs(number: Any, tree: Any) -> Any:
@@ -318,6 +316,12 @@ def scattered_signs(number: Any, tree: Any) -> Any:
         signs.append(jnp.where(negative, -1.0, 1.0).astype(leaf.dtype).reshape(leaf.shape))
         first += leaf.size
     return jax.tree.unflatten(structure, signs)
+
+
+def _mixed(rng_key: Any) -> Any:
+    """Make one word of the words of a key."""
+    words = jax.random.key_data(rng_key)
+    return _scattered(words[..., -2]) ^ words[..., -1]
 
 
 def _scattered(words: Any) -> Any:
