@@ -11,7 +11,8 @@ import scipy.stats
 
 import sltprob
 from sltprob import models
-from sltprob.samplers.base import same_in_all_chains, scattered_uniform
+from sltprob.chance import scattered_uniform
+from sltprob.samplers.base import same_in_all_chains
 
 # Widths from 1 to 1/1000, two of each: all are resolved at this temperature.
 STIFF = "regular[spectrum=1:1:100:100:1e4:1e4:1e6:1e6,prior_scale=10]"

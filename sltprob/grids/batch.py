@@ -23,7 +23,9 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.compilation import Clock, compiled
+from sltprob.sampling.keys import RunKeys
 from sltprob.sampling.rounding import probe_rounding
+from sltprob.sampling.rows import by_chain
 from sltprob.sampling.starts import initial_positions
 from sltprob.sampling.transitions import run_chunk, run_warmup
 
@@ -45,24 +47,28 @@ def sample_many(
     # Every call has the same shapes, and so the same program.
     padding = [points[-1]] * (LARGEST_BATCH - count)
     betas = jnp.asarray([float(beta) for beta, _ in [*points, *padding]])
-    seeds = jnp.asarray([seed for _, seed in [*points, *padding]], dtype=np.uint32)
+    keys = jax.tree.map(
+        lambda *each: jnp.stack(each),
+        *[RunKeys.of(seed, budget.chains) for _, seed in [*points, *padding]],
+    )
     clock = Clock()
     run = compiled(
         _run_many,
         posterior,
         betas,
-        seeds,
+        keys,
         jnp.asarray(0),
         clock=clock,
         sampler=sampler,
         budget=budget,
     )
-    outcomes = jax.tree.map(np.asarray, run(posterior, betas, seeds, jnp.asarray(count)))
+    outcomes = jax.tree.map(np.asarray, run(posterior, betas, keys, jnp.asarray(count)))
     seconds = (time.perf_counter() - begin - clock.seconds) / count
     runs = []
     for index, (beta, seed) in enumerate(points):
         outcome = jax.tree.map(lambda leaf, index=index: leaf[index], outcomes)
-        statistics = outcome["record"]["stats"]
+        record = by_chain(outcome["record"])
+        statistics = record["stats"]
         drawn = float(np.sum(statistics.get("num_gradients", budget.draws)))
         warm = float(outcome["warmed"].num_gradients) * budget.chains
         share = seconds * warm / max(warm + drawn, 1.0)
@@ -70,7 +76,7 @@ def sample_many(
             assemble(
                 replace(posterior, beta=np.asarray(beta)),
                 sampler,
-                outcome["record"],
+                record,
                 outcome["warmed"],
                 rounding=float(outcome["rounding"]),
                 warmup=budget.warmup,
@@ -92,38 +98,36 @@ def sample_many(
 def _run_many(
     posterior: TemperedPosterior,
     betas: Any,
-    seeds: Any,
+    keys: RunKeys,
     count: Any,
     *,
     sampler: Sampler,
     budget: Budget,
 ) -> Any:
-    def one(beta: Any, seed: Any) -> Any:
-        return _run_one(replace(posterior, beta=beta), seed, sampler, budget)
+    def one(index: Any) -> Any:
+        own = jax.tree.map(lambda leaf: leaf[index], keys)
+        return _run_one(replace(posterior, beta=betas[index]), own, sampler, budget)
 
-    shapes = jax.eval_shape(one, betas[0], seeds[0])
+    shapes = jax.eval_shape(one, 0)
     empty = jax.tree.map(lambda leaf: jnp.zeros((LARGEST_BATCH, *leaf.shape), leaf.dtype), shapes)
 
     def body(index: Any, filled: Any) -> Any:
-        outcome = one(betas[index], seeds[index])
+        outcome = one(index)
         return jax.tree.map(lambda all_, own: all_.at[index].set(own), filled, outcome)
 
     return jax.lax.fori_loop(0, count, body, empty)
 
 
-def _run_one(posterior: TemperedPosterior, seed: Any, sampler: Sampler, budget: Budget) -> Any:
+def _run_one(posterior: TemperedPosterior, keys: RunKeys, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
-    key_init, key_warmup, key_draws, _ = jax.random.split(jax.random.key(seed), 4)
-    keys_init = jax.random.split(key_init, budget.chains)
-    positions, _ = initial_positions(posterior, budget.init, keys_init)
-    warmed = run_warmup(posterior, positions, key_warmup, sampler=sampler, num_steps=budget.warmup)
-    chains = jnp.arange(budget.chains)
+    positions, _ = initial_positions(posterior, budget.init, keys.starts)
+    warmed = run_warmup(posterior, positions, keys.warmup, sampler=sampler, num_steps=budget.warmup)
     states, record = run_chunk(
         posterior,
         warmed.parameters,
         warmed.typical,
         warmed.states,
-        jax.vmap(lambda chain: jax.random.fold_in(key_draws, chain))(chains),
+        keys.draws,
         jnp.asarray(0),
         sampler=sampler,
         num_draws=budget.draws,

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sltprob.chance import key_of, keys_of
+
 __all__ = ["by_leaf", "normal_like"]
 
 # Numbers of a piece: its random bits, of which JAX keeps several arrays, stay in the cache.
@@ -32,7 +34,7 @@ def by_leaf(
     leaves, structure = jax.tree.flatten(moving[0])
     moved = [leaves, *(jax.tree.leaves(tree) for tree in moving[1:])]
     held = [jax.tree.leaves(tree) for tree in fixed]
-    keys = jax.random.split(rng_key, len(leaves))
+    keys = keys_of(rng_key, len(leaves))
     found: list[tuple[Any, ...]] = []
     for index, key in enumerate(keys):
         own = tuple(part[index] for part in moved)
@@ -64,7 +66,7 @@ def _by_piece(
             return lax.dynamic_slice_in_dim(leaf, start, _PIECE)
 
         before = tuple(map(cut, flat))
-        new = kernel(jax.random.fold_in(rng_key, index), *before, *map(cut, held))
+        new = kernel(key_of(rng_key, index), *before, *map(cut, held))
         return tuple(
             lax.dynamic_update_slice_in_dim(leaf, part, start, 0)
             for leaf, part in zip(moved, _in_types_of(before, new), strict=True)

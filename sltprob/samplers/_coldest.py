@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point, move
 from sltprob.samplers.base import Evaluation, Sampler, Warmup
@@ -48,7 +49,7 @@ class ColdestRung(Sampler):
                 num_steps,
             )
 
-        keys = jax.random.split(rng_key, len(_SHARES))
+        keys = keys_of(rng_key, len(_SHARES))
         point, _ = jax.lax.scan(body, state, (keys, jnp.asarray(_SHARES)))
         return point, {"num_gradients": len(_SHARES) * num_steps}
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._wrapped import Wrapped
 from sltprob.samplers.base import Warmup
@@ -52,7 +53,7 @@ class Frozen(Wrapped):
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
         """Start the chains, and run with the given parameters."""
-        key_start, key_run = jax.random.split(rng_key)
+        key_start, key_run = keys_of(rng_key, 2)
         started = self.base.warmup(key_start, posterior, positions, _START_DRAWS)
         parameters = {name: jnp.asarray(v) for name, v in self.tuned.parameters.items()}
         num_chains = len(jax.tree.leaves(positions)[0])
@@ -64,9 +65,9 @@ class Frozen(Wrapped):
             return state, (loss, info["num_gradients"])
 
         def body(states: Any, key: Any) -> Any:
-            return self.over_chains(draw, jax.random.split(key, num_chains), states)
+            return self.over_chains(draw, keys_of(key, num_chains), states)
 
-        keys = jax.random.split(key_run, num_steps)
+        keys = keys_of(key_run, num_steps)
         states, (loss, gradients) = jax.lax.scan(body, started.states, keys)
         count = started.num_gradients + jnp.sum(jnp.mean(gradients, axis=1))
         return Warmup(states, parameters, {"loss": loss}, count)
@@ -79,6 +80,6 @@ class Frozen(Wrapped):
         def body(state: Any, key: Any) -> Any:
             return self.base.step(key, posterior, state, parameters)
 
-        state, infos = jax.lax.scan(body, state, jax.random.split(rng_key, self.repeats))
+        state, infos = jax.lax.scan(body, state, keys_of(rng_key, self.repeats))
         info = jax.tree.map(lambda leaf: leaf[-1], infos)
         return state, {**info, "num_gradients": jnp.sum(infos["num_gradients"])}

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from blackjax.mcmc.dynamic_hmc import halton_trajectory_length
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import metric_parameters
 from sltprob.samplers._options import WithMetric
@@ -40,7 +41,7 @@ class TaughtByHMC(WithMetric):
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
         """Let HMC learn the metric in three quarters of the steps, then adapt the own step."""
-        key_hmc, key_tune = jax.random.split(rng_key)
+        key_hmc, key_tune = keys_of(rng_key, 2)
         teacher = HMC(metric=self.metric)
         steps = 3 * num_steps // 4
         learned = teacher.warmup(key_hmc, posterior, positions, steps)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._coldest import ColdestRung
 from sltprob.samplers._options import AcceptanceRate, MaxNumSteps, TrajectoryLength
@@ -118,8 +119,8 @@ class LadderSampler(Sampler):
 
     def _learn(self, rng_key: Any, posterior: TemperedPosterior, num_particles: int) -> Learned:
         """Go down the ladder, place the rungs anew, and go again."""
-        key_prior, key_passes = jax.random.split(rng_key)
-        keys = jax.random.split(key_prior, num_particles)
+        key_prior, key_passes = keys_of(rng_key, 2)
+        keys = keys_of(key_prior, num_particles)
         start = jax.vmap(lambda key: draw_prior(key, posterior))(keys)
         first = first_rungs(posterior.beta, start.loss, self._rungs)
 
@@ -127,7 +128,7 @@ class LadderSampler(Sampler):
             learned = self._descend(key, posterior, betas, start)
             return equalised(betas, barriers(betas, learned.losses)), learned
 
-        _, passes = jax.lax.scan(go, first, jax.random.split(key_passes, _PASSES))
+        _, passes = jax.lax.scan(go, first, keys_of(key_passes, _PASSES))
         learned: Learned = jax.tree.map(lambda leaf: leaf[-1], passes)
         return learned._replace(num_gradients=num_particles + jnp.sum(passes.num_gradients))
 
@@ -140,7 +141,7 @@ class LadderSampler(Sampler):
         def rung(carry: Any, inputs: Any) -> Any:
             points, log_step_size = carry
             key, hotter, beta = inputs
-            key_resample, key_moves = jax.random.split(key)
+            key_resample, key_moves = keys_of(key, 2)
             points, log_weights = carry_all(posterior, points, hotter, beta)
             points = resample(key_resample, log_weights, points)
             metric = variances(points)
@@ -149,20 +150,20 @@ class LadderSampler(Sampler):
                 points, log_step_size = carry
                 step_size = jnp.exp(log_step_size)
                 num_steps = self._num_steps(step_size)
-                keys = jax.random.split(key, num_particles)
+                keys = keys_of(key, num_particles)
                 points, rates = move_all(
                     keys, posterior, points, beta, step_size, metric, num_steps
                 )
                 error = jnp.mean(rates) - self.target_acceptance_rate
                 return (points, log_step_size + _GAIN * error), num_steps
 
-            keys = jax.random.split(key_moves, _MOVES)
+            keys = keys_of(key_moves, _MOVES)
             carry, counts = jax.lax.scan(move, (points, log_step_size), keys)
             points, log_step_size = carry
             spent = carry_gradients(posterior) + jnp.sum(counts)
             return carry, (points.loss, jnp.exp(log_step_size), metric, spent)
 
-        keys = jax.random.split(rng_key, len(betas) - 1)
+        keys = keys_of(rng_key, len(betas) - 1)
         (points, _), (losses, step_sizes, metrics, counts) = jax.lax.scan(
             rung, (start, jnp.zeros(())), (keys, betas[:-1], betas[1:])
         )

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._options import AcceptanceRate, StepSize, StepsPerDraw
 from sltprob.samplers._tuning import largest_curvature_of_chains, tune_step_size
@@ -43,7 +44,7 @@ class LocalSampler(Sampler):
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
         """Adapt the step size by dual averaging, `steps_per_draw` kernel steps a draw."""
-        key_curvature, key_tune = jax.random.split(rng_key)
+        key_curvature, key_tune = keys_of(rng_key, 2)
         states = jax.vmap(lambda position: self._init(posterior, position))(positions)
         initial, target = self.step_size, None
         if initial is None:
@@ -70,7 +71,7 @@ class LocalSampler(Sampler):
         def body(state: Any, key: Any) -> Any:
             return self._kernel_step(key, posterior, state, parameters["step_size"])
 
-        keys = jax.random.split(rng_key, self.steps_per_draw)
+        keys = keys_of(rng_key, self.steps_per_draw)
         state, acceptance_rates = jax.lax.scan(body, state, keys)
         return state, {
             "acceptance_rate": jnp.mean(acceptance_rates),

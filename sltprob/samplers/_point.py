@@ -12,8 +12,9 @@ import blackjax.mcmc.hmc as hmc
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import scattered_uniform
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Evaluation, scattered_uniform
+from sltprob.samplers.base import Evaluation
 
 __all__ = ["Point", "carry", "carry_gradients", "move", "on_rung"]
 

@@ -15,6 +15,7 @@ import blackjax.sgmcmc.sgld as sgld
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import keys_of, random_signs
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._blocks import by_leaf
 from sltprob.samplers._options import BatchSize, StepSize, StepsPerDraw
@@ -23,7 +24,6 @@ from sltprob.samplers.base import (
     Sampler,
     Warmup,
     evaluate_position,
-    random_signs,
 )
 
 __all__ = [
@@ -163,11 +163,11 @@ class StochasticGradientSampler(Sampler):
     ) -> StochasticChain:
         def body(carry: Any, key: Any) -> Any:
             position, memory = carry
-            key_minibatch, key_noise = jax.random.split(key)
+            key_minibatch, key_noise = keys_of(key, 2)
             gradient = self._gradient(posterior, position, key_minibatch)
             return self._advance(key_noise, position, memory, gradient, parameters), None
 
-        keys = jax.random.split(rng_key, self.steps_per_draw)
+        keys = keys_of(rng_key, self.steps_per_draw)
         start = (chain.evaluation.position, chain.memory)
         (position, memory), _ = jax.lax.scan(body, start, keys)
         return StochasticChain(evaluate_position(posterior, position), memory)
@@ -182,7 +182,7 @@ class StochasticGradientSampler(Sampler):
     ) -> Warmup:
         """Tune at the start of each of four rounds, and keep the last result."""
         num_chains = len(jax.tree.leaves(positions)[0])
-        key_start, key_rounds = jax.random.split(rng_key)
+        key_start, key_rounds = keys_of(rng_key, 2)
 
         def start(key: Any, position: Any) -> StochasticChain:
             evaluation = evaluate_position(posterior, position)
@@ -190,7 +190,7 @@ class StochasticGradientSampler(Sampler):
 
         def draw(carry: Any, key: Any) -> Any:
             chains, parameters = carry
-            keys = jax.random.split(key, num_chains)
+            keys = keys_of(key, num_chains)
             chains = jax.vmap(self._run, in_axes=(0, None, 0, None))(
                 keys, posterior, chains, parameters
             )
@@ -198,15 +198,16 @@ class StochasticGradientSampler(Sampler):
             return (chains, parameters), loss
 
         def play_round(carry: Any, key: Any) -> Any:
-            key_tune, key_draws = jax.random.split(key)
+            key_tune, key_draws = keys_of(key, 2)
             parameters = self._tune(key_tune, posterior, carry[0])
-            keys = jax.random.split(key_draws, num_steps // _ROUNDS)
+            keys = keys_of(key_draws, num_steps // _ROUNDS)
             return jax.lax.scan(draw, (carry[0], parameters), keys)
 
-        chains = jax.vmap(start)(jax.random.split(key_start, num_chains), positions)
-        # The values do not matter: every round sets them anew. The scan wants their shapes.
-        parameters = self._tune(key_start, posterior, chains)
-        keys = jax.random.split(key_rounds, _ROUNDS)
+        chains = jax.vmap(start)(keys_of(key_start, num_chains), positions)
+        # Every round sets them anew: the scan wants their shapes.
+        forms = jax.eval_shape(self._tune, key_start, posterior, chains)
+        parameters = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), forms)
+        keys = keys_of(key_rounds, _ROUNDS)
         (chains, parameters), loss = jax.lax.scan(play_round, (chains, parameters), keys)
         loss = loss.reshape(-1, num_chains)
         return Warmup(chains, parameters, {"loss": loss}, self._cost(posterior) * len(loss))
@@ -215,7 +216,7 @@ class StochasticGradientSampler(Sampler):
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Make `steps_per_draw` kernel steps, and measure what the last point tells of the bias."""
-        key_run, key_minibatch, key_judge = jax.random.split(rng_key, 3)
+        key_run, key_minibatch, key_judge = keys_of(rng_key, 3)
         state = self._run(key_run, posterior, state, parameters)
         evaluation = state.evaluation
         estimate = self._gradient(posterior, evaluation.position, key_minibatch)

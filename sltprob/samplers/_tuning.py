@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.flatten_util import ravel_pytree
 
+from sltprob.chance import keys_of, scattered_vector
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, Warmup, in_groups
 
@@ -22,10 +23,11 @@ __all__ = [
 
 # Units in the last place by which two gradients differ where nothing bends.
 _ROUNDINGS = 8
+_POWERS = 20
 
 
 def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], position: Any) -> Any:
-    """Estimate the largest absolute eigenvalue of the Hessian by 20 power iterations.
+    """Estimate the largest absolute eigenvalue of the Hessian by power iterations.
 
     The Hessian is that of differences of the gradient: to differentiate once more would take as
     long to compile as a whole sampler. Where a potential bends nowhere, as a sum of absolute values
@@ -37,18 +39,22 @@ def largest_curvature(rng_key: Any, logdensity_fn: Callable[[Any], Any], positio
     def gradient(vector: Any) -> Any:
         return ravel_pytree(jax.grad(logdensity_fn)(unravel(vector)))[0]
 
-    here = gradient(flat)
     distance = jnp.sqrt(jnp.finfo(flat.dtype).eps) * jnp.maximum(jnp.linalg.norm(flat), 1)
 
-    def iterate(_: int, carry: Any) -> Any:
-        vector, _ = carry
-        image = (gradient(flat + distance * vector) - here) / distance
+    def iterate(turn: Any, carry: Any) -> Any:
+        vector, here, _ = carry
+        # The first turn is at the position itself: a gradient before the loop is one more program.
+        first = turn == 0
+        found = gradient(flat + jnp.where(first, 0, distance) * vector)
+        image = (found - here) / distance
         size = jnp.linalg.norm(image)
-        return image / jnp.maximum(size, jnp.finfo(flat.dtype).tiny), size
+        following = image / jnp.maximum(size, jnp.finfo(flat.dtype).tiny)
+        return jnp.where(first, vector, following), jnp.where(first, found, here), size
 
-    start = jax.random.normal(rng_key, flat.shape, flat.dtype)
-    start /= jnp.linalg.norm(start)
-    _, curvature = jax.lax.fori_loop(0, 20, iterate, (start, jnp.zeros((), flat.dtype)))
+    start = scattered_vector(rng_key, flat)
+    _, here, curvature = jax.lax.fori_loop(
+        0, 1 + _POWERS, iterate, (start, jnp.zeros_like(flat), jnp.zeros((), flat.dtype))
+    )
     slope = jnp.linalg.norm(here)
     rounding = _ROUNDINGS * jnp.finfo(flat.dtype).eps * slope / distance
     return jnp.where(curvature > rounding, curvature, slope**2 / flat.size)
@@ -58,7 +64,7 @@ def largest_curvature_of_chains(
     rng_key: Any, logdensity_fn: Callable[[Any], Any], positions: Any
 ) -> Any:
     """Estimate the largest curvature over all chains."""
-    keys = jax.random.split(rng_key, len(jax.tree.leaves(positions)[0]))
+    keys = keys_of(rng_key, len(jax.tree.leaves(positions)[0]))
     return jnp.max(
         in_groups(
             lambda key, position: largest_curvature(key, logdensity_fn, position), keys, positions
@@ -90,7 +96,7 @@ def adapt_step_size(
         acceptance_rate = jnp.mean(jnp.nan_to_num(acceptance_rates))
         return (states, update(adaptation, acceptance_rate)), trace
 
-    keys = jax.random.split(rng_key, num_steps)
+    keys = keys_of(rng_key, num_steps)
     (states, adaptation), trace = jax.lax.scan(body, (states, init(initial_step_size)), keys)
     return states, final(adaptation), trace
 
@@ -117,7 +123,7 @@ def tune_step_size(
             return state, {"loss": posterior.loss_from_logdensity(position, logdensity), **info}
 
         num_chains = len(jax.tree.leaves(states)[0])
-        states, trace = sampler.over_chains(one, jax.random.split(key, num_chains), states)
+        states, trace = sampler.over_chains(one, keys_of(key, num_chains), states)
         return states, trace.get("acceptance_rate"), trace
 
     if target_acceptance_rate is None:
@@ -127,7 +133,7 @@ def tune_step_size(
             states, _, trace = step(key, states, step_size)
             return states, trace
 
-        states, trace = jax.lax.scan(body, states, jax.random.split(rng_key, num_steps))
+        states, trace = jax.lax.scan(body, states, keys_of(rng_key, num_steps))
     else:
         states, step_size, trace = adapt_step_size(
             rng_key, step, states, initial_step_size, num_steps, target_acceptance_rate

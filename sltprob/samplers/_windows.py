@@ -12,6 +12,7 @@ import numpy as np
 from blackjax.diagnostics import potential_scale_reduction
 from jax.flatten_util import ravel_pytree
 
+from sltprob.chance import key_of, keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import (
     empty_moments,
@@ -106,7 +107,7 @@ def warm_up_in_windows(
         jnp.arange(windows),
         jnp.asarray([*range(cooling + 1), cooling + (windows - cooling) // 3, last_learning]),
     )
-    key_curvature, key_windows = jax.random.split(rng_key)
+    key_curvature, key_windows = keys_of(rng_key, 2)
     heat = _starting_heat(posterior, positions)
     exponents = jnp.clip(1 - jnp.arange(windows) / max(cooling, 1), 0.0, 1.0)
     heats = heat**exponents if cooling else jnp.ones(windows)
@@ -134,7 +135,7 @@ def warm_up_in_windows(
             states, moments = states
             states, info = in_groups(
                 lambda key, state: sampler.step(key, now, state, parameters),
-                jax.random.split(key, chains),
+                keys_of(key, chains),
                 states,
             )
             reached, logdensities = places(states)
@@ -148,7 +149,7 @@ def warm_up_in_windows(
             rates = info["acceptance_rate"]
             return (states, moments), rates, (trace, jnp.mean(info["num_gradients"]))
 
-        key = jax.random.fold_in(key_windows, window)
+        key = key_of(key_windows, window)
         (states, moments), adapted, (trace, counts) = adapt_step_size(
             key,
             all_chains,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from sltprob.notebook import facts
 from sltprob.posterior import TemperedPosterior
@@ -26,18 +25,12 @@ __all__ = [
     "evaluate_position",
     "in_groups",
     "on_accelerator",
-    "random_signs",
     "same_in_all_chains",
-    "scattered_number",
-    "scattered_signs",
-    "scattered_uniform",
 ]
 
 #: Chains that share a vectorised call on a processor: more of the flagship model leave its
 #: second-level cache.
 LARGEST_GROUP = 8
-# Sets the numbers of `scattered_uniform` apart from others that are made of the same key.
-_UNIFORM = 0x51A7
 
 
 class Evaluation(NamedTuple):
@@ -286,55 +279,6 @@ def _moved(state: Any, evaluation: Evaluation) -> Any:
     if names:
         return state._replace(**{key: _moved(getattr(state, key), evaluation) for key in names})
     return state
-
-
-def scattered_number(rng_key: Any, purpose: int) -> Any:
-    """Make a number (uint32) of a key that looks like chance, another one for every purpose.
-
-    Each call of JAX's generator takes as long to compile as a small model does.
-    """
-    return _scattered(_mixed(rng_key) ^ jnp.uint32(purpose))
-
-
-def scattered_uniform(rng_key: Any, low: float, high: float) -> Any:
-    """Draw a number between two others; it has 32 random bits, and compiles to next to nothing."""
-    return low + (high - low) * scattered_number(rng_key, _UNIFORM) / 2.0**32
-
-
-def random_signs(rng_key: Any, tree: Any) -> Any:
-    """Draw a sign for every entry: a direction whose mean square along every other is the same."""
-    return scattered_signs(_mixed(rng_key), tree)
-
-
-def scattered_signs(number: Any, tree: Any) -> Any:
-    """Give every entry a sign that looks like chance, others for every number (uint32)."""
-    leaves, structure = jax.tree.flatten(tree)
-    signs, first = [], 0
-    for leaf in leaves:
-        entries = _scattered(first + jnp.arange(leaf.size, dtype=jnp.uint32))
-        negative = _scattered(entries ^ number) >> 31
-        signs.append(jnp.where(negative, -1.0, 1.0).astype(leaf.dtype).reshape(leaf.shape))
-        first += leaf.size
-    return jax.tree.unflatten(structure, signs)
-
-
-def _mixed(rng_key: Any) -> Any:
-    """Make one word of the words of a key."""
-    words = jax.random.key_data(rng_key)
-    return _scattered(words[..., -2]) ^ words[..., -1]
-
-
-def _scattered(words: Any) -> Any:
-    """Let every bit of a word of 32 bits depend on all its bits.
-
-    References
-    ----------
-    .. [1] A. Appleby, MurmurHash3 (2011, public domain), its last steps.
-    """
-    for factor, shift in ((0x85EBCA6B, 13), (0xC2B2AE35, 16)):
-        words = (words ^ (words >> 16)) * jnp.uint32(factor)
-        words = words ^ (words >> shift)
-    return words
 
 
 @jax.custom_batching.custom_vmap

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._options import StepsPerDraw
 from sltprob.samplers._tuning import tune_step_size
@@ -81,7 +82,7 @@ class EllipticalSlice(Sampler):
             state, info = kernel(key, state, _log_likelihood(posterior))
             return state, info.subiter
 
-        keys = jax.random.split(rng_key, self.steps_per_draw)
+        keys = keys_of(rng_key, self.steps_per_draw)
         state, evaluations = jax.lax.scan(body, state, keys)
         return state, {"num_gradients": jnp.sum(evaluations)}
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from blackjax.mcmc.metrics import default_metric
 
+from sltprob.chance import key_of, scattered_uniform
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._forces import pays, single_force, with_potential
 from sltprob.samplers._metric import energy_of_draw, metric_of
@@ -24,7 +25,7 @@ from sltprob.samplers._options import (
     TrajectoryLength,
 )
 from sltprob.samplers._windows import WindowedSampler, warm_up_in_windows
-from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains, scattered_uniform
+from sltprob.samplers.base import Evaluation, Sampler, Warmup, same_in_all_chains
 from sltprob.spec import whole
 
 __all__ = ["HMC"]
@@ -177,7 +178,7 @@ class HMC(WindowedSampler):
         def trajectory(number: Any, carry: Any) -> Any:
             state, info = carry
             num_steps = self._spread(jnp.where(number == 0, long, short // _RATIO**number), index)
-            key = jax.random.fold_in(rng_key, number)
+            key = key_of(rng_key, number)
             step_size = parameters["step_size"] * scattered_uniform(key, 0.9, 1.1)
             before = state.logdensity
             if self.single_forces:

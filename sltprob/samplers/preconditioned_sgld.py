@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._stochastic import Judged, StochasticGradientSampler, langevin_by_leaf
 from sltprob.samplers._tuning import largest_curvature_of_chains
@@ -120,7 +121,7 @@ class PreconditionedSGLD(StochasticGradientSampler):
         position, logdensity, gradient = point.evaluation
         whitened = Evaluation(_divide(position, scales), logdensity, _multiply(scales, gradient))
         return langevin_bias(
-            jax.random.split(rng_key),
+            keys_of(rng_key, 2),
             lambda position: posterior.logdensity(_multiply(scales, position)),
             Judged(whitened, _multiply(scales, point.noise)),
             parameters["step_size"],

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._ladder import LadderSampler
 from sltprob.samplers._point import Point, carry, carry_gradients, move, on_rung
@@ -73,7 +74,7 @@ class ReplicaExchange(LadderSampler):
     ) -> Warmup:
         """Learn the ladder, run all rungs of all chains, and do so again on a better ladder."""
         num_chains = len(jax.tree.leaves(positions)[0])
-        key_learn, key_run = jax.random.split(rng_key)
+        key_learn, key_run = keys_of(rng_key, 2)
         particles = min(max(num_steps // 128 * 32, _FEWEST_PARTICLES), _MOST_PARTICLES)
         learned = self._learn(key_learn, posterior, particles)
         init, update, final = dual_averaging_adaptation(self.target_acceptance_rate)
@@ -93,7 +94,7 @@ class ReplicaExchange(LadderSampler):
             def body(carry: Any, key: Any) -> Any:
                 states, adaptation = carry
                 now = tuned(parameters, adaptation.log_step_size)
-                keys = jax.random.split(key, num_chains)
+                keys = keys_of(key, num_chains)
                 states, info = self.over_chains(
                     lambda key, state: self.step(key, posterior, state, now), keys, states
                 )
@@ -108,7 +109,7 @@ class ReplicaExchange(LadderSampler):
 
             adaptation = jax.vmap(init)(parameters["ladder_step_size"][1:])
             (states, adaptation), (trace, (counts, swaps)) = jax.lax.scan(
-                body, (states, adaptation), jax.random.split(key, steps)
+                body, (states, adaptation), keys_of(key, steps)
             )
             parameters = tuned(parameters, jnp.log(jax.vmap(final)(adaptation)))
             # All replicas of a chain start at one place, where every swap succeeds.
@@ -130,7 +131,7 @@ class ReplicaExchange(LadderSampler):
         (states, parameters), (trace, counts) = jax.lax.scan(
             play_round,
             (jax.vmap(ladder)(positions), learned.parameters),
-            (jax.random.split(key_run, _ROUNDS), jnp.arange(_ROUNDS) == _ROUNDS - 1),
+            (keys_of(key_run, _ROUNDS), jnp.arange(_ROUNDS) == _ROUNDS - 1),
         )
         trace = {name: values.reshape(-1, num_chains) for name, values in trace.items()}
         gradients = learned.num_gradients / num_chains + jnp.sum(counts)
@@ -174,7 +175,7 @@ class ReplicaExchange(LadderSampler):
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Move every replica, then swap neighbours."""
-        key_prior, key_moves, key_swap = jax.random.split(rng_key, 3)
+        key_prior, key_moves, key_swap = keys_of(rng_key, 3)
         betas, num_steps = parameters["beta"], parameters["num_steps"]
         moving = len(betas) - 1
 
@@ -183,7 +184,7 @@ class ReplicaExchange(LadderSampler):
 
         hottest = draw_prior(key_prior, posterior)
         colder, rates = together(one, posterior, moving)(
-            jax.random.split(key_moves, moving),
+            keys_of(key_moves, moving),
             jax.tree.map(lambda leaf: leaf[1:], state.points),
             betas[1:],
             parameters["ladder_step_size"][1:],
@@ -198,7 +199,7 @@ class ReplicaExchange(LadderSampler):
 
         # Even pairs, then odd ones.
         parities = jnp.arange(2 * self._swap_rounds(posterior)) % 2
-        keys = jax.random.split(key_swap, len(parities))
+        keys = keys_of(key_swap, len(parities))
         state, acceptances = jax.lax.scan(swap, Replicas(points, from_prior), (keys, parities))
         arrived = state.from_prior[-1]
         pairs = jnp.arange(moving) % 2

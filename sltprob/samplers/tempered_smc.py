@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._ladder import LadderSampler
 from sltprob.samplers._point import Point, carry_gradients
@@ -124,25 +125,25 @@ class TemperedSMC(LadderSampler):
         self, rng_key: Any, posterior: TemperedPosterior, count: Any, parameters: dict[str, Any]
     ) -> Population:
         """Lead a new population down the ladder."""
-        key_prior, key_rungs = jax.random.split(rng_key)
+        key_prior, key_rungs = keys_of(rng_key, 2)
         betas, num_steps = parameters["beta"], parameters["num_steps"]
-        keys = jax.random.split(key_prior, self.num_particles)
+        keys = keys_of(key_prior, self.num_particles)
         start = jax.vmap(lambda key: draw_prior(key, posterior))(keys)
 
         def rung(points: Point, inputs: Any) -> Any:
             key, hotter, beta, step_size, metric = inputs
-            key_resample, key_moves = jax.random.split(key)
+            key_resample, key_moves = keys_of(key, 2)
             points, log_weights = carry_all(posterior, points, hotter, beta)
             increment = jax.nn.logsumexp(log_weights) - jnp.log(self.num_particles)
 
             def move(points: Point, key: Any) -> tuple[Point, Any]:
-                keys = jax.random.split(key, self.num_particles)
+                keys = keys_of(key, self.num_particles)
                 return move_all(keys, posterior, points, beta, step_size, metric, num_steps)
 
             points, rates = jax.lax.scan(
                 move,
                 resample(key_resample, log_weights, points),
-                jax.random.split(key_moves, self.num_moves),
+                keys_of(key_moves, self.num_moves),
             )
             return points, (points.loss, increment, rates[-1])
 
@@ -150,7 +151,7 @@ class TemperedSMC(LadderSampler):
             rung,
             start,
             (
-                jax.random.split(key_rungs, len(betas) - 1),
+                keys_of(key_rungs, len(betas) - 1),
                 betas[:-1],
                 betas[1:],
                 parameters["ladder_step_size"][1:],

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from sltprob.optimum import near_zero
+from sltprob.chance import key_of, scattered_vector
 from sltprob.posterior import TemperedPosterior
 
 __all__ = ["Basins", "descend"]
@@ -175,17 +175,18 @@ def _chosen(first: Any, these: Any, others: Any) -> Any:
 
 def _start(posterior: TemperedPosterior, rng_key: Any, potential: Any) -> Any:
     """Draw from the prior, one or the best of many; near zero where no draw has a density."""
-    zero = near_zero({n: jnp.zeros(s) for n, s in posterior.structure.shapes}, rng_key, 2.0)
+    # As NumPyro starts its chains.
+    zero = 2.0 * scattered_vector(rng_key, jnp.zeros(posterior.dimension))
     # A key is as good as a coin.
     count = jnp.where(jax.random.key_data(rng_key)[..., -1] % 2, _DRAWS_FOR_A_START, 1)
 
     def draw(number: Any, best: Any) -> Any:
-        drawn = posterior.draw_prior(jax.random.fold_in(rng_key, number))
+        drawn = posterior.draw_prior(key_of(rng_key, number))
         position = ravel_pytree(drawn)[0]
         value = potential(position)
         return _chosen(value < best[1], (position, value), best)
 
-    first = (ravel_pytree(zero)[0], jnp.full((), jnp.inf))
+    first = (zero, jnp.full((), jnp.inf))
     return jax.lax.fori_loop(0, count, draw, first)[0]
 
 

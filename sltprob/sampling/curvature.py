@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import scattered_number, scattered_signs
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import scattered_number, scattered_signs
 
 __all__ = ["loss_field"]
 

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import scattered_signs
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers.base import Sampler, in_groups, scattered_signs
+from sltprob.samplers.base import Sampler, in_groups
 
 __all__ = ["probe_groups", "probe_rounding"]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["is_key", "joined", "taken"]
+__all__ = ["by_chain", "is_key", "joined", "taken"]
 
 
 def joined(trees: Sequence[Any]) -> Any:
@@ -20,6 +20,14 @@ def joined(trees: Sequence[Any]) -> Any:
 def taken(tree: Any, rows: Any) -> Any:
     """Choose rows by number, or by a slice."""
     return jax.tree.map(lambda leaf: (leaf if is_key(leaf) else np.asarray(leaf))[rows], tree)
+
+
+def by_chain(record: Any) -> Any:
+    """Put the chain, the second axis of what a loop over draws records, first: on the host too.
+
+    In memory as well, so that sums over a run and over its file round alike.
+    """
+    return jax.tree.map(lambda leaf: np.swapaxes(np.asarray(leaf), 0, 1).copy(order="C"), record)
 
 
 def _concatenated(*parts: Any) -> Any:

@@ -24,6 +24,7 @@ from sltprob.sampling.basins import Basins, descend
 from sltprob.sampling.coming_down import Keys, come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import cores
+from sltprob.sampling.keys import SCOUTS, made_keys
 from sltprob.sampling.rows import joined, taken
 
 __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked", "scout_states"]
@@ -60,7 +61,7 @@ class Scouting:
 
     posterior: TemperedPosterior
     plain: TemperedPosterior  # the same in the coordinates of the program
-    words: tuple[int, ...]  # of the key of the scouts
+    seed: int
     batch: int  # descents in a vectorised call
     clock: Clock
     population: Program | None  # none where there is no prior, or a ladder has come down from it
@@ -101,11 +102,7 @@ class Scouting:
         return {"loss": losses, "log_weight": log_weights, **least}
 
     def _keys(self, purpose: int, number: int, *shape: int) -> Any:
-        """Make keys without a program of their own, which takes longer than all that they do."""
-        words = np.random.SeedSequence([*self.words, purpose, number])
-        width = len(self.words)
-        data = words.generate_state(math.prod(shape) * width).reshape(*shape, width)
-        return jax.random.wrap_key_data(jax.numpy.asarray(data))
+        return made_keys(self.seed, SCOUTS, purpose, number, shape=shape)
 
     def _draw(self, positions: Any, came: int, chains: Any, draw: Draw) -> np.ndarray:
         """Let chains that stand where the scouts are make a chunk of draws.
@@ -216,7 +213,7 @@ def scout_states(posterior: TemperedPosterior, states: Any, *, sampler: Sampler)
 def begin_scouting(
     posterior: TemperedPosterior,
     sampler: Sampler,
-    key: Any,
+    seed: int,
     states: Any,
     chains: Any,
     clock: Clock,
@@ -232,6 +229,7 @@ def begin_scouting(
     """
     plain, form = _plain(posterior), jax.ShapeDtypeStruct
     batch = _batch(plain)
+    key_type = jax.eval_shape(jax.random.key, 0).dtype
     effort = 0 if _work(plain) <= _SMALL else 1
 
     def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
@@ -248,19 +246,17 @@ def begin_scouting(
     return Scouting(
         posterior=posterior,
         plain=plain,
-        words=tuple(np.asarray(jax.random.key_data(key)).tolist()),
+        seed=seed,
         batch=batch,
         clock=clock,
         population=compiling(
             come_down,
             plain,
-            Keys(*(form(shape, key.dtype) for shape in Keys.shapes(_points(plain)))),
+            Keys(*(form(shape, key_type) for shape in Keys.shapes(_points(plain)))),
         )
         if population and not plain.structure.improper
         else None,
-        descents=compiling(
-            descend, plain, form((batch,), key.dtype), many(batch), np.asarray(True)
-        ),
+        descents=compiling(descend, plain, form((batch,), key_type), many(batch), np.asarray(True)),
         locate=compiling(_locate, posterior, states, sampler=sampler),
         place=compiling(_place, posterior, plain, chains, many(_length(chains)), sampler=sampler),
     )

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.sharding import SingleDeviceSharding
@@ -26,12 +25,13 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled, once
+from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.jumps import largest_jump
+from sltprob.sampling.keys import RunKeys
 from sltprob.sampling.progress import Draws, Progress, Target
 from sltprob.sampling.rounding import probe_groups
-from sltprob.sampling.rows import joined, taken
+from sltprob.sampling.rows import by_chain, joined, taken
 from sltprob.sampling.scouts import (
     Scouting,
     begin_scouting,
@@ -69,14 +69,12 @@ def sample_tempered(
 ) -> xr.DataTree:
     """Draw from a tempered posterior; what is given has been checked."""
     begin = time.perf_counter()
-    keys_init, key_warmup, key_prepare, key_scouts, chain_keys = _keys(
-        jax.random.key(seed), np.arange(chains)
-    )
-    positions, started = initial_positions(posterior, init, keys_init)
+    run_keys = RunKeys.of(seed, chains)
+    positions, started = initial_positions(posterior, init, run_keys.starts)
     # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
     devices = drawing_devices(positions)
     home = devices[0]
-    posterior, positions, key_warmup = jax.device_put((posterior, positions, key_warmup), home)
+    posterior, positions, key_warmup = jax.device_put((posterior, positions, run_keys.warmup), home)
     clock = Clock()
     name = samplers.specification(sampler)
     beta = float(posterior.beta)
@@ -88,7 +86,7 @@ def sample_tempered(
 
     report("compile", 0, begin, math.nan, math.nan)
     start = time.perf_counter()
-    sampler, pilot_gradients = sampler.prepared(key_prepare, posterior)
+    sampler, pilot_gradients = sampler.prepared(run_keys.prepare, posterior)
     seconds_pilot = time.perf_counter() - start
     groups = chain_groups(chains, len(devices))
     # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
@@ -123,7 +121,7 @@ def sample_tempered(
 
     def drawing(kernel: Sampler, states: Any, size: int, device: Any, keep: str) -> Program:
         """Begin to compile what makes a chunk of draws of so many chains."""
-        keys = jax.ShapeDtypeStruct((size,), chain_keys.dtype)
+        keys = jax.ShapeDtypeStruct((size,), run_keys.draws.dtype)
         return begin_compiling(
             run_chunk,
             jax.device_put(posterior, device),
@@ -159,7 +157,7 @@ def sample_tempered(
         own = kernel is sampler
         draw = programs[0] if own else drawing(kernel, of_group, sizes[0], places[0], "loss")
         sent = begin_scouting(
-            posterior, kernel, key_scouts, of_all, of_group, clock, home, population=own
+            posterior, kernel, seed, of_all, of_group, clock, home, population=own
         )
         return draw, sent
 
@@ -180,14 +178,16 @@ def sample_tempered(
             checkpoint.save(to_piece(seconds_warmup, warmed))
 
     seconds_warmup += seconds_pilot
-    warmed = replace(warmed, num_gradients=warmed.num_gradients + pilot_gradients / chains)
+    warmed = replace(
+        warmed, num_gradients=np.asarray(warmed.num_gradients) + pilot_gradients / chains
+    )
     shared = {
         device: jax.device_put((posterior, warmed.parameters, warmed.typical), device)
         for device in devices
     }
     states, keys = (
         [jax.device_put(taken(tree, group), at) for group, at in zip(groups, places, strict=True)]
-        for tree in (warmed.states, chain_keys)
+        for tree in (warmed.states, run_keys.draws)
     )
     run = [program.ready(clock) for program in programs]
 
@@ -221,7 +221,7 @@ def sample_tempered(
                 if checkpoint is not None:
                     checkpoint.save(to_piece(time.perf_counter() - start, outcomes))
             for index, (record, state) in enumerate(outcomes):
-                records[index].append(record)
+                records[index].append(by_chain(record))
                 states[index] = state
             visited = [*(visited if asked > 1 else []), [*states]]
             done = min(first + chunk, draws)
@@ -290,7 +290,7 @@ def sample_tempered(
         def scout(states: Any, keys: Any) -> tuple[Any, np.ndarray]:
             arguments = jax.device_put((states, keys, np.asarray(0)), device)
             states, seen = scout_program.ready(clock)(*shared[device], *arguments)
-            return states, np.array(seen["stats"]["loss"])
+            return states, np.array(by_chain(seen["stats"]["loss"]))
 
         made["scouts"] = schema.scouts(scouting.report(visits, group, scout, _log_evidence(made)))
         made.attrs["seconds_scouts"] = time.perf_counter() - sent
@@ -299,16 +299,6 @@ def sample_tempered(
         scouts[1].put_off()
     report("done", draws, start, *found)
     return made
-
-
-@once
-def _keys(key: Any, chains: Any) -> tuple[Any, ...]:
-    """Give all keys of a run: of starts, warm-up, preparation, scouts and numbered chains."""
-    key_init, key_warmup, key_draws, _ = jax.random.split(key, 4)
-    keys_init = jax.random.split(key_init, len(chains))
-    fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    key_prepare, key_scouts = fold_in(key_warmup, jnp.arange(2))
-    return keys_init, key_warmup, key_prepare, key_scouts, fold_in(key_draws, chains)
 
 
 def _log_evidence(run: xr.DataTree) -> float:

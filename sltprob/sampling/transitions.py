@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sltprob.chance import key_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, in_groups
 from sltprob.sampling.record import Typical, record_draw
@@ -69,10 +70,10 @@ def run_chunk(
     num_draws: int,
     keep: str,
 ) -> tuple[Any, Any]:
-    """Make draws of a group of chains and record them."""
+    """Make draws of a group of chains and record them, leading axes draw and chain."""
 
     def draw(key: Any, state: Any, index: Any) -> tuple[Any, Any]:
-        key = jax.random.fold_in(key, index)
+        key = key_of(key, index)
         state, info = sampler.step(key, posterior, state, parameters)
         evaluation = sampler.evaluate(posterior, state)
         return state, record_draw(key, posterior, evaluation, info, typical, keep)
@@ -80,5 +81,4 @@ def run_chunk(
     def body(states: Any, index: Any) -> tuple[Any, Any]:
         return sampler.over_chains(lambda key, state: draw(key, state, index), keys, states)
 
-    states, record = jax.lax.scan(body, states, first + jnp.arange(num_draws))
-    return states, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), record)
+    return jax.lax.scan(body, states, first + jnp.arange(num_draws))
