@@ -19,7 +19,8 @@ from sltprob.sampling.checkpoint import Checkpoint
 from sltprob.sampling.local_sample import as_tempered, sample_around
 from sltprob.sampling.minibatches import check_minibatches
 from sltprob.sampling.progress import Progress, Target
-from sltprob.sampling.tempered_run import sample_tempered
+from sltprob.sampling.tempered_run import RunOptions
+from sltprob.sampling.tempered_sample import sample_tempered
 
 __all__ = ["sample"]
 
@@ -172,12 +173,7 @@ def sample(
     return sample_tempered(
         posterior,
         sampler,
-        draws=draws,
-        warmup=warmup,
-        chains=chains,
-        seed=seed,
-        init=init,
-        keep=keep,
+        RunOptions(draws, warmup, chains, seed, init, keep),
         target=target,
         progress=progress,
         checkpoint=checkpoint,

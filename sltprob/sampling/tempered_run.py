@@ -1,335 +1,252 @@
-"""The loop over chunks of draws of a tempered posterior, on all devices."""
+"""The chains of a run of a tempered posterior, on all devices, and the programs that move them."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-import xarray as xr
 from jax.sharding import SingleDeviceSharding
 
-from sltprob import draws as schema
-from sltprob import samplers
-from sltprob.diagnostics import diagnose
-from sltprob.diagnostics.checks import LEAST_ESS
-from sltprob.diagnostics.identity_checks import needs_no_jumps
-from sltprob.free_energy_curve import Curve
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
-from sltprob.sampling.assemble import assemble
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, Program, begin_compiling, compiled
+from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
-from sltprob.sampling.jumps import largest_jump
 from sltprob.sampling.keys import RunKeys
-from sltprob.sampling.progress import Draws, Progress, Target
+from sltprob.sampling.progress import Draws
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.rows import by_chain, joined, taken
-from sltprob.sampling.scouts import (
-    Scouting,
-    begin_scouting,
-    has_use_for_scouts,
-    places_asked,
-    scout_states,
-)
+from sltprob.sampling.scouts import places_asked
 from sltprob.sampling.starts import initial_positions
-from sltprob.sampling.transitions import run_chunk, run_warmup
+from sltprob.sampling.transitions import Warmed, run_chunk, run_warmup
 
-__all__ = ["sample_tempered"]
+__all__ = ["RunOptions", "TemperedRun"]
 
 # Dimension times data below which it takes longer to optimise a warm-up than that saves.
 _TINY = 100
-# Fewer cores are busy with the run itself, whose seconds are to be those of its draws.
-_MANY_CORES = 4
-_SHOWN_SECONDS = 0.1
 # Scouts make one chunk of draws each: a fortieth of a long run.
 _CHUNK_DRAWS, _SHORTEST_CHUNK, _CHUNKS = 50, 5, 40
 
 
-def sample_tempered(
-    posterior: TemperedPosterior,
-    sampler: Sampler,
-    *,
-    draws: int,
-    warmup: int,
-    chains: int,
-    seed: int,
-    init: Any,
-    keep: str,
-    target: Target | None,
-    progress: Callable[[Progress], None] | None,
-    checkpoint: Checkpoint | None,
-) -> xr.DataTree:
-    """Draw from a tempered posterior; what is given has been checked."""
-    begin = time.perf_counter()
-    run_keys = RunKeys.of(seed, chains)
-    positions, started = initial_positions(posterior, init, run_keys.starts)
-    # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
-    devices = drawing_devices(positions)
-    home = devices[0]
-    posterior, positions, key_warmup = jax.device_put((posterior, positions, run_keys.warmup), home)
-    clock = Clock()
-    name = samplers.specification(sampler)
-    beta = float(posterior.beta)
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made, apart from posterior and sampler."""
 
-    def report(stage: str, done: int, since: float, lambda_hat: float, mcse: float) -> None:
-        if progress is not None:
-            elapsed = time.perf_counter() - since
-            progress(Progress(stage, done, draws, elapsed, lambda_hat, mcse, beta, name))
+    draws: int
+    warmup: int
+    chains: int
+    seed: int
+    init: Any
+    keep: str
 
-    report("compile", 0, begin, math.nan, math.nan)
-    start = time.perf_counter()
-    sampler, pilot_gradients = sampler.prepared(run_keys.prepare, posterior)
-    seconds_pilot = time.perf_counter() - start
-    groups = chain_groups(chains, len(devices))
-    # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
-    places = [devices[index % len(devices)] for index in range(len(groups))]
-    wanted = min(max(-(-draws // _CHUNKS), _SHORTEST_CHUNK), _CHUNK_DRAWS)
-    chunk = -(-draws // -(-draws // wanted))
-    restored = iter(checkpoint.restore() if checkpoint is not None else ())
-    piece = next(restored, None)
-    if piece is not None:
-        warm = None
-        make = partial(run_warmup, sampler=sampler, num_steps=warmup)
-        with clock.running():
-            form = jax.eval_shape(make, posterior, positions, key_warmup)
-    else:
-        warm = begin_compiling(
-            run_warmup,
-            posterior,
-            positions,
-            key_warmup,
-            clock=clock,
-            device=home,
-            effort=0 if posterior.dimension * len(posterior.weights) <= _TINY else 1,
-            sampler=sampler,
-            num_steps=warmup,
+
+class TemperedRun:
+    """The chains of a run, and the programs that move them: warm up, draw, then look back.
+
+    All programs begin to be compiled at once. A checkpoint gives back what was done before.
+    """
+
+    def __init__(
+        self,
+        posterior: TemperedPosterior,
+        sampler: Sampler,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.options, self.checkpoint = options, checkpoint
+        self.clock = Clock()
+        keys = RunKeys.of(options.seed, options.chains)
+        positions, self.started = initial_positions(posterior, options.init, keys.starts)
+        # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
+        self.devices = drawing_devices(positions)
+        self.home = self.devices[0]
+        given = jax.device_put((posterior, positions, keys.warmup), self.home)
+        self.posterior, self._before_warmup = given[0], given
+        start = time.perf_counter()
+        self.sampler, self._pilot_gradients = sampler.prepared(keys.prepare, self.posterior)
+        self.seconds_warmup = time.perf_counter() - start
+        self.groups = chain_groups(options.chains, len(self.devices))
+        # Groups take turns on the devices. Which device draws a group changes nothing of its draws.
+        self.places = [self.devices[index % len(self.devices)] for index in range(len(self.groups))]
+        wanted = min(max(-(-options.draws // _CHUNKS), _SHORTEST_CHUNK), _CHUNK_DRAWS)
+        self.chunk = -(-options.draws // -(-options.draws // wanted))
+        self._restored = iter(checkpoint.restore() if checkpoint is not None else ())
+        self._warmed_before = next(self._restored, None)
+        self._warm, self.form = self._begin_warmup()
+        # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
+        # there are at most two compilations a device.
+        self.sizes = [group.stop - group.start for group in self.groups]
+        self.state_forms = [_rows(self.form.states, size) for size in self.sizes]
+        self._chain_keys = keys.draws
+        self.programs = [
+            self.drawing(self.sampler, n, options.keep) for n in range(len(self.sizes))
+        ]
+        self._probe = begin_compiling(
+            probe_groups,
+            self.posterior,
+            [_placed(form, self.home) for form in self.state_forms],
+            clock=self.clock,
+            device=self.home,
+            effort=0,
+            sampler=self.sampler,
         )
-        form = warm.out_info
-    # What draws is compiled beside the warm-up. The groups can differ by one chain in size, so
-    # there are at most two compilations a device.
-    shared_forms = (form.parameters, form.typical)
-    sizes = [group.stop - group.start for group in groups]
-    state_forms = [_rows(form.states, size) for size in sizes]
+        self._records: list[list[Any]] = [[] for _ in self.groups]
+        # States from time to time, of models so small that scouts ask for more than the last ones.
+        self._visited: list[list[Any]] = []
+        self._asked = places_asked(self.posterior, options.chains)
+        self._known = (float(self.posterior.beta), float(self.posterior.minimum_loss))
 
-    def drawing(kernel: Sampler, states: Any, size: int, device: Any, keep: str) -> Program:
-        """Begin to compile what makes a chunk of draws of so many chains."""
-        keys = jax.ShapeDtypeStruct((size,), run_keys.draws.dtype)
+    def _begin_warmup(self) -> tuple[Program | None, Warmed]:
+        """Begin to compile the warm-up, unless it is behind, and say what it will leave."""
+        options: dict[str, Any] = {"sampler": self.sampler, "num_steps": self.options.warmup}
+        if self._warmed_before is not None:
+            with self.clock.running():
+                form = jax.eval_shape(partial(run_warmup, **options), *self._before_warmup)
+            return None, form
+        tiny = self.posterior.dimension * len(self.posterior.weights) <= _TINY
+        program = begin_compiling(
+            run_warmup,
+            *self._before_warmup,
+            clock=self.clock,
+            device=self.home,
+            effort=0 if tiny else 1,
+            **options,
+        )
+        return program, program.out_info
+
+    def drawing(self, kernel: Sampler, number: int, keep: str, states: Any = None) -> Program:
+        """Begin to compile what makes a chunk of draws of a group of chains."""
+        device = self.places[number]
+        states = self.state_forms[number] if states is None else states
+        keys = jax.ShapeDtypeStruct((self.sizes[number],), self._chain_keys.dtype)
+        forms = (self.form.parameters, self.form.typical, states, keys)
         return begin_compiling(
             run_chunk,
-            jax.device_put(posterior, device),
-            *_placed((*shared_forms, states, keys), device),
+            jax.device_put(self.posterior, device),
+            *_placed(forms, device),
             jax.device_put(np.asarray(0), device),
-            clock=clock,
+            clock=self.clock,
             device=device,
             effort=1,
             sampler=kernel,
-            num_draws=chunk,
+            num_draws=self.chunk,
             keep=keep,
         )
 
-    programs = [
-        drawing(sampler, states, size, device, keep)
-        for states, size, device in zip(state_forms, sizes, places, strict=True)
-    ]
-    probe = begin_compiling(
-        probe_groups,
-        posterior,
-        [_placed(state_form, home) for state_form in state_forms],
-        clock=clock,
-        device=home,
-        effort=0,
-        sampler=sampler,
-    )
-    kernel = sampler.scout()
-
-    def begin_scouts() -> tuple[Program, Scouting]:
-        """Begin to compile what the scouts draw with, and what sends them out."""
-        make = partial(scout_states, posterior, sampler=sampler)
-        of_group, of_all = (jax.eval_shape(make, s) for s in (state_forms[0], form.states))
-        own = kernel is sampler
-        draw = programs[0] if own else drawing(kernel, of_group, sizes[0], places[0], "loss")
-        sent = begin_scouting(
-            posterior, kernel, seed, of_all, of_group, clock, home, population=own
+    def warm_up(self, report: Callable[[float], None]) -> None:
+        """Tune, and bring the chains near stationarity."""
+        if self._warmed_before is not None:
+            seconds, warmed = from_piece(self._warmed_before, self.form)
+        else:
+            assert self._warm is not None
+            warm = self._warm.ready(self.clock)
+            start = time.perf_counter()
+            report(start)
+            warmed = jax.block_until_ready(warm(*self._before_warmup))
+            seconds = time.perf_counter() - start
+            if self.checkpoint is not None:
+                self.checkpoint.save(to_piece(seconds, warmed))
+        self.seconds_warmup += seconds
+        gradients = np.asarray(warmed.num_gradients) + self._pilot_gradients / self.options.chains
+        self.warmed = replace(warmed, num_gradients=gradients)
+        self.shared = {
+            device: jax.device_put((self.posterior, warmed.parameters, warmed.typical), device)
+            for device in self.devices
+        }
+        self._states, self._keys = (
+            [
+                jax.device_put(taken(tree, group), place)
+                for group, place in zip(self.groups, self.places, strict=True)
+            ]
+            for tree in (warmed.states, self._chain_keys)
         )
-        return draw, sent
+        self._compiled = [program.ready(self.clock) for program in self.programs]
 
-    # At once where there are cores for it, beside those that draw, and draws enough to be trusted.
-    useful = has_use_for_scouts(posterior)
-    at_once = useful and cores() >= _MANY_CORES and draws * chains >= LEAST_ESS
-    scouts = begin_scouts() if at_once else None
-    if piece is not None:
-        seconds_warmup, warmed = from_piece(piece, form)
-    else:
-        assert warm is not None
-        run_warm = warm.ready(clock)
+    def draw(self, report: Callable[[int, float], bool]) -> int:
+        """Draw in chunks until `report`, which is told after each, says that it is enough.
+
+        It is told how many draws there are, and when the drawing began. Gives how many there are.
+        """
+        draws = self.options.draws
         start = time.perf_counter()
-        report("warm-up", 0, start, math.nan, math.nan)
-        warmed = jax.block_until_ready(run_warm(posterior, positions, key_warmup))
-        seconds_warmup = time.perf_counter() - start
-        if checkpoint is not None:
-            checkpoint.save(to_piece(seconds_warmup, warmed))
+        threads = min(len(self.groups), max(cores(), len(self.devices)))
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(0, draws, self.chunk):
+                if (piece := next(self._restored, None)) is not None:
+                    seconds, outcomes = self._restore(piece)
+                    start = time.perf_counter() - seconds
+                else:
+                    # Threads, since a compiled call releases the interpreter lock.
+                    advance = partial(self._advance, first)
+                    outcomes = list(pool.map(advance, range(len(self.groups))))
+                    if self.checkpoint is not None:
+                        self.checkpoint.save(to_piece(time.perf_counter() - start, outcomes))
+                for index, (record, state) in enumerate(outcomes):
+                    self._records[index].append(by_chain(record))
+                    self._states[index] = state
+                earlier = self._visited if self._asked > 1 else []
+                self._visited = [*earlier, [*self._states]]
+                done = min(first + self.chunk, draws)
+                if report(done, start):
+                    break
+        self.seconds_sampling = time.perf_counter() - start
+        return done
 
-    seconds_warmup += seconds_pilot
-    warmed = replace(
-        warmed, num_gradients=np.asarray(warmed.num_gradients) + pilot_gradients / chains
-    )
-    shared = {
-        device: jax.device_put((posterior, warmed.parameters, warmed.typical), device)
-        for device in devices
-    }
-    states, keys = (
-        [jax.device_put(taken(tree, group), at) for group, at in zip(groups, places, strict=True)]
-        for tree in (warmed.states, run_keys.draws)
-    )
-    run = [program.ready(clock) for program in programs]
+    def _advance(self, first: int, number: int) -> Any:
+        given = (self._states[number], self._keys[number], np.asarray(first))
+        state, record = self._compiled[number](*self.shared[self.places[number]], *given)
+        return jax.tree.map(np.asarray, record), state
 
-    records: list[list[Any]] = [[] for _ in groups]
-    # States from time to time, of models so small that scouts ask for more than the last ones.
-    visited: list[list[Any]] = []
-    asked = places_asked(posterior, chains)
-    minimum_loss = float(posterior.minimum_loss)
-    known = partial(_draws, beta=beta, minimum_loss=minimum_loss)
-    shown, estimate = -math.inf, (math.nan, math.nan)
-    start = time.perf_counter()
-    threads = min(len(groups), max(cores(), len(devices)))
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, draws, chunk):
+    def _restore(self, piece: list[np.ndarray]) -> tuple[float, list[Any]]:
+        seconds, outcomes = from_piece(piece, [each.out_info[::-1] for each in self._compiled])
+        return seconds, [
+            (made, jax.device_put(at, place))
+            for (made, at), place in zip(outcomes, self.places, strict=True)
+        ]
 
-            def advance(index: int, first: int = first) -> Any:
-                given = (*shared[places[index]], states[index], keys[index], np.asarray(first))
-                state, record = run[index](*given)
-                return jax.tree.map(np.asarray, record), state
+    def draws(self, done: int) -> Draws:
+        """Give the losses of so many draws of all chains."""
 
-            if (piece := next(restored, None)) is not None:
-                before, outcomes = from_piece(piece, [each.out_info[::-1] for each in run])
-                outcomes = [
-                    (made, jax.device_put(at, place))
-                    for (made, at), place in zip(outcomes, places, strict=True)
-                ]
-                start = time.perf_counter() - before
-            else:
-                # Threads, since a compiled call releases the interpreter lock.
-                outcomes = list(pool.map(advance, range(len(groups))))
-                if checkpoint is not None:
-                    checkpoint.save(to_piece(time.perf_counter() - start, outcomes))
-            for index, (record, state) in enumerate(outcomes):
-                records[index].append(by_chain(record))
-                states[index] = state
-            visited = [*(visited if asked > 1 else []), [*states]]
-            done = min(first + chunk, draws)
-            # What is shown is computed anew when somebody could have seen that it has changed.
-            if progress is not None and (now := time.perf_counter()) - shown >= _SHOWN_SECONDS:
-                shown, estimate = now, known(records, done).estimate()
-            report("sample", done, start, *estimate)
-            if target and done >= min(100, draws) and target.met_by(known(records, done)):
-                draws = done
-                break
-    seconds_sampling = time.perf_counter() - start
+        def stat(name: str) -> np.ndarray:
+            groups = [
+                np.concatenate([each["stats"][name] for each in group], 1)
+                for group in self._records
+            ]
+            return np.concatenate(groups)[:, :done]
 
-    found = known(records, draws).estimate()
-    record = jax.tree.map(
-        lambda *parts: np.concatenate(parts),
-        *[jax.tree.map(lambda *p: np.concatenate(p, axis=1)[:, :draws], *r) for r in records],
-    )
-    num_devices = len({device for state in states for device in devices_of(state)})
-    run_probe = probe.ready(clock)
-    states = jax.device_put(states, home)
-    rounding = float(run_probe(posterior, states))
-    made = assemble(
-        posterior,
-        sampler,
-        record,
-        warmed,
-        rounding=rounding,
-        warmup=warmup,
-        seed=seed,
-        init=started,
-        keep=keep,
-        cost={
-            "devices": num_devices,
-            "seconds_compile": clock.seconds,
-            "seconds_warmup": seconds_warmup,
-            "seconds_sampling": seconds_sampling,
-            "seconds_total": time.perf_counter() - begin,
-        },
-    )
+        averaged = "energy_excess" in self._records[0][0]["stats"]
+        return Draws(stat("loss"), stat("energy_excess") if averaged else None, *self._known)
 
-    def gathered() -> list[Any]:
-        return [joined(each) for each in _some(visited, asked)]
+    def record(self, done: int) -> Any:
+        """Give what is recorded of so many draws of all chains, leading axes chain and draw."""
+        return jax.tree.map(
+            lambda *parts: np.concatenate(parts),
+            *[
+                jax.tree.map(lambda *part: np.concatenate(part, axis=1)[:, :done], *each)
+                for each in self._records
+            ],
+        )
 
-    # A number that other checks refuse needs no scouts, who may explain why no draw is near L*.
-    verdict = diagnose(made)
-    if not sampler.unadjusted and any(needs_no_jumps(check.name) for check in verdict.failed):
-        given = (posterior, joined(gathered()))
-        look = compiled(largest_jump, *given, clock=clock, device=home, effort=0, sampler=sampler)
-        made.attrs["largest_jump"] = float(look(*given))
-        verdict = diagnose(made)
-    refused = {check.name for check in verdict.failed} - {"least_draw"}
-    if useful and not refused:
-        sent = time.perf_counter()
-        report("scout", draws, sent, *found)
-        scout_program, scouting = scouts or begin_scouts()
-        device = places[0]
-        visits = gathered()
-        if kernel is not sampler:
-            given = (posterior, visits[-1])
-            turn = compiled(
-                scout_states, *given, clock=clock, device=home, effort=0, sampler=sampler
-            )
-            visits = [turn(posterior, each) for each in visits]
-        group = taken(visits[-1], slice(sizes[0]))
+    def num_devices(self) -> int:
+        """Count the devices that have drawn."""
+        return len({device for state in self._states for device in devices_of(state)})
 
-        def scout(states: Any, keys: Any) -> tuple[Any, np.ndarray]:
-            arguments = jax.device_put((states, keys, np.asarray(0)), device)
-            states, seen = scout_program.ready(clock)(*shared[device], *arguments)
-            return states, np.array(by_chain(seen["stats"]["loss"]))
+    def rounding(self) -> float:
+        """Measure the rounding error of the loss where the chains are."""
+        probe = self._probe.ready(self.clock)
+        return float(probe(self.posterior, jax.device_put(self._states, self.home)))
 
-        made["scouts"] = schema.scouts(scouting.report(visits, group, scout, _log_evidence(made)))
-        made.attrs["seconds_scouts"] = time.perf_counter() - sent
-        made.attrs["seconds_total"] = time.perf_counter() - begin
-    elif scouts is not None:
-        scouts[1].put_off()
-    report("done", draws, start, *found)
-    return made
-
-
-def _log_evidence(run: xr.DataTree) -> float:
-    """Give what a ladder has found, log Z(β)/Z(0) at its target; -inf without a ladder."""
-    stats = run["sample_stats"].to_dataset()
-    if "ladder_loss" not in stats:
-        return -math.inf
-    known = "ladder_log_evidence" in stats
-    curve = Curve.of(
-        stats["beta"].values,
-        stats["ladder_loss"].values,
-        stats["ladder_log_evidence"].values if known else None,
-    )
-    return -float(curve.free_energy[-1])
-
-
-def _draws(records: list[list[Any]], done: int, *, beta: float, minimum_loss: float) -> Draws:
-    """Give the draws so far of all groups."""
-
-    def stat(name: str) -> np.ndarray:
-        groups = [np.concatenate([each["stats"][name] for each in group], 1) for group in records]
-        return np.concatenate(groups)[:, :done]
-
-    excesses = stat("energy_excess") if "energy_excess" in records[0][0]["stats"] else None
-    return Draws(stat("loss"), excesses, beta, minimum_loss)
-
-
-def _some(items: list[Any], count: int) -> list[Any]:
-    """Choose so many, evenly spread, with the last one."""
-    chosen = np.unique(np.linspace(len(items) - 1, 0, count).astype(int))
-    return [items[number] for number in chosen]
+    def visits(self) -> list[Any]:
+        """Give the states of all chains from time to time, the last ones last."""
+        count = len(self._visited)
+        chosen = np.unique(np.linspace(count - 1, 0, self._asked).astype(int))
+        return [joined(jax.device_put(self._visited[number], self.home)) for number in chosen]
 
 
 def _rows(forms: Any, count: int) -> Any:
