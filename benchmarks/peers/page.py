@@ -29,11 +29,23 @@ METHODS = {
     "smc": "tempered SMC",
     "tempered_smc": "tempered SMC",
     "pymc": "NUTS",
-    "nutpie": "nutpie",
+    "nutpie": "NUTS",
     "exact": "exact",
     "sgld": "SGLD",
     "rmsprop_sgld": "RMSProp-SGLD",
     "sgnht": "SGNHT",
+}
+# How a method looks in the picture; colours are those of tools.
+MARKERS = {
+    "exact": "*",
+    "HMC": "o",
+    "HMC, readout map": "P",
+    "NUTS": "s",
+    "MCLMC": "X",
+    "tempered SMC": "D",
+    "SGLD": "^",
+    "RMSProp-SGLD": "v",
+    "SGNHT": "<",
 }
 FAULTS = ("step 10 times too large", "a chain that has not arrived", "one mode of two")
 TITLES = {
@@ -238,9 +250,11 @@ def pictures(jobs: list[dict[str, Any]], folder: Path) -> None:
             # Of devinterp the better of its two numbers.
             best_of = min(abs(job["off"]), abs(job.get("off_all_rows", job["off"])))
             off = max(100 * best_of, 0.02)
-            place.plot(job["seconds"], off, "o", color=colours[job["peer"]], ms=6)
-            label = METHODS.get(job["label"], job["label"])
-            place.annotate(label, (job["seconds"], off), (4, 3), textcoords="offset points", size=7)
+            colour = colours[job["peer"]]
+            marker = MARKERS[METHODS[job["label"]]]
+            place.plot(
+                job["seconds"], off, marker, color=colour, ms=8, alpha=0.8, mec="white", mew=0.7
+            )
         place.axhspan(0.01, 5, color="#0a5c8f", alpha=0.07)
         place.axhline(2, color="#0a5c8f", lw=0.6, ls=":")
         place.set(
@@ -251,9 +265,15 @@ def pictures(jobs: list[dict[str, Any]], folder: Path) -> None:
             ylim=(0.01, 300),
         )
     axes.flat[-1].axis("off")
-    for peer, colour in colours.items():
-        axes.flat[-1].plot([], [], "o", color=colour, label=PEERS[peer])
-    axes.flat[-1].legend(loc="center", frameon=False)
+    shown = axes.flat[-1]
+    names = PEERS | {"pymc": "PyMC, nutpie"}
+    tools = [shown.plot([], [], "s", color=c, label=names[peer])[0] for peer, c in colours.items()]
+    methods = [
+        shown.plot([], [], marker, color="#374151", label=name)[0]
+        for name, marker in MARKERS.items()
+    ]
+    shown.add_artist(shown.legend(handles=tools, loc="center left", frameon=False))
+    shown.legend(handles=methods, loc="center right", frameon=False)
     figure.supxlabel("seconds of one core, from the command to the end")
     figure.supylabel("|λ̂ / exact - 1|, %; shaded: within 5 %")
     figure.savefig(folder / "peers.svg", metadata={"Date": None})
