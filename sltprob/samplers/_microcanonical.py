@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -18,7 +18,7 @@ GRADIENTS_PER_STEP = 2
 class Microcanonical(TaughtByHMC):
     """A sampler whose velocity has a fixed length and only turns, in HMC's diagonal metric."""
 
-    metric: ClassVar[str] = "diagonal"
+    metric = "diagonal"
 
     def applies_to(self, posterior: TemperedPosterior) -> str | None:
         """Ask for two dimensions."""

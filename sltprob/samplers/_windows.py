@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import (
     empty_moments,
+    form_of,
     identity_metric,
     learn_metric,
     metric_scales,
@@ -94,7 +95,7 @@ def warm_up_in_windows(
     .. [2] A. Gelman, D. B. Rubin, "Inference from iterative simulation using multiple sequences",
        Statistical Science 7 (1992) 457-472.
     """
-    metric, step_size = sampler.metric, sampler.step_size
+    metric, step_size = form_of(sampler.metric, posterior), sampler.step_size
     chains = len(jax.tree.leaves(positions)[0])
     dimension = posterior.dimension
     sites = _site_of_coordinates(positions)

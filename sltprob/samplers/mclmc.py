@@ -69,18 +69,18 @@ class MCLMC(Microcanonical):
 
     desired_energy_var: Annotated[float, positive()] = 1e-5
     step_size: StepSize = None
-    steps_per_draw: Annotated[
-        int | None, whole(1, example=10, none="to follow from the step")
-    ] = None
+    steps_per_draw: Annotated[int | None, whole(1, example=10, none="to follow from the step")] = (
+        None
+    )
 
     def _init(self, evaluation: Evaluation) -> Any:
         raise NotImplementedError("its velocity is drawn by a key")
 
     def _parameters(self, step_size: Any, metric: dict[str, Any]) -> dict[str, Any]:
         length = speed(metric)
-        steps = self.steps_per_draw
-        if steps is None:
-            steps = jnp.clip(jnp.ceil(_SHARE * length / step_size), _LEAST_STEPS, _MOST_STEPS)
+        share = jnp.ceil(_SHARE * length / step_size)
+        given = self.steps_per_draw
+        steps = jnp.clip(share, _LEAST_STEPS, _MOST_STEPS) if given is None else given
         return {
             "step_size": step_size,
             "num_steps": jnp.asarray(steps, int),
