@@ -26,6 +26,7 @@ __all__ = [
     "form_of",
     "identity_metric",
     "learn_metric",
+    "metric_change",
     "metric_of",
     "metric_parameters",
     "metric_scales",
@@ -116,6 +117,20 @@ def metric_scales(parameters: Mapping[str, Any]) -> Any:
     return jnp.diagonal(matrix) if matrix.ndim == 2 else matrix
 
 
+def metric_change(before: Mapping[str, Any], learned: Mapping[str, Any]) -> Any:
+    """Compare variances of two metrics, as a logarithm: of coordinates, of most of them.
+
+    A dense one is compared in the directions whose widths are one before. A single thin one among
+    them sets the step size, so that it is the largest change there.
+    """
+    if "momentum_factor" in before:
+        factor = before["momentum_factor"]
+        variances = jnp.sum(factor * (learned["inverse_mass_matrix"] @ factor), axis=0)
+        return jnp.max(jnp.abs(jnp.log(variances)))
+    ratios = jnp.log(metric_scales(learned) / metric_scales(before))
+    return jnp.median(jnp.abs(ratios))
+
+
 def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
     """Give the energy of the state that a Hamiltonian kernel kept.
 
@@ -183,12 +198,10 @@ def learn_metric(
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))
     if metric == "dense":
-        root = jnp.linalg.cholesky(correlation)
-        inverse = solve_triangular(root, jnp.eye(len(scale)), lower=True, trans=1)
-        return {
-            "inverse_mass_matrix": correlation * jnp.outer(scale, scale),
-            "momentum_factor": inverse / scale[:, None],
-        }
+        matrix = correlation * jnp.outer(scale, scale)
+        root = jnp.linalg.cholesky(matrix)
+        factor = solve_triangular(root, jnp.eye(len(scale)), lower=True, trans=1)
+        return {"inverse_mass_matrix": matrix, "momentum_factor": factor}
     values, vectors = jnp.linalg.eigh(correlation)
     vectors, values = select_top_eigenvalues_by_informativeness(
         values, vectors, len(before["metric_values"]), tail_handling="mask_pad"
