@@ -104,9 +104,9 @@ def finite() -> Rule:
     return Rule("finite", math.isfinite)
 
 
-def at_least(low: float) -> Rule:
+def at_least(low: float, *, example: float | None = None, none: str | None = None) -> Rule:
     """Ask for a finite number that is not below a bound."""
-    return Rule(f">= {low}", lambda value: low <= value < math.inf)
+    return Rule(f">= {low}", lambda value: low <= value < math.inf, example, none)
 
 
 def between(low: float, high: float, *, example: float | None = None) -> Rule:

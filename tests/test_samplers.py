@@ -22,6 +22,7 @@ import scipy.optimize
 import sltprob
 from sltprob import samplers
 from sltprob.samplers._stochastic import StochasticChain
+from sltprob.samplers.adjusted_mclmc import _num_steps
 from sltprob.samplers.base import evaluate_position
 from sltprob.sampling import compilation
 
@@ -477,6 +478,30 @@ def test_elliptical_slice_takes_what_is_gaussian_in_unconstrained_coordinates():
     sampler = samplers.get("elliptical_slice")
     assert sampler.applies_to(posterior) is None
     assert sampler.applies_to(target()) is None
+
+
+def test_microcanonical_trajectories_are_as_rare_as_they_are_long():
+    """Of 4,096 draws x times as many steps as the shortest mean has about one in x."""
+    counts = np.asarray(jax.vmap(lambda k: _num_steps(k, 8.0, 2048.0))(jnp.arange(4096)))
+    for rarity in (4, 16, 64):
+        # Lengths are spread from 0 to 2 times their mean: the part above x falls like 1/x still.
+        assert 0.7 < np.mean(counts > 8 * rarity) * rarity < 1.3
+    assert counts.max() < 2 * 2048
+    assert counts.min() >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "beta"), [("mclmc", 1e4), ("adjusted_mclmc", 1e6)])
+def test_microcanonical_samplers_cross_a_cold_network(name, beta):
+    """False-alarm rate: |z| < 5 fails once in 1.7 million comparisons over fresh keys.
+
+    Chains that warmed up at the target alone were frozen there, or left the range of numbers.
+    """
+    model = sltprob.models.get("tanh_zero[width=16]")
+    run = sltprob.sample(sltprob.temper(model, beta=beta), name, keep="loss")
+    found, exact = sltprob.estimate(run), model.exact(beta)
+    assert abs(found.value - exact.lambda_hat) < 5 * np.hypot(found.mcse, exact.mcse)
+    assert sltprob.diagnose(run).trusted, str(sltprob.diagnose(run))
 
 
 @pytest.mark.parametrize("name", ["mclmc", "adjusted_mclmc"])

@@ -37,6 +37,28 @@ class TaughtByHMC(WithMetric):
         """Give the parameters that go with a step size and a metric."""
         return {"step_size": step_size, **metric}
 
+    def _tune(
+        self,
+        rng_key: Any,
+        posterior: TemperedPosterior,
+        evaluations: Evaluation,
+        metric: dict[str, Any],
+        step_size: Any,
+        num_steps: int,
+    ) -> Warmup:
+        """Adapt the own step size from that of HMC, on all chains, in so many draws."""
+        free = self.step_size is None
+        return tune_step_size(
+            self,
+            rng_key,
+            posterior,
+            jax.vmap(self._init)(evaluations),
+            lambda step_size: self._parameters(step_size, metric),
+            step_size if free else self.step_size,
+            num_steps,
+            self.target_acceptance_rate if free else None,
+        )
+
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
     ) -> Warmup:
@@ -45,17 +67,13 @@ class TaughtByHMC(WithMetric):
         teacher = HMC(metric=self.metric)
         steps = 3 * num_steps // 4
         learned = teacher.warmup(key_hmc, posterior, positions, steps)
-        metric = metric_parameters(learned.parameters)
-        free = self.step_size is None
-        tuned = tune_step_size(
-            self,
+        tuned = self._tune(
             key_tune,
             posterior,
-            jax.vmap(lambda state: self._init(teacher.evaluate(posterior, state)))(learned.states),
-            lambda step_size: self._parameters(step_size, metric),
-            learned.parameters["step_size"] if free else self.step_size,
+            jax.vmap(lambda state: teacher.evaluate(posterior, state))(learned.states),
+            metric_parameters(learned.parameters),
+            learned.parameters["step_size"],
             num_steps - steps,
-            self.target_acceptance_rate if free else None,
         )
         used = learned.parameters["warmup_draws_used"]
         loss = jnp.full((num_steps, *tuned.trace["loss"].shape[1:]), jnp.nan)
@@ -63,7 +81,7 @@ class TaughtByHMC(WithMetric):
         loss = jax.lax.dynamic_update_slice_in_dim(loss, tuned.trace["loss"], used, axis=0)
         measured = {
             "warmup_rhat": learned.parameters["warmup_rhat"],
-            "warmup_draws_used": used + num_steps - steps,
+            "warmup_draws_used": used + len(tuned.trace["loss"]),
         }
         return tuned._replace(
             parameters=tuned.parameters | measured,

@@ -12,14 +12,21 @@ import numpy as np
 from blackjax.adaptation.mass_matrix import welford_algorithm
 from blackjax.adaptation.metric_estimators import select_top_eigenvalues_by_informativeness
 from blackjax.mcmc.metrics import LowRankInverseMassMatrix, default_metric
+from blackjax.util import generate_gaussian_noise
+from jax.scipy.linalg import solve_triangular
 from scipy import special
+
+from sltprob.posterior import TemperedPosterior
 
 __all__ = [
     "METRICS",
     "empty_moments",
     "energy_of_draw",
+    "form_in",
+    "form_of",
     "identity_metric",
     "learn_metric",
+    "metric_change",
     "metric_of",
     "metric_parameters",
     "metric_scales",
@@ -28,6 +35,9 @@ __all__ = [
 
 #: The forms of a metric, by the names that users write.
 METRICS = ("diagonal", "dense", "low_rank")
+# Up to this dimension the draws of a warm-up know all correlations, and a matrix times a vector is
+# cheap beside a gradient of as many data; it is not where all of it takes a microsecond.
+_LARGEST_DENSE, _LEAST_WORK = 64, 1000
 # Directions of a low-rank metric that differ from the diagonal one.
 _RANK = 10
 # Draws that the diagonal counts for beside the correlations, as in Stan's shrinkage.
@@ -36,12 +46,35 @@ _SHRINKAGE = 5.0
 _AGREEMENT = 1.1
 
 
+def form_of(metric: str, posterior: TemperedPosterior) -> str:
+    """Choose the form of a metric that is to follow from the posterior, by its shapes alone.
+
+    The stiff directions of a network turn from place to place, and no constant metric knows them.
+    """
+    if metric != "auto":
+        return metric
+    dimension, model = posterior.dimension, posterior.structure.model
+    count = len(posterior.weights)
+    pays = dimension <= _LARGEST_DENSE and dimension <= count and dimension * count >= _LEAST_WORK
+    network = model is not None and model.readout() is not None
+    return "dense" if pays and not network else "diagonal"
+
+
+def form_in(parameters: Mapping[str, Any]) -> str | None:
+    """Say which form the metric has that is among the parameters of a sampler, if one is."""
+    if "metric_scale" in parameters:
+        return "low_rank"
+    if "inverse_mass_matrix" not in parameters:
+        return None
+    return "dense" if parameters["inverse_mass_matrix"].ndim == 2 else "diagonal"
+
+
 def identity_metric(metric: str, dimension: int) -> dict[str, Any]:
     """Give the metric that knows nothing."""
     if metric == "diagonal":
         return {"inverse_mass_matrix": jnp.ones(dimension)}
     if metric == "dense":
-        return {"inverse_mass_matrix": jnp.eye(dimension)}
+        return {"inverse_mass_matrix": jnp.eye(dimension), "momentum_factor": jnp.eye(dimension)}
     rank = min(_RANK, dimension)
     return {
         "metric_scale": jnp.ones(dimension),
@@ -52,6 +85,12 @@ def identity_metric(metric: str, dimension: int) -> dict[str, Any]:
 
 def metric_of(parameters: Mapping[str, Any]) -> Any:
     """Read a metric from the parameters of a sampler, as BlackJAX's kernels take it."""
+    if "momentum_factor" in parameters:
+        # BlackJAX would factorise the matrix at every draw.
+        factor = parameters["momentum_factor"]
+        return default_metric(parameters["inverse_mass_matrix"])._replace(
+            sample_momentum=lambda key, place: generate_gaussian_noise(key, place, sigma=factor)
+        )
     if "inverse_mass_matrix" in parameters:
         return parameters["inverse_mass_matrix"]
     return LowRankInverseMassMatrix(
@@ -61,17 +100,35 @@ def metric_of(parameters: Mapping[str, Any]) -> Any:
 
 def metric_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Pick those parameters of a sampler that are its metric."""
-    names = ("inverse_mass_matrix", "metric_scale", "metric_vectors", "metric_values")
+    names = (
+        *("inverse_mass_matrix", "momentum_factor"),
+        *("metric_scale", "metric_vectors", "metric_values"),
+    )
     return {name: parameters[name] for name in names if name in parameters}
 
 
 def metric_scales(parameters: Mapping[str, Any]) -> Any:
     """Give the variance of every coordinate that a metric stands for."""
-    metric = metric_of(parameters)
-    if isinstance(metric, LowRankInverseMassMatrix):
-        inner = 1 + jnp.square(metric.U) @ (metric.lam - 1)
-        return jnp.square(metric.sigma) * inner
-    return jnp.diagonal(metric) if metric.ndim == 2 else metric
+    if "metric_scale" in parameters:
+        low_rank = metric_of(parameters)
+        inner = 1 + jnp.square(low_rank.U) @ (low_rank.lam - 1)
+        return jnp.square(low_rank.sigma) * inner
+    matrix = parameters["inverse_mass_matrix"]
+    return jnp.diagonal(matrix) if matrix.ndim == 2 else matrix
+
+
+def metric_change(before: Mapping[str, Any], learned: Mapping[str, Any]) -> Any:
+    """Compare variances of two metrics, as a logarithm: of coordinates, of most of them.
+
+    A dense one is compared in the directions whose widths are one before. A single thin one among
+    them sets the step size, so that it is the largest change there.
+    """
+    if "momentum_factor" in before:
+        factor = before["momentum_factor"]
+        variances = jnp.sum(factor * (learned["inverse_mass_matrix"] @ factor), axis=0)
+        return jnp.max(jnp.abs(jnp.log(variances)))
+    ratios = jnp.log(metric_scales(learned) / metric_scales(before))
+    return jnp.median(jnp.abs(ratios))
 
 
 def energy_of_draw(info: Any, logdensity_before: Any, metric: Any) -> Any:
@@ -141,7 +198,10 @@ def learn_metric(
     correlation *= count / (count + _SHRINKAGE)
     correlation += jnp.eye(len(variance))
     if metric == "dense":
-        return {"inverse_mass_matrix": correlation * jnp.outer(scale, scale)}
+        matrix = correlation * jnp.outer(scale, scale)
+        root = jnp.linalg.cholesky(matrix)
+        factor = solve_triangular(root, jnp.eye(len(scale)), lower=True, trans=1)
+        return {"inverse_mass_matrix": matrix, "momentum_factor": factor}
     values, vectors = jnp.linalg.eigh(correlation)
     vectors, values = select_top_eigenvalues_by_informativeness(
         values, vectors, len(before["metric_values"]), tail_handling="mask_pad"

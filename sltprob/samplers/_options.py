@@ -43,11 +43,12 @@ StepsPerDraw = Annotated[int, whole(1)]
 AcceptanceRate = Annotated[float, between(0, 1)]
 """Mean acceptance rate that warm-up adapts the step size to, unless that is given."""
 
-Metric = Annotated[str, one_of(*METRICS)]
+Metric = Annotated[str, one_of("auto", *METRICS)]
 """Form of the metric, which is learned in warm-up: the unit of length in every direction.
 
-``diagonal``; ``dense``, for correlations that do not depend on the place; or ``low_rank``, diagonal
-but for the ten directions that differ most from it.
+``diagonal``; ``dense``, for correlations that do not depend on the place; ``low_rank``, diagonal
+but for the ten directions that differ most from it; or ``auto``: dense up to 64 dimensions where a
+gradient of at least as many data costs more than a matrix does, and diagonal elsewhere.
 """
 
 TrajectoryLength = Annotated[float, positive()]

@@ -16,8 +16,10 @@ from sltprob.chance import key_of, keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._metric import (
     empty_moments,
+    form_of,
     identity_metric,
     learn_metric,
+    metric_change,
     metric_scales,
     update_moments,
 )
@@ -95,7 +97,7 @@ def warm_up_in_windows(
     .. [2] A. Gelman, D. B. Rubin, "Inference from iterative simulation using multiple sequences",
        Statistical Science 7 (1992) 457-472.
     """
-    metric, step_size = sampler.metric, sampler.step_size
+    metric, step_size = form_of(sampler.metric, posterior), sampler.step_size
     chains = len(jax.tree.leaves(positions)[0])
     dimension = posterior.dimension
     sites = _site_of_coordinates(positions)
@@ -163,8 +165,7 @@ def warm_up_in_windows(
         learned = learn_metric(metric, moments, carry.metric, sites)
         # A metric wants a step size of its own, so that the last window learns none.
         use = learning[window] & (window < windows - 1)
-        ratios = jnp.log(metric_scales(learned) / metric_scales(carry.metric))
-        metric_change = jnp.where(use, jnp.median(jnp.abs(ratios)), carry.metric_change)
+        changed = jnp.where(use, metric_change(carry.metric, learned), carry.metric_change)
         step_change = jnp.abs(jnp.log(adapted / carry.step_size))
         of_loss = _split_rhat(trace["loss"])
         settled = (
@@ -172,7 +173,7 @@ def warm_up_in_windows(
             & ~use
             & (of_loss < _LARGEST_RHAT)
             & (step_change < _LARGEST_STEP_CHANGE)
-            & (metric_change < _LARGEST_METRIC_CHANGE)
+            & (changed < _LARGEST_METRIC_CHANGE)
         )
         return _Carry(
             window=window + 1,
@@ -180,7 +181,7 @@ def warm_up_in_windows(
             states=states,
             step_size=adapted,
             metric=_choose(use, learned, carry.metric),
-            metric_change=metric_change,
+            metric_change=changed,
             moments=_choose(use, empty_moments(metric, chains, dimension), moments),
             rhat=of_loss,
             settled=settled,

@@ -44,7 +44,7 @@ class DynamicHMC(TaughtByHMC):
 
     trajectory_length: TrajectoryLength = 1.5
     max_num_steps: MaxNumSteps = 1024
-    metric: Metric = "diagonal"
+    metric: Metric = "auto"
     step_size: StepSize = None
     target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
 

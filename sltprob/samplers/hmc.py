@@ -95,7 +95,7 @@ class HMC(WindowedSampler):
     ] = None
     trajectory_length: TrajectoryLength = 1.25
     max_num_steps: MaxNumSteps = 262144
-    metric: Metric = "diagonal"
+    metric: Metric = "auto"
     step_size: StepSize = None
     target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
     #: Not an option: whether the steps of a trajectory have forces in single precision.

@@ -10,15 +10,25 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.mclmc_adaptation import (
     MCLMCAdaptationState,
-    mclmc_find_L_and_step_size,
+    make_L_step_size_adaptation,
 )
+from blackjax.mcmc.integrators import IntegratorState
+from blackjax.util import generate_unit_vector
 
 from sltprob.posterior import TemperedPosterior
-from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical
-from sltprob.samplers._options import StepSize, StepsPerDraw
-from sltprob.spec import positive
+from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical, speed
+from sltprob.samplers._options import StepSize
+from sltprob.samplers.base import Evaluation, Warmup, in_groups
+from sltprob.spec import positive, whole
 
 __all__ = ["MCLMC"]
+
+# Kernel steps of tuning for each draw of warm-up that is left for it.
+_STEPS_OF_TUNING = 10
+# What a draw is of the length in which a velocity forgets itself, within bounds: of the loss, which
+# forgets itself sooner, draws that are further apart tell little more.
+_SHARE = 0.125
+_LEAST_STEPS, _MOST_STEPS = 10, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +41,20 @@ class MCLMC(Microcanonical):
     BlackJAX's V = 5e-4 and -0.5 % at 1e-5. No comparison of chains sees it; the virial and the
     check ``energy_variance`` do.
 
-    BlackJAX's tuner learns a diagonal metric, the step and the length L of decoherence. A kernel
+    HMC learns a diagonal metric in the first three quarters of warm-up, or sooner, on chains that
+    it cools from a high temperature. BlackJAX's tuner finds the step in the rest. The length in
+    which a velocity forgets itself is one standard deviation in every coordinate, L = √d. A kernel
     step costs two gradients.
+
+    A cold singular posterior is crossed only by many steps that small: of the tanh network with 128
+    units the default is trusted at β = 1e2 and 1e4, and in doubt at 1e6, where `hmc` is not.
 
     Parameters
     ----------
     desired_energy_var : float
         Variance of the energy error per dimension that the tuner aims at.
+    steps_per_draw : int or None
+        Kernel steps between two draws that are kept; None for an eighth of L, from 10 to 128.
 
     References
     ----------
@@ -52,51 +69,87 @@ class MCLMC(Microcanonical):
 
     desired_energy_var: Annotated[float, positive()] = 1e-5
     step_size: StepSize = None
-    steps_per_draw: StepsPerDraw = 10
+    steps_per_draw: Annotated[int | None, whole(1, example=10, none="to follow from the step")] = (
+        None
+    )
+
+    def _init(self, evaluation: Evaluation) -> Any:
+        raise NotImplementedError("its velocity is drawn by a key")
+
+    def _parameters(self, step_size: Any, metric: dict[str, Any]) -> dict[str, Any]:
+        length = speed(metric)
+        share = jnp.ceil(_SHARE * length / step_size)
+        given = self.steps_per_draw
+        steps = jnp.clip(share, _LEAST_STEPS, _MOST_STEPS) if given is None else given
+        return {
+            "step_size": step_size,
+            "num_steps": jnp.asarray(steps, int),
+            "decoherence_length": length,
+            **metric,
+        }
 
     def _tune(
-        self, rng_key: Any, posterior: TemperedPosterior, position: Any, guess: Any, num_draws: int
-    ) -> Any:
-        key_start, key = jax.random.split(rng_key)
-        return mclmc_find_L_and_step_size(
+        self,
+        rng_key: Any,
+        posterior: TemperedPosterior,
+        evaluations: Evaluation,
+        metric: dict[str, Any],
+        step_size: Any,
+        num_steps: int,
+    ) -> Warmup:
+        """Adapt the step on every chain by BlackJAX's rule; all take the geometric mean."""
+        chains = len(evaluations.logdensity)
+        count = num_steps * _STEPS_OF_TUNING
+        adapt = make_L_step_size_adaptation(
             mclmc.build_kernel(),
-            # The second of three parts grows by a third of itself, when it learns a metric.
-            round(num_draws * self.steps_per_draw / (1 + 0.4 / 3)),
-            mclmc.init(position, posterior.logdensity, key_start),
-            key,
-            logdensity_fn=posterior.logdensity,
-            frac_tune1=0.3,
-            frac_tune2=0.4,
-            frac_tune3=0.3,
+            posterior.logdensity,
+            posterior.dimension,
+            frac_tune1=1.0,
+            frac_tune2=0.0,
+            diagonal_preconditioning=False,
             desired_energy_var=self.desired_energy_var,
-            diagonal_preconditioning=True,
-            params=guess,
         )
+        length = speed(metric)
+        guess = MCLMCAdaptationState(length, step_size * length, metric["inverse_mass_matrix"])
 
-    def _parameters(self, step_size: Any, tuned: MCLMCAdaptationState) -> dict[str, Any]:
-        return {**super()._parameters(step_size, tuned), "decoherence_length": tuned.L}
+        def one(key: Any, evaluation: Evaluation) -> Any:
+            key_velocity, key = jax.random.split(key)
+            velocity = generate_unit_vector(key_velocity, evaluation.position)
+            state = IntegratorState(evaluation.position, velocity, *evaluation[1:])
+            if self.step_size is not None:
+                return state, jnp.asarray(self.step_size)
+            state, tuned = adapt(state, guess, count, key)
+            return state, tuned.step_size
+
+        keys = jax.random.split(rng_key, chains)
+        states, steps = in_groups(one, keys, evaluations)
+        parameters = self._parameters(jnp.exp(jnp.mean(jnp.log(steps))), metric)
+        made = 0.0 if self.step_size is not None else 1.0 * GRADIENTS_PER_STEP * count
+        return Warmup(states, parameters, {"loss": jnp.zeros((0, chains))}, jnp.asarray(made))
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """Make `steps_per_draw` kernel steps."""
+        """Make so many kernel steps."""
         kernel = mclmc.build_kernel()
 
-        def body(state: Any, key: Any) -> Any:
+        def body(number: Any, carry: Any) -> Any:
+            state, squares, finite = carry
             state, info = kernel(
-                key,
+                jax.random.fold_in(rng_key, number),
                 state,
                 posterior.logdensity,
                 parameters["inverse_mass_matrix"],
                 parameters["decoherence_length"],
                 parameters["step_size"],
             )
-            return state, (info.energy_change, info.nonans)
+            return state, squares + info.energy_change**2, finite & info.nonans
 
-        keys = jax.random.split(rng_key, self.steps_per_draw)
-        state, (energy_change, finite) = jax.lax.scan(body, state, keys)
+        count = parameters["num_steps"]
+        start = (state, jnp.zeros_like(state.logdensity), jnp.asarray(True))
+        state, squares, finite = jax.lax.fori_loop(0, count, body, start)
         return state, {
-            "energy_variance": jnp.mean(energy_change**2) / posterior.dimension,
-            "diverging": ~jnp.all(finite),
-            "num_gradients": jnp.asarray(GRADIENTS_PER_STEP * self.steps_per_draw),
+            "energy_variance": squares / (count * posterior.dimension),
+            "diverging": ~finite,
+            "num_gradients": GRADIENTS_PER_STEP * count,
         }

@@ -41,7 +41,7 @@ class NUTS(TaughtByHMC):
     vectorised: ClassVar[bool] = False
 
     max_tree_depth: Annotated[int, whole(1)] = 10
-    metric: Metric = "diagonal"
+    metric: Metric = "auto"
     step_size: StepSize = None
     target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
 

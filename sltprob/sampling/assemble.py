@@ -20,6 +20,7 @@ from sltprob import models, samplers
 from sltprob.models._loss import LossModel
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
+from sltprob.samplers._metric import form_in
 from sltprob.sampling.transitions import Warmed
 
 __all__ = ["assemble", "model_name", "versions"]
@@ -59,6 +60,7 @@ def assemble(
         "data_error": float(posterior.data_error),
         "dimension": posterior.dimension,
         "dtype": dtype,
+        **({"metric": form} if (form := form_in(tuned)) else {}),
         "force_dtype": "float32" if getattr(sampler, "single_forces", False) else dtype,
         "init": init,
         "keep": keep,
