@@ -48,14 +48,14 @@ class Enough:
         """Say whether the draws are enough for the target.
 
         Where half the step comes as well, the slope adds the error of this mean to that of the
-        other, or C'/2 at most, and C' <= C. The mean at half the step counts twice and is given the
-        greater part of the target.
+        other, or C'/2 at most. C' is C/2, or up to 2 C/3 where chains still find larger gradients.
+        The mean at half the step counts twice, and is given the greater part of the target.
         """
         if self.target is None or done < min(_LEAST, self.draws):
             return False
         if not self.halves(found):
             return self.target.met(found.value, found.mcse)
-        return self.target.met(found.value, min(2 * found.raw_error, 2 / 3 * abs(found.bias)))
+        return self.target.met(found.value, min(2 * found.raw_error, 0.4 * abs(found.bias)))
 
     def second(self, found: LocalEstimate, done: int, settled: int) -> bool:
         """Say whether the draws at half the step are enough.

@@ -82,9 +82,10 @@ class LocalRun:
         self.checkpoint = checkpoint
         self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
         self.seconds_restored = 0.0
-        key = jax.random.key(options.seed)
-        key_draws, self.key_start, self.key_moments = jax.random.split(key, 3)
-        self.keys = jax.random.split(key_draws, options.chains)
+        made = (jax.random.key(options.seed),)
+        # One small program: done one by one, each of them is a program that compiles.
+        keys_of = compiled(_keys, *made, clock=self.clock, effort=0, chains=options.chains)
+        self.keys, self.keys_place, self.keys_memory, self.key_moments = keys_of(*made)
         self.generator = np.random.default_rng(options.seed)
         dimension = posterior.dimension
         vectorised = options.vectorized
@@ -106,14 +107,12 @@ class LocalRun:
         """Put the chains at the center, or at draws of the localisation."""
         options = self.options
         self.states = []  # frees the old chains first, as a large network fits once
-        key_place, key_memory = jax.random.split(self.key_start)
-        chains = jnp.arange(options.chains)
-        places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
-        memories = jax.random.split(key_memory, options.chains)
+        chains = np.arange(options.chains)
         far = {"optimum": 0 * chains, "prior": 0 * chains + 1, "both": chains % 2}[options.init]
         states = []
         for group in self.groups:
-            arguments = (self.shared, self.tuned, places[group], memories[group], far[group])
+            keys = (self.keys_place[group], self.keys_memory[group])
+            arguments = (self.shared, self.tuned, *keys, far[group])
             begin = compiled(
                 start_chains,
                 *arguments,
@@ -193,6 +192,15 @@ class LocalRun:
             )
         stats |= bias_of_step(stats, step)
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
+
+
+def _keys(key: Any, *, chains: int) -> tuple[Any, ...]:
+    """Give every chain a key of its draws, of its place and of its memory; and one of moments."""
+    key_draws, key_start, key_moments = jax.random.split(key, 3)
+    key_place, key_memory = jax.random.split(key_start)
+    places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(jnp.arange(chains))
+    memories = jax.random.split(key_memory, chains)
+    return jax.random.split(key_draws, chains), places, memories, key_moments
 
 
 def sample_local(
