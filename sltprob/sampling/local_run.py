@@ -18,7 +18,7 @@ import xarray as xr
 from sltprob.local_posterior import LocalPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, compiled
+from sltprob.sampling.compilation import Clock, compiled, once
 from sltprob.sampling.devices import cores
 from sltprob.sampling.local_assemble import assemble_local
 from sltprob.sampling.local_chunk import (
@@ -82,10 +82,8 @@ class LocalRun:
         self.checkpoint = checkpoint
         self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
         self.seconds_restored = 0.0
-        made = (jax.random.key(options.seed),)
-        # One small program: done one by one, each of them is a program that compiles.
-        keys_of = compiled(_keys, *made, clock=self.clock, effort=0, chains=options.chains)
-        self.keys, self.keys_place, self.keys_memory, self.key_moments = keys_of(*made)
+        key, chains = jax.random.key(options.seed), np.arange(options.chains)
+        self.keys, self.keys_place, self.keys_memory, self.key_moments = _keys(key, chains)
         self.generator = np.random.default_rng(options.seed)
         dimension = posterior.dimension
         vectorised = options.vectorized
@@ -194,13 +192,17 @@ class LocalRun:
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
 
 
-def _keys(key: Any, *, chains: int) -> tuple[Any, ...]:
-    """Give every chain a key of its draws, of its place and of its memory; and one of moments."""
+@once
+def _keys(key: Any, chains: Any) -> tuple[Any, ...]:
+    """Give every chain a key of its draws, of its place and of its memory; and one of moments.
+
+    In one program: one by one, each of these lines compiles.
+    """
     key_draws, key_start, key_moments = jax.random.split(key, 3)
     key_place, key_memory = jax.random.split(key_start)
-    places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(jnp.arange(chains))
-    memories = jax.random.split(key_memory, chains)
-    return jax.random.split(key_draws, chains), places, memories, key_moments
+    places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
+    memories = jax.random.split(key_memory, len(chains))
+    return jax.random.split(key_draws, len(chains)), places, memories, key_moments
 
 
 def sample_local(
