@@ -284,7 +284,7 @@ CELL_WORDS = {
     "chains": "Independent chains.",
     "gradients": "Gradients on all data, of all chains; a minibatch counts by its share.",
     "seconds_warmup": "Seconds of tuning, whose draws never count.",
-    "seconds_sampling": "Seconds of sampling.",
+    "seconds_sampling": "Seconds of sampling; of a local run those at half the step too.",
     "seconds_compile": "Seconds of compilation, once for each model and sampler.",
     "verdict": "*trusted*, *doubtful* or *wrong*.",
     "failed_checks": "Names of the checks that failed, evidence of a wrong number first.",

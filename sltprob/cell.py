@@ -60,7 +60,8 @@ def summarise(draws: xr.DataTree, verdict: Verdict | None = None) -> dict[str, A
     exact_mcse = float(attributes.get("exact_mcse", math.nan))
     error = math.hypot(mcse, exact_mcse)
     chains, count = run.chains_and_draws
-    gradients = float(np.sum(run.stats.get("num_gradients", 0)))
+    counted = (run.stats, run.half_step)
+    gradients = float(sum(np.sum(stats.get("num_gradients", 0)) for stats in counted))
     rhat = next((check.value for check in verdict.checks if check.name == "rhat"), math.nan)
     ess = next((check.value for check in verdict.checks if check.name == "ess_bulk"), math.nan)
     numbers = {

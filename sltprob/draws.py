@@ -30,7 +30,8 @@ sample_stats
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.
 half_step_sample_stats
-    Of a local run, where half its step was tried as well: the same variables at that step.
+    Of a local run, where half its step was tried as well: the same variables at that step, of as
+    many draws as were enough.
 scouts
     What scouts saw (`sltprob.sampling.scouts`): by (scout, scout_draw) ``loss``, and by scout
     ``log_weight``, the logarithm of the weight of the basin that a descent found beside the basin

@@ -35,6 +35,11 @@ class LocalEstimate:
     raw: float  # as sampled
     bias: float  # C
     halved: tuple[float, float] | None  # the same two at half the step
+    raw_error: float  # of raw alone
+    # What of mcse comes from where between λ̂ - C and λ̂ the truth lies, and how far these two are
+    # uncertain at half the step.
+    slope_error: float = 0.0
+    half_step_error: float = 0.0
 
     @property
     def rho(self) -> float:
@@ -76,7 +81,7 @@ def local_estimate(
     """
     if not is_sampled(scaled):
         nan = math.nan
-        return LocalEstimate(nan, nan, nan, nan, nan, nan, None)
+        return LocalEstimate(nan, nan, nan, nan, nan, nan, None, nan)
     if cooling is not None:
         scaled, bias = scaled - cooling, bias - cooling
     if halved is not None and "cooling" in halved:
@@ -86,7 +91,9 @@ def local_estimate(
         least, low, most, high = _edges(scaled, bias)
         middle = _mcse(scaled - bias / 2)
         down, up = _still_to_come(scaled)
-        return LocalEstimate((least + most) / 2, middle, low - down, high + up, raw, size, None)
+        low, high = low - down, high + up
+        error = _mcse(scaled)
+        return LocalEstimate((least + most) / 2, middle, low, high, raw, size, None, error)
     second, rest = float(np.mean(halved["scaled"])), float(np.mean(halved["bias"]))
     least, low, most, high = _edges(halved["scaled"], halved["bias"])
     change = size - rest
@@ -97,9 +104,11 @@ def local_estimate(
     within = _mcse(halved["scaled"])
     corrected = _mcse(halved["scaled"] - halved["bias"])
     # How far the slope is uncertain, which cannot lead beyond the edges.
-    doubt = math.hypot(_mcse(scaled), within) / abs(change) if change != 0 else 1.0
+    error = _mcse(scaled)
+    doubt = math.hypot(error, within) / abs(change) if change != 0 else 1.0
     down, up = _still_to_come(halved["scaled"])
-    mcse = math.hypot(slope * corrected + (1 - slope) * within, min(doubt, 0.5) * abs(rest))
+    between = min(doubt, 0.5) * abs(rest)
+    mcse = math.hypot(slope * corrected + (1 - slope) * within, between)
     return LocalEstimate(
         value,
         mcse,
@@ -109,6 +118,9 @@ def local_estimate(
         raw,
         size,
         (second, rest),
+        error,
+        between,
+        max(corrected, within),
     )
 
 

@@ -306,7 +306,7 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
     if size < 2:
         return
     arguments = (posterior.traced(), tuple(rows), weights)
-    whole, alone = compiled(_probe_rows, *arguments, clock=Clock())(*arguments)
+    whole, alone = compiled(_probe_rows, *arguments, clock=Clock(), effort=0)(*arguments)
     if not np.allclose(whole[: size // 2], alone, rtol=_TOLERANCE, atol=1e-5, equal_nan=True):
         raise ValueError(
             "the loss of a row depends on the rows beside it, as with batch statistics; compute "

@@ -129,9 +129,10 @@ class NotebookBar:
 
 
 def _state(progress: Progress) -> str:
-    if progress.stage != "sample" or progress.seconds <= 0:
+    if progress.stage not in ("sample", "half step") or progress.seconds <= 0:
         return progress.stage
-    state = f"{progress.draws / progress.seconds:.0f} draws/s"
+    state = "half step  " if progress.stage == "half step" else ""
+    state += f"{progress.draws / progress.seconds:.0f} draws/s"
     if not math.isnan(progress.lambda_hat):
         state += f"  λ̂ {progress.lambda_hat:.3f} ± {progress.mcse:.2g}"
     return state

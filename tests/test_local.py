@@ -13,6 +13,9 @@ from deep_linear_data import deep_linear, deep_linear_rows
 from flax import linen, nnx
 
 import sltprob
+from sltprob.cell import summarise
+from sltprob.diagnostics.base import Run
+from sltprob.diagnostics.local_checks import estimate_of
 from sltprob.sampling import compilation
 from sltprob.sampling.local_feed import rows_of_batch
 
@@ -461,19 +464,41 @@ def test_a_run_goes_on_from_its_last_piece_bit_for_bit(line, sampler, streamed, 
 
 
 @pytest.mark.turns
-def test_a_run_stops_at_its_target_and_so_does_the_one_at_half_the_step(line):
+def test_a_run_stops_at_its_target_half_the_step_included(line):
+    """The error that is reported is at most the target, be there one step or two."""
     run = sltprob.sample(
         around(line), "sgld", draws=4000, warmup=100, target_mcse=0.3, half_step=True
     )
-    count = run["sample_stats"]["loss"].shape[1]
-    assert 100 <= count < 2000
-    assert run["half_step_sample_stats"]["loss"].shape[1] == count
+    for group in ("sample_stats", "half_step_sample_stats"):
+        assert 100 <= run[group]["loss"].shape[1] < 2000
+    assert sltprob.estimate(run).mcse <= 0.3
     longer = sltprob.sample(
         around(line), "sgld", draws=4000, warmup=100, target_mcse="1.5%", half_step=False
     )
-    assert count < longer["sample_stats"]["loss"].shape[1] < 4000
+    assert run["sample_stats"]["loss"].shape[1] < longer["sample_stats"]["loss"].shape[1] < 4000
     found = sltprob.estimate(longer)
     assert found.mcse <= 0.015 * found.value
+
+
+@pytest.mark.turns
+def test_half_the_step_ends_when_its_own_error_is_small_beside_its_bias(line):
+    told = []
+    run = sltprob.sample(
+        around(line), "sgld", draws=2000, warmup=100, target_rho=0.2, progress=told.append
+    )
+    found = estimate_of(Run.of(run))
+    halved = run["half_step_sample_stats"]
+    assert run["sample_stats"]["loss"].shape[1] == 2000
+    assert 100 <= halved["loss"].shape[1] < 2000
+    assert found.half_step_error <= found.halved[1] / 8
+    # A stage of its own, with the estimate as it is reported in the end, and in the seconds.
+    stages = list(dict.fromkeys(one.stage for one in told))
+    assert stages == ["compile", "warm-up", "sample", "half step", "done"]
+    last = [one for one in told if one.stage == "half step"][-1]
+    assert last.lambda_hat == told[-1].lambda_hat == pytest.approx(found.value, rel=1e-12)
+    assert run.attrs["seconds_sampling"] >= last.seconds
+    drawn = run["sample_stats"]["num_gradients"].sum() + halved["num_gradients"].sum()
+    assert summarise(run)["gradients"] == pytest.approx(float(drawn))
 
 
 # ---- refusals

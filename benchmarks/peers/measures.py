@@ -36,9 +36,6 @@ def read(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         _trace(record, trace, problem)
     if "positions" in arrays:
         record["rhat_of_parameters"] = _rhat(arrays["positions"])
-    if record["peer"] == "sltprob" and "batch_size" in record:
-        steps = record.get("steps_per_draw", 10)
-        record["gradients"] = record["chains"] * record["draws"] * steps
     value, claimed = record["lambda_hat"], record.get("mcse")
     record["truth"] = truth
     record["off"] = value / truth - 1

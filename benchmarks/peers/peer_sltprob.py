@@ -70,9 +70,14 @@ def _sampled(
         record |= {"rao_blackwell": better.value, "rao_blackwell_mcse": better.mcse}
     clock.mark("judging")
     stats = draws["sample_stats"]
-    if "num_gradients" in stats:
-        record["gradients"] = float(stats["num_gradients"].sum())
-    if problem.kind not in ("deep-linear", "digits"):
+    if problem.kind in ("deep-linear", "digits"):
+        # Of minibatches, each a whole one: those of the draws that were kept, at both steps.
+        steps = [name for name in ("sample_stats", "half_step_sample_stats") if name in draws]
+        drawn = sum(draws[name]["loss"].size for name in steps)
+        record["gradients"] = drawn * int(draws.attrs["steps_per_draw"])
+    else:
+        if "num_gradients" in stats:
+            record["gradients"] = float(stats["num_gradients"].sum())
         record["loss"] = np.asarray(stats["loss"], float)
         record["positions"] = _shared.flat({k: v.values for k, v in draws["posterior"].items()})
     heard.append(str(verdict).splitlines()[0])
@@ -127,7 +132,7 @@ def _local(problem: problems.Problem, job: dict[str, Any], options: dict[str, An
     posterior = sltprob.local(
         losses, params, data, nbeta=problem.beta, gamma=problem.numbers["gamma"]
     )
-    extra = ("batch_size", "steps_per_draw", "step_size", "half_step")
+    extra = ("batch_size", "steps_per_draw", "step_size", "half_step", "target_mcse")
     return posterior, options | {name: job[name] for name in extra if job.get(name) is not None}
 
 

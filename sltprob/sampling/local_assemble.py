@@ -27,6 +27,7 @@ def assemble_local(
     record: Mapping[str, np.ndarray],
     warm: Mapping[str, np.ndarray],
     halved: Mapping[str, np.ndarray] | None,
+    settled: int,
     *,
     step: float,
     specification: str,
@@ -45,10 +46,7 @@ def assemble_local(
         if name.startswith("value:")
     }
     return schema.build(
-        sample_stats={
-            **_statistics(record, step, minimum_loss, run.posterior.dimensions),
-            "num_gradients": np.full(record["paired"].shape, per_draw),
-        },
+        sample_stats=_statistics(record, step, minimum_loss, posterior.dimensions, per_draw),
         posterior=values or None,
         warmup={"loss": minimum_loss + warm["paired"]},
         tuned=tuned,
@@ -82,19 +80,24 @@ def assemble_local(
             "init": options.init,
             "keep": options.keep,
             **cost,
-            "warmup_gradients": per_draw * warm["paired"].size,
+            # What settles at half the step counts as warm-up too.
+            "warmup_gradients": per_draw * (warm["paired"].size + settled * options.chains),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             **versions(),
         },
         half_step=None
         if halved is None
-        else _statistics(halved, step / 2, minimum_loss, run.posterior.dimensions),
+        else _statistics(halved, step / 2, minimum_loss, posterior.dimensions, per_draw),
     )
 
 
 def _statistics(
-    record: Mapping[str, np.ndarray], step: float, minimum_loss: float, dims: Mapping[str, int]
+    record: Mapping[str, np.ndarray],
+    step: float,
+    minimum_loss: float,
+    dims: Mapping[str, int],
+    per_draw: float,
 ) -> dict[str, np.ndarray]:
     """Name what was recorded as the schema does."""
     sizes = np.asarray(list(dims.values()), dtype=float)
@@ -114,6 +117,7 @@ def _statistics(
             "loss_virial": record["loss_slope"],
             "squared_distance": record["distance"],
             "squared_gradient": record["square"].sum(axis=-1),
+            "num_gradients": np.full(record["paired"].shape, per_draw),
         }
     if "cooled" in record:
         found["step_cooling"] = record["cooled"]

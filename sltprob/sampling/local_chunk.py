@@ -66,7 +66,11 @@ def run_local_chunk(
             return tree
         return jax.tree.map(jnp.multiply, tuned.scale, tree)
 
-    def step(state: LocalState, key: Any, given: Fed | None, recorded: bool) -> tuple[Any, Any]:
+    def seen_at(place: Any, slopes: Any, memory: Any) -> dict[str, Any]:
+        motion = sampler.local_motion(memory, parameters)
+        return _products(posterior, place, slopes, scaled(scaled(place)), motion)
+
+    def step(state: LocalState, key: Any, given: Fed | None, recorded: Any) -> tuple[Any, Any]:
         key_rows, key_move = jax.random.split(key)
         rows, weights, baseline = _rows(posterior, key_rows, batch_size) if given is None else given
 
@@ -77,17 +81,14 @@ def run_local_chunk(
         slopes, losses = jax.grad(mean_loss, has_aux=True)(state.displacement)
         slopes = _masked(posterior, slopes)
         place, memory = state.displacement, state.memory
-        seen = {}
-        if recorded:
-            seen = _products(
-                posterior,
-                place,
-                slopes,
-                scaled(scaled(place)),
-                sampler.local_motion(memory, parameters),
-            )
-            # All of it before the step, which then moves the chain in its own memory.
-            seen, place, memory, slopes = lax.optimization_barrier((seen, place, memory, slopes))
+        # One body for all steps: another one for those that are recorded compiles it all twice.
+        nothing = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(seen_at, place, slopes, memory),
+        )
+        seen = lax.cond(recorded, seen_at, lambda *_: nothing, place, slopes, memory)
+        # All of it before the step, which then moves the chain in its own memory.
+        seen, place, memory, slopes = lax.optimization_barrier((seen, place, memory, slopes))
         force = jax.tree.map(
             lambda slope, way: -(posterior.nbeta * slope + posterior.gamma * way),
             slopes,
@@ -115,22 +116,17 @@ def run_local_chunk(
             if given is None:
                 return None
             return jax.tree.map(
-                lambda leaf: lax.dynamic_index_in_dim(leaf, number, keepdims=False), given
+                lambda leaf: lax.dynamic_index_in_dim(leaf, begin + number, keepdims=False), given
             )
 
-        last = batch(begin + steps_per_draw - 1)
-        paired = variance = jnp.zeros((), posterior.nbeta.dtype)
-        if steps_per_draw > 1:
-            numbers = begin + jnp.arange(steps_per_draw - 1)
-            state, plain = lax.scan(
-                lambda state, each: step(state, each[0], batch(each[1]), False),
-                state,
-                (keys[:-2], numbers),
-            )
-            paired, variance = jnp.sum(plain["paired"]), jnp.sum(plain["variance"])
-        state, seen = step(state, keys[-2], last, True)
-        seen["paired"] = (paired + seen["paired"]) / steps_per_draw
-        seen["variance"] = (variance + seen["variance"]) / steps_per_draw**2
+        def body(state: LocalState, each: Any) -> tuple[Any, Any]:
+            key, number = each
+            return step(state, key, batch(number), number == steps_per_draw - 1)
+
+        state, steps = lax.scan(body, state, (keys[:-1], jnp.arange(steps_per_draw)))
+        seen = jax.tree.map(lambda leaf: leaf[-1], steps)
+        seen["paired"] = jnp.mean(steps["paired"])
+        seen["variance"] = jnp.sum(steps["variance"]) / steps_per_draw**2
         place = scaled(state.displacement)
         if record == "all":
             seen["paired"] = _all_rows(posterior, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,7 @@ import xarray as xr
 from sltprob.local_posterior import LocalPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, compiled
+from sltprob.sampling.compilation import Clock, compiled, once
 from sltprob.sampling.devices import cores
 from sltprob.sampling.local_assemble import assemble_local
 from sltprob.sampling.local_chunk import (
@@ -28,6 +28,7 @@ from sltprob.sampling.local_chunk import (
     start_chains,
 )
 from sltprob.sampling.local_feed import Fed, feed
+from sltprob.sampling.local_half_step import ESTIMATED, Enough, Record, known, together
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
 from sltprob.sampling.progress import Progress, Target
 
@@ -40,8 +41,6 @@ _VECTORISED, _ALONE = 20_000, 2_000_000
 _COOLED, _TUNED = 0.5, 0.75
 # Times that chains begin again with a smaller step before that takes from the warm-up.
 _RETRIES = 24
-# ρ above which half the step is tried as well, if nobody says otherwise.
-_HALF_STEP = 0.1
 # Minibatches from which the preconditioner is learned.
 _MOMENTS = 32
 
@@ -83,9 +82,8 @@ class LocalRun:
         self.checkpoint = checkpoint
         self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
         self.seconds_restored = 0.0
-        key = jax.random.key(options.seed)
-        key_draws, self.key_start, self.key_moments = jax.random.split(key, 3)
-        self.keys = jax.random.split(key_draws, options.chains)
+        key, chains = jax.random.key(options.seed), np.arange(options.chains)
+        self.keys, self.keys_place, self.keys_memory, self.key_moments = _keys(key, chains)
         self.generator = np.random.default_rng(options.seed)
         dimension = posterior.dimension
         vectorised = options.vectorized
@@ -107,14 +105,12 @@ class LocalRun:
         """Put the chains at the center, or at draws of the localisation."""
         options = self.options
         self.states = []  # frees the old chains first, as a large network fits once
-        key_place, key_memory = jax.random.split(self.key_start)
-        chains = jnp.arange(options.chains)
-        places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
-        memories = jax.random.split(key_memory, options.chains)
+        chains = np.arange(options.chains)
         far = {"optimum": 0 * chains, "prior": 0 * chains + 1, "both": chains % 2}[options.init]
         states = []
         for group in self.groups:
-            arguments = (self.shared, self.tuned, places[group], memories[group], far[group])
+            keys = (self.keys_place[group], self.keys_memory[group])
+            arguments = (self.shared, self.tuned, *keys, far[group])
             begin = compiled(
                 start_chains,
                 *arguments,
@@ -196,6 +192,19 @@ class LocalRun:
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
 
 
+@once
+def _keys(key: Any, chains: Any) -> tuple[Any, ...]:
+    """Give every chain a key of its draws, of its place and of its memory; and one of moments.
+
+    In one program: one by one, each of these lines compiles.
+    """
+    key_draws, key_start, key_moments = jax.random.split(key, 3)
+    key_place, key_memory = jax.random.split(key_start)
+    places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
+    memories = jax.random.split(key_memory, len(chains))
+    return jax.random.split(key_draws, len(chains)), places, memories, key_moments
+
+
 def sample_local(
     posterior: LocalPosterior,
     sampler: StochasticGradientSampler,
@@ -209,23 +218,20 @@ def sample_local(
     begin = time.perf_counter()
     run = LocalRun(posterior, sampler, options, checkpoint)
     nbeta = float(posterior.nbeta)
+    enough = Enough(options.half_step, target, options.draws)
+
+    def report(stage: str, done: int, since: float, total: int, found: Any = None) -> None:
+        if progress is not None:
+            value, error = (math.nan, math.nan) if found is None else (found.value, found.mcse)
+            elapsed = time.perf_counter() - since
+            progress(Progress(stage, done, total, elapsed, value, error, nbeta, specification))
 
     draws = options.draws
-
-    def report(stage: str, done: int, since: float, parts: Any = ()) -> Any:
-        if progress is None and target is None:
-            return math.nan, math.nan
-        known = _known(parts, done)
-        if progress is not None:
-            elapsed = time.perf_counter() - since
-            progress(Progress(stage, done, draws, elapsed, *known, nbeta, specification))
-        return known
-
-    report("compile", 0, begin)
+    report("compile", 0, begin, draws)
     noise = float(np.mean(run.advance(0.0)["loss_square"]))
     start = time.perf_counter() - run.seconds_restored
-    report("warm-up", 0, start)
-    step, warm = _warm_up(run, noise, report, start)
+    report("warm-up", 0, start, draws)
+    step, warm = _warm_up(run, noise, lambda: report("warm-up", 0, start, draws))
     seconds_warmup = time.perf_counter() - start
 
     start, before = time.perf_counter(), run.seconds_restored
@@ -233,34 +239,25 @@ def sample_local(
     while done < draws:
         parts.append(run.advance(step))
         done = min(done + run.chunk, draws)
-        known = report("sample", done, start, parts)
-        if target and done >= min(100, draws) and target.met(*known):
+        if progress is None and target is None and done < draws:
+            continue
+        found = known(_all(parts, done, ESTIMATED))
+        report("sample", done, start, draws, found)
+        if enough.first(found, done):
             draws = done
+    record = _all(parts, draws)
+    halved, settled = None, 0
+    if enough.halves(found):
+        settled, halved = _half_step(run, step, record, enough, report)
+        found = known(record, halved)
     seconds_sampling = time.perf_counter() - start + run.seconds_restored - before
-    record = {name: _joined(parts, name, draws) for name in parts[0]}
-    kept = list(parts)
-
-    cooled = record.get("cooled", 0.0)
-    raw = float(np.mean(record["scaled_loss"] - cooled))
-    bias = float(np.mean(record["bias"] - cooled))
-    wanted = options.half_step
-    if wanted is None:
-        wanted = bool(raw > 0 and bias / raw > _HALF_STEP)
-    halved = None
-    if wanted:
-        settle = math.ceil(options.warmup / 2 / run.chunk)
-        for _ in range(settle):
-            run.advance(step / 2)
-        parts = []
-        while len(parts) * run.chunk < draws:
-            parts.append(run.advance(step / 2))
-        halved = {name: _joined(parts, name, draws) for name in parts[0]}
-    report("done", draws, start, kept)
+    report("done", draws, start, draws, found)
     return assemble_local(
         run,
         record,
         warm,
         halved,
+        settled,
         step=step,
         specification=specification,
         cost={
@@ -272,8 +269,35 @@ def sample_local(
     )
 
 
+def _half_step(
+    run: LocalRun, step: float, record: Record, enough: Enough, report: Any
+) -> tuple[int, Record]:
+    """Draw at half the step until that is enough; give the draws of settling, and the record."""
+    begin = time.perf_counter()
+    settled = math.ceil(run.options.warmup / 2 / run.chunk) * run.chunk
+    for _ in range(settled // run.chunk):
+        run.advance(step / 2)
+        report("half step", 0, begin, enough.draws)
+    parts: list[Record] = []
+    done = 0
+    while done < enough.draws:
+        parts.append(run.advance(step / 2))
+        done = min(done + run.chunk, enough.draws)
+        found = known(record, _all(parts, done, ESTIMATED))
+        report("half step", done, begin, enough.draws, found)
+        if enough.second(found, done, settled):
+            break
+    return settled, _all(parts, done)
+
+
+def _all(parts: Sequence[Record], draws: int, names: Collection[str] | None = None) -> Record:
+    """Put the chunks of a run together, all that they have or what is named."""
+    kept = [name for name in parts[0] if names is None or name in names]
+    return {name: together(parts, name, draws) for name in kept}
+
+
 def _warm_up(
-    run: LocalRun, noise: float, report: Any, start: float
+    run: LocalRun, noise: float, report: Callable[[], None]
 ) -> tuple[float, dict[str, np.ndarray]]:
     """Tune the step, then let the chains run with it; give the step and the trace."""
     options, sampler = run.options, run.sampler
@@ -297,7 +321,7 @@ def _warm_up(
     while index < count:
         seen = run.advance(rule.step)
         trace.append(seen)
-        report("warm-up", 0, start)
+        report()
         index += 1
         if given or index > tuning:
             continue
@@ -316,7 +340,7 @@ def _warm_up(
             rule.cool()
         elif index == tuning:
             rule.settle()
-    return rule.step, {name: _joined(trace, name, None) for name in ("paired", "scaled_loss")}
+    return rule.step, {name: together(trace, name) for name in ("paired", "scaled_loss")}
 
 
 def _learn_scale(run: LocalRun) -> None:
@@ -340,23 +364,3 @@ def _learn_scale(run: LocalRun) -> None:
         total = moments(*arguments)
     rescaled = compiled(sampler.local_scale, total, clock=run.clock, donated=(0,))
     run.rescale(rescaled(total))
-
-
-def _joined(parts: Sequence[dict[str, np.ndarray]], name: str, draws: int | None) -> np.ndarray:
-    return np.concatenate([part[name] for part in parts], axis=1)[:, :draws]
-
-
-def _known(parts: Sequence[dict[str, np.ndarray]], draws: int) -> tuple[float, float]:
-    """Give λ̂ and its error, by the draws so far, as they are reported in the end."""
-    # The checks, which come with it, load the estimate themselves.
-    from sltprob.local_estimate import local_estimate
-
-    if draws < 4:
-        return math.nan, math.nan
-    known = {
-        name: _joined(parts, name, draws)
-        for name in ("scaled_loss", "bias", "cooled")
-        if name in parts[0]
-    }
-    found = local_estimate(known["scaled_loss"], known["bias"], None, known.get("cooled"))
-    return found.value, found.mcse

@@ -17,7 +17,8 @@ __all__ = ["Draws", "Progress", "Target"]
 class Progress:
     """What is known while a run goes on."""
 
-    stage: str  # ``"compile"``, ``"warm-up"``, ``"sample"``, ``"scout"`` or ``"done"``
+    # ``"compile"``, ``"warm-up"``, ``"sample"``, ``"half step"``, ``"scout"`` or ``"done"``
+    stage: str
     draws: int  # Draws per chain so far
     total: int  # Draws per chain asked for
     seconds: float  # Seconds of this stage so far

@@ -75,7 +75,8 @@ def sample(
         Stop when lambda-hat's Monte Carlo standard error is at most this, after at least 100
         draws; the same unit as lambda-hat, dimensionless, or ``"2%"`` of it. Where lambda-hat
         averaged over the readout is known, of ``estimate(run, rao_blackwell=True)``, the smaller
-        of both errors counts, as soon as there are enough draws for a verdict.
+        of both errors counts, as soon as there are enough draws for a verdict. Around trained
+        parameters it is the error that is reported, a run at half the step included.
     progress : callable, optional
         Called with a `Progress` after each stage and chunk.
     checkpoint : Checkpoint, optional
@@ -94,7 +95,8 @@ def sample(
         Whether chains share one call; by default where that is faster.
     half_step : bool, optional
         Whether to run at half the step as well, which narrows the interval of λ̂; by default where
-        the step biases it by more than a tenth.
+        the step biases it by more than a tenth. It has at most `draws`, and ends before where its
+        own error is small beside the bias that is left.
     target_rho : float, dimensionless, optional
         The bias, relative to λ̂, at which warm-up stops to make the step smaller: 0.08.
 
