@@ -15,6 +15,7 @@ from blackjax.adaptation.mclmc_adaptation import (
 from blackjax.mcmc.integrators import IntegratorState
 from blackjax.util import generate_unit_vector
 
+from sltprob.chance import key_of, keys_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical, speed
 from sltprob.samplers._options import StepSize
@@ -113,7 +114,7 @@ class MCLMC(Microcanonical):
         guess = MCLMCAdaptationState(length, step_size * length, metric["inverse_mass_matrix"])
 
         def one(key: Any, evaluation: Evaluation) -> Any:
-            key_velocity, key = jax.random.split(key)
+            key_velocity, key = keys_of(key, 2)
             velocity = generate_unit_vector(key_velocity, evaluation.position)
             state = IntegratorState(evaluation.position, velocity, *evaluation[1:])
             if self.step_size is not None:
@@ -121,7 +122,7 @@ class MCLMC(Microcanonical):
             state, tuned = adapt(state, guess, count, key)
             return state, tuned.step_size
 
-        keys = jax.random.split(rng_key, chains)
+        keys = keys_of(rng_key, chains)
         states, steps = in_groups(one, keys, evaluations)
         parameters = self._parameters(jnp.exp(jnp.mean(jnp.log(steps))), metric)
         made = 0.0 if self.step_size is not None else 1.0 * GRADIENTS_PER_STEP * count
@@ -136,7 +137,7 @@ class MCLMC(Microcanonical):
         def body(number: Any, carry: Any) -> Any:
             state, squares, finite = carry
             state, info = kernel(
-                jax.random.fold_in(rng_key, number),
+                key_of(rng_key, number),
                 state,
                 posterior.logdensity,
                 parameters["inverse_mass_matrix"],
