@@ -109,8 +109,8 @@ clean: ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv .peers build dist site jupyter_execute *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv takes 30 seconds where pip takes 90, of which it compiles Python for ten: where nothing may be written
-# into .venv later, every process would do that anew, for some seconds. It does not read pip's settings, so pip tries where uv fails.
+# uv takes 30 seconds where pip takes 90. It compiles Python too: where nothing may be written into .venv
+# later, every process would do that anew. It does not read pip's settings, so pip tries where uv fails.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing sltprob into .venv (once, some minutes) ..."

@@ -37,6 +37,10 @@ class TaughtByHMC(WithMetric):
         """Give the parameters that go with a step size and a metric."""
         return {"step_size": step_size, **metric}
 
+    def _first_step(self, step_size: Any, metric: dict[str, Any]) -> Any:
+        """Give a step as long as one of HMC, to begin with."""
+        return step_size
+
     def _tune(
         self,
         rng_key: Any,
@@ -54,7 +58,7 @@ class TaughtByHMC(WithMetric):
             posterior,
             jax.vmap(self._init)(evaluations),
             lambda step_size: self._parameters(step_size, metric),
-            step_size if free else self.step_size,
+            self._first_step(step_size, metric) if free else self.step_size,
             num_steps,
             self.target_acceptance_rate if free else None,
         )

@@ -26,6 +26,9 @@ class Microcanonical(TaughtByHMC):
             return "it has one dimension, and a velocity of fixed length can only turn in two"
         return None
 
+    def _first_step(self, step_size: Any, metric: dict[str, Any]) -> Any:
+        return step_size * speed(metric)
+
 
 def speed(metric: dict[str, Any]) -> Any:
     """Give how many times as far as in a coordinate the velocity comes in all of them together.

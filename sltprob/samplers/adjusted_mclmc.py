@@ -13,7 +13,7 @@ from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._hamiltonian import jittered_num_steps
 from sltprob.samplers._microcanonical import GRADIENTS_PER_STEP, Microcanonical, speed
 from sltprob.samplers._options import AcceptanceRate, StepSize
-from sltprob.samplers.base import Evaluation, Warmup
+from sltprob.samplers.base import Evaluation
 from sltprob.spec import at_least
 
 __all__ = ["AdjustedMCLMC"]
@@ -66,18 +66,6 @@ class AdjustedMCLMC(Microcanonical):
             long = jnp.clip(_LENGTH * speed(metric) / step_size, _FEWEST_STEPS, _MOST_STEPS)
             short = jnp.maximum(_RAREST * long, jnp.minimum(long, _SHORT_STEPS))
         return {"step_size": step_size, "num_steps": short, "num_steps_long": long, **metric}
-
-    def _tune(
-        self,
-        rng_key: Any,
-        posterior: TemperedPosterior,
-        evaluations: Evaluation,
-        metric: dict[str, Any],
-        step_size: Any,
-        num_steps: int,
-    ) -> Warmup:
-        guess = step_size * speed(metric)
-        return super()._tune(rng_key, posterior, evaluations, metric, guess, num_steps)
 
     def step(
         self, rng_key: Any, posterior: TemperedPosterior, state: Any, parameters: dict[str, Any]

@@ -110,8 +110,8 @@ class MCLMC(Microcanonical):
             diagonal_preconditioning=False,
             desired_energy_var=self.desired_energy_var,
         )
-        length = speed(metric)
-        guess = MCLMCAdaptationState(length, step_size * length, metric["inverse_mass_matrix"])
+        begun = self._first_step(step_size, metric)
+        guess = MCLMCAdaptationState(speed(metric), begun, metric["inverse_mass_matrix"])
 
         def one(key: Any, evaluation: Evaluation) -> Any:
             key_velocity, key = keys_of(key, 2)
