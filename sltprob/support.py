@@ -23,6 +23,9 @@ from numpyro.distributions.transforms import (
 )
 from numpyro.infer import init_to_uniform
 from numpyro.infer.util import compute_log_probs
+from numpyro.primitives import Messenger
+
+from sltprob.chance import key_of
 
 __all__ = ["constrain", "is_improper", "log_probs_of", "seeded", "traced"]
 
@@ -110,6 +113,20 @@ def log_probs_of(
     return found
 
 
+class _Seeds(Messenger):
+    """Give every site a key of its own: hashes, since splits would compile longer than the rest."""
+
+    def __init__(self, program: Callable[..., Any], rng_key: Any) -> None:
+        super().__init__(program)
+        self._rng_key, self._given = rng_key, 0
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        asks = msg["type"] in ("sample", "prng_key", "plate", "control_flow")
+        if asks and msg["value"] is None and msg["kwargs"]["rng_key"] is None:
+            msg["kwargs"]["rng_key"] = key_of(self._rng_key, self._given)
+            self._given += 1
+
+
 def seeded(program: Callable[..., Any], rng_key: Any) -> Any:
     """Let a program draw its sites; one with a flat prior starts where NumPyro starts it.
 
@@ -120,4 +137,4 @@ def seeded(program: Callable[..., Any], rng_key: Any) -> Any:
         flat = site["type"] == "sample" and not site["is_observed"] and is_improper(site["fn"])
         return init_to_uniform(site) if flat else None
 
-    return handlers.substitute(handlers.seed(program, rng_key), substitute_fn=start)
+    return handlers.substitute(_Seeds(program, rng_key), substitute_fn=start)

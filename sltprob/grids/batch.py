@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from sltprob.samplers.base import Sampler
 from sltprob.sampling.assemble import assemble
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.sampling.keys import RunKeys
+from sltprob.sampling.prior_draws import draw_points
 from sltprob.sampling.rounding import probe_rounding
 from sltprob.sampling.rows import by_chain
 from sltprob.sampling.starts import initial_positions
@@ -120,7 +122,8 @@ def _run_many(
 
 def _run_one(posterior: TemperedPosterior, keys: RunKeys, sampler: Sampler, budget: Budget) -> Any:
     """Do what `sltprob.sample` does, all of it under one trace."""
-    positions, _ = initial_positions(posterior, budget.init, keys.starts)
+    draw = partial(draw_points, posterior, count=1)
+    positions, _ = initial_positions(posterior, budget.init, keys.starts, draw)
     warmed = run_warmup(posterior, positions, keys.warmup, sampler=sampler, num_steps=budget.warmup)
     states, record = run_chunk(
         posterior,

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from sltprob.chance import key_of, scattered_vector
 from sltprob.posterior import TemperedPosterior
 
 __all__ = ["Basins", "descend"]
@@ -23,8 +22,6 @@ _LOWERED, _SLOPE_LEFT = 1e-4, 0.9
 # A descent has ended when two iterations gain less each, in units of the log density; a single one
 # can be a line search that found nothing.
 _NO_GAIN = 1e-3
-# Every other descent starts from the best of so many draws: a narrow hole is seldom hit by one.
-_DRAWS_FOR_A_START = 32
 # What a descent may have left for each direction that still slopes.
 _LEFT = 4.0
 # A larger Hessian takes too long: basins are compared by their depth alone.
@@ -41,8 +38,8 @@ class Basins(NamedTuple):
     doubt: Any  # by how much -log p may be above the bottom
 
 
-def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any) -> Basins:
-    """Go down -log p from the positions where `given`, otherwise from draws of the prior.
+def descend(posterior: TemperedPosterior, positions: Any) -> Basins:
+    """Go down -log p from positions, leading axis descent.
 
     References
     ----------
@@ -56,19 +53,14 @@ def descend(posterior: TemperedPosterior, keys: Any, positions: Any, given: Any)
     def potential(flat: Any) -> Any:
         return -posterior.logdensity(unravel(flat))
 
-    def one(key: Any, position: Any) -> Basins:
-        start = jax.lax.cond(
-            given,
-            lambda: ravel_pytree(position)[0],
-            lambda: _start(posterior, key, potential),
-        )
-        end, value = _minimise(potential, start)
+    def one(position: Any) -> Basins:
+        end, value = _minimise(potential, ravel_pytree(position)[0])
         log_volume, doubt = _shape(potential, end)
         position = unravel(end)
         loss = posterior.loss_from_logdensity(position, -value)
         return Basins(position, value, loss, -value + log_volume, doubt)
 
-    return jax.vmap(one)(keys, positions)
+    return jax.vmap(one)(positions)
 
 
 class _Held(NamedTuple):
@@ -171,23 +163,6 @@ def _minimise(potential: Any, start: Any) -> tuple[Any, Any]:
 
 def _chosen(first: Any, these: Any, others: Any) -> Any:
     return jax.tree.map(lambda this, other: jnp.where(first, this, other), these, others)
-
-
-def _start(posterior: TemperedPosterior, rng_key: Any, potential: Any) -> Any:
-    """Draw from the prior, one or the best of many; near zero where no draw has a density."""
-    # As NumPyro starts its chains.
-    zero = 2.0 * scattered_vector(rng_key, jnp.zeros(posterior.dimension))
-    # A key is as good as a coin.
-    count = jnp.where(jax.random.key_data(rng_key)[..., -1] % 2, _DRAWS_FOR_A_START, 1)
-
-    def draw(number: Any, best: Any) -> Any:
-        drawn = posterior.draw_prior(key_of(rng_key, number))
-        position = ravel_pytree(drawn)[0]
-        value = potential(position)
-        return _chosen(value < best[1], (position, value), best)
-
-    first = (zero, jnp.full((), jnp.inf))
-    return jax.lax.fori_loop(0, count, draw, first)[0]
 
 
 def _shape(potential: Any, flat: Any) -> tuple[Any, Any]:

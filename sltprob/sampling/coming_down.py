@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point
-from sltprob.samplers._population import draw_prior, move_all, resample, variances
+from sltprob.samplers._population import move_all, resample, variances
 
 __all__ = ["Keys", "Population", "come_down"]
 
@@ -45,17 +45,16 @@ class _Held(NamedTuple):
 class Keys(NamedTuple):
     """Keys of a population, or their shapes. They are arguments, as to split keys compiles long."""
 
-    prior: Any
     resampling: Any
     moves: Any
 
     @classmethod
     def shapes(cls, size: int) -> Keys:
         """Say how many there are for so many points."""
-        return cls((size,), (_MOST_RUNGS,), (_MOST_RUNGS, _MOVES, size))
+        return cls((_MOST_RUNGS,), (_MOST_RUNGS, _MOVES, size))
 
 
-def come_down(posterior: TemperedPosterior, keys: Keys) -> Population:
+def come_down(posterior: TemperedPosterior, start: Point, keys: Keys) -> Population:
     """Lead draws of the prior to the target, weighed and resampled as the temperature falls.
 
     Every next temperature is chosen so that its weights leave half of the population.
@@ -65,7 +64,7 @@ def come_down(posterior: TemperedPosterior, keys: Keys) -> Population:
     .. [1] A. Jasra, D. A. Stephens, A. Doucet, T. Tsagaris, "Inference for Lévy-driven stochastic
        volatility models via adaptive sequential Monte Carlo", Scand. J. Stat. 38 (2011) 1-22.
     """
-    target, size = posterior.beta, len(keys.prior)
+    target, size = posterior.beta, len(start.loss)
 
     def rung(held: _Held) -> _Held:
         losses = jnp.where(jnp.isfinite(held.points.loss), held.points.loss, jnp.inf)
@@ -90,7 +89,6 @@ def come_down(posterior: TemperedPosterior, keys: Keys) -> Population:
         log_evidence = held.log_evidence + gained
         return _Held(points, beta, log_step_size, held.rungs + 1, log_evidence)
 
-    start = jax.vmap(lambda key: draw_prior(key, posterior))(keys.prior)
     zero = jnp.zeros_like(target)
     end = jax.lax.while_loop(
         lambda held: (held.beta < target) & (held.rungs < _MOST_RUNGS),

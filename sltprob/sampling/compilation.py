@@ -39,27 +39,35 @@ class Clock:
 
 
 class Program:
-    """A function that is being compiled in a thread of its own."""
+    """A function that is being compiled in a thread of its own; on one core, when it is needed."""
 
     def __init__(self, lowered: Any, options: dict[str, Any]) -> None:
         self.out_info = lowered.out_info
         self._compile = functools.partial(lowered.compile, compiler_options=options)
-        self._compiled = _compilers().submit(self._compile)
+        # On one core the compiler and what traces the next program would get in each other's way.
+        self._begun = _compilers().submit(self._compile) if cores() > 1 else None
+        self._compiled: Any = None
+        self._asked = threading.Lock()
 
     def ready(self, clock: Clock) -> Any:
         """Wait for the compiler."""
-        if self._compiled.done() and not self._compiled.cancelled():
-            return self._compiled.result()
-        with clock.running():
-            while True:
-                try:
-                    return self._compiled.result()
-                except CancelledError:  # another run has lost its interest in it
-                    self._compiled = _compilers().submit(self._compile)
+        if self._compiled is None:
+            with clock.running(), self._asked:
+                self._compiled = self._compiled or self._wait()
+        return self._compiled
+
+    def _wait(self) -> Any:
+        if self._begun is not None:
+            try:
+                return self._begun.result()
+            except CancelledError:  # another run has lost its interest in it
+                pass
+        return self._compile()
 
     def put_off(self) -> None:
         """Do not compile it before it is asked for, unless that has begun."""
-        self._compiled.cancel()
+        if self._begun is not None:
+            self._begun.cancel()
 
 
 #: What this process has compiled, by function, static options, shapes and device; used last, last.

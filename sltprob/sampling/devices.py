@@ -25,10 +25,10 @@ def chain_groups(chains: int, devices: int) -> list[slice]:
     return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
-def drawing_devices(positions: Any) -> list[Any]:
+def drawing_devices() -> list[Any]:
     """List the devices that draw: those of JAX, or the one that the caller has chosen."""
     if jax.config.jax_default_device is not None:
-        return list(devices_of(positions))
+        return list(devices_of(jax.device_put(0)))
     return list(jax.local_devices())
 
 
@@ -38,11 +38,12 @@ def devices_of(tree: Any) -> set[Any]:
 
 
 def cores() -> int:
-    """Count the cores that this process may use.
+    """Count the cores that this process may use, which its owner may have pinned to few.
 
     A Dask worker shares the machine with others, and says so as OpenMP's programs expect it.
     """
     try:
         return max(1, int(os.environ["OMP_NUM_THREADS"]))
     except (KeyError, ValueError):
-        return os.cpu_count() or 1
+        pinned = hasattr(os, "sched_getaffinity")  # on Linux
+        return len(os.sched_getaffinity(0)) if pinned else os.cpu_count() or 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["by_chain", "is_key", "joined", "taken"]
+__all__ = ["by_chain", "in_calls", "is_key", "joined", "length", "taken"]
 
 
 def joined(trees: Sequence[Any]) -> Any:
@@ -17,9 +17,29 @@ def joined(trees: Sequence[Any]) -> Any:
     return jax.tree.map(_concatenated, *trees)
 
 
+def length(tree: Any) -> int:
+    """Count the rows."""
+    return int(jax.tree.leaves(tree)[0].shape[0])
+
+
 def taken(tree: Any, rows: Any) -> Any:
     """Choose rows by number, or by a slice."""
-    return jax.tree.map(lambda leaf: (leaf if is_key(leaf) else np.asarray(leaf))[rows], tree)
+
+    def chosen(leaf: Any) -> Any:
+        if not is_key(leaf):
+            return np.asarray(leaf)[rows]
+        # NumPy chooses of keys too: JAX would compile a program for each shape.
+        words = np.asarray(jax.random.key_data(leaf))
+        return jax.random.wrap_key_data(words[rows], impl=jax.random.key_impl(leaf))
+
+    return jax.tree.map(chosen, tree)
+
+
+def in_calls(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
+    """Apply a function of so many rows to all rows, in as many calls as that takes."""
+    count = length(tree)
+    rows = [np.arange(first, first + size) % count for first in range(0, count, size)]
+    return taken(joined([function(taken(tree, some)) for some in rows]), slice(count))
 
 
 def by_chain(record: Any) -> Any:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,11 +22,13 @@ from scipy.special import logsumexp
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers import Sampler
 from sltprob.sampling.basins import Basins, descend
+from sltprob.sampling.batches import batch_size, fitting, scouting_effort, work
 from sltprob.sampling.coming_down import Keys, come_down
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import cores
 from sltprob.sampling.keys import SCOUTS, made_keys
-from sltprob.sampling.rows import joined, taken
+from sltprob.sampling.prior_draws import PriorDraws
+from sltprob.sampling.rows import in_calls, joined, length, taken
 
 __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked", "scout_states"]
 
@@ -33,11 +36,8 @@ __all__ = ["Scouting", "begin_scouting", "has_use_for_scouts", "places_asked", "
 # much divided by dimension times data, between these limits; fewest where a batch must be small.
 _WORK, _MOST_POINTS = 50_000, 512
 _POINTS, _FEWEST_POINTS = 64, 32
-# Dimension times data below which it takes longer to optimise a program than ten runs of it save.
-_SMALL = 5000
-# Points times dimension above which they leave the cache, and points times data the memory.
-_COORDINATES, _DATA = 2048, 2_000_000
-_LARGEST_BATCH, _SMALLEST_BATCH = 64, 8
+# Half of the descents start from the best of so many draws: a narrow hole is seldom hit by one.
+_DRAWS_FOR_A_START = 32
 # How many of them make draws.
 _FROM_POPULATION, _FROM_DESCENTS = 16, 8
 # Basins whose potentials and scaled losses differ by less are one, or copies of each other.
@@ -50,7 +50,7 @@ _MORE_CHUNKS = 3
 _COLDER, _ROUNDS, _GAIN = 1e3, 4, 1e-3
 
 # What random numbers are for.
-_POPULATION, _DESCENTS, _LOSS, _DRAWS = range(4)
+_POPULATION, _DESCENTS, _DRAWS = range(3)
 
 type Draw = Callable[[Any, Any], tuple[Any, np.ndarray]]
 
@@ -64,6 +64,7 @@ class Scouting:
     seed: int
     batch: int  # descents in a vectorised call
     clock: Clock
+    prior: PriorDraws
     population: Program | None  # none where there is no prior, or a ladder has come down from it
     descents: Program
     locate: Program
@@ -71,9 +72,9 @@ class Scouting:
 
     def put_off(self) -> None:
         """Do not compile what has not begun to be."""
-        for program in (self.population, self.descents, self.locate, self.place):
-            if program is not None:
-                program.put_off()
+        programs = (self.population, self.descents, self.locate, self.place, self.prior.program)
+        for program in filter(None, programs):
+            program.put_off()
 
     def report(
         self, seen: list[Any], chains: Any, draw: Draw, log_evidence: float
@@ -88,9 +89,11 @@ class Scouting:
         if self.population is None:
             positions, log_weights, least = self._basins(seen, log_evidence)
         else:
-            shapes = Keys.shapes(_points(self.plain))
-            keys = Keys(*(self._keys(_POPULATION, n, *shape) for n, shape in enumerate(shapes)))
-            found = self.population.ready(self.clock)(self.plain, keys)
+            points = _points(self.plain)
+            shapes = enumerate(Keys.shapes(points), 1)
+            keys = Keys(*(self._keys(_POPULATION, number, *shape) for number, shape in shapes))
+            start = self.prior.make(self._keys(_POPULATION, 0, points))
+            found = self.population.ready(self.clock)(self.plain, start, keys)
             log_evidence = float(found.log_evidence)
             positions, log_weights, least = self._basins(seen, log_evidence)
             # Siblings are neighbours: the scouts are spread over the families.
@@ -111,7 +114,7 @@ class Scouting:
         into a tail comes back, and one that is in another basin does not.
         """
         place = self.place.ready(self.clock)
-        size, count = _length(chains), _length(positions)
+        size, count = length(chains), length(positions)
         if not count:
             return np.empty((0, 0))
 
@@ -145,18 +148,17 @@ class Scouting:
         """
         descents, locate = self.descents.ready(self.clock), self.locate.ready(self.clock)
         positions = joined([locate(self.posterior, states) for states in seen])
-        count = _length(positions)
+        count = length(positions)
 
-        def go(number: int, rows: np.ndarray, given: bool) -> Basins:
-            keys = self._keys(_DESCENTS, number, self.batch)
-            found = descents(self.plain, keys, taken(positions, rows), np.asarray(given))
-            return jax.tree.map(np.asarray, found)
+        def bottoms(starts: Any) -> Basins:
+            return in_calls(partial(descents, self.plain), starts, self.batch)
 
-        rows = np.arange(self.batch)
-        own = [go(n, (rows + n) % count, True) for n in range(0, count, self.batch)]
-        starts = range(count, count + _points(self.plain), self.batch)
-        found = [go(n, rows % count, False) for n in starts]
-        basins, chains = joined(found), joined(own)
+        half = _points(self.plain) // 2
+        draws = [
+            self.prior.make(self._keys(_DESCENTS, number, half), best_of).position
+            for number, best_of in enumerate((1, _DRAWS_FOR_A_START))
+        ]
+        basins, chains = bottoms(joined(draws)), bottoms(positions)
         beta = float(self.plain.beta)
         known = _different(chains, beta, [], -math.inf, count)
         weight = float(logsumexp(np.nan_to_num(chains.log_weight[known], nan=-np.inf)))
@@ -181,7 +183,6 @@ class Scouting:
             return math.nan
         descents = self.descents.ready(self.clock)
         colder = replace(self.plain, beta=_COLDER * np.asarray(self.plain.beta))
-        keys = self._keys(_LOSS, 0, self.batch)
         rows = np.resize(np.argsort(np.nan_to_num(ends.loss, nan=np.inf)), self.batch)
         positions = taken(ends.position, rows)
         least, gain = float(ends.loss[rows[0]]), math.inf
@@ -189,7 +190,7 @@ class Scouting:
         for _ in range(_ROUNDS):
             if least - float(self.plain.minimum_loss) < enough or gain < enough:
                 break
-            found = descents(colder, keys, positions, np.asarray(True))
+            found = descents(colder, positions)
             lowest = float(np.min(np.nan_to_num(found.loss, nan=np.inf)))
             least, gain, positions = min(least, lowest), least - lowest, found.position
         return least
@@ -197,7 +198,7 @@ class Scouting:
 
 def places_asked(posterior: TemperedPosterior, chains: int) -> int:
     """Say how often chains are asked in which basin they are: as often as one batch can tell."""
-    return max(_batch(_plain(posterior)) // chains, 1)
+    return max(batch_size(_plain(posterior)) // chains, 1)
 
 
 def has_use_for_scouts(posterior: TemperedPosterior) -> bool:
@@ -228,9 +229,9 @@ def begin_scouting(
     `population` beside it.
     """
     plain, form = _plain(posterior), jax.ShapeDtypeStruct
-    batch = _batch(plain)
+    batch, prior = batch_size(plain), PriorDraws.begin(plain, clock, device)
     key_type = jax.eval_shape(jax.random.key, 0).dtype
-    effort = 0 if _work(plain) <= _SMALL else 1
+    effort = scouting_effort(plain)
 
     def compiling(function: Callable[..., Any], *arguments: Any, **static: Any) -> Program:
         return begin_compiling(
@@ -249,16 +250,18 @@ def begin_scouting(
         seed=seed,
         batch=batch,
         clock=clock,
+        prior=prior,
         population=compiling(
             come_down,
             plain,
+            prior.forms(_points(plain)),
             Keys(*(form(shape, key_type) for shape in Keys.shapes(_points(plain)))),
         )
         if population and not plain.structure.improper
         else None,
-        descents=compiling(descend, plain, form((batch,), key_type), many(batch), np.asarray(True)),
+        descents=compiling(descend, plain, many(batch)),
         locate=compiling(_locate, posterior, states, sampler=sampler),
-        place=compiling(_place, posterior, plain, chains, many(_length(chains)), sampler=sampler),
+        place=compiling(_place, posterior, plain, chains, many(length(chains)), sampler=sampler),
     )
 
 
@@ -330,26 +333,8 @@ def _different(
     return np.asarray(chosen, dtype=int)
 
 
-def _fitting(posterior: TemperedPosterior) -> int:
-    """Say how many points are handled well together."""
-    by_dimension = _COORDINATES // max(posterior.dimension, 1)
-    return min(by_dimension, _DATA // max(len(posterior.weights), 1))
-
-
-def _batch(posterior: TemperedPosterior) -> int:
-    return min(max(_fitting(posterior), _SMALLEST_BATCH), _LARGEST_BATCH)
-
-
-def _work(posterior: TemperedPosterior) -> int:
-    return max(posterior.dimension * len(posterior.weights), 1)
-
-
 def _points(posterior: TemperedPosterior) -> int:
-    few = min(max(_fitting(posterior), _FEWEST_POINTS), _POINTS)
+    few = min(max(fitting(posterior), _FEWEST_POINTS), _POINTS)
     # A power of two, so that no descent of a batch is made in vain.
-    many = 2 ** int(math.log2(max(_WORK // _work(posterior), 1)))
+    many = 2 ** int(math.log2(max(_WORK // work(posterior), 1)))
     return max(few, min(many, _MOST_POINTS))
-
-
-def _length(tree: Any) -> int:
-    return int(jax.tree.leaves(tree)[0].shape[0])

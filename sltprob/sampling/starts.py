@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +12,8 @@ import numpy as np
 
 from sltprob.optimum import find_optimum, near_zero
 from sltprob.posterior import TemperedPosterior
+from sltprob.samplers._point import Point
+from sltprob.samplers.base import Evaluation, evaluate_position
 from sltprob.sampling.compilation import once
 
 __all__ = ["initial_positions"]
@@ -21,13 +25,18 @@ _TRIES = 32
 _LARGEST_ROUNDING = 1e-4
 
 
-def initial_positions(posterior: TemperedPosterior, init: Any, keys: Any) -> tuple[Any, str]:
-    """Place the chains, each with a key of its own, and say where."""
+def initial_positions(
+    posterior: TemperedPosterior, init: Any, keys: Any, draw: Callable[[Any], Point]
+) -> tuple[Any, str]:
+    """Place the chains, each with a key of its own, and say where.
+
+    `draw` makes a draw from the prior for each key, leading axis key.
+    """
     chains = len(keys)
     if not isinstance(init, str):
         return _given_positions(posterior, init, chains, keys), "given"
     if init == "prior":
-        return _hot_positions(posterior, keys)
+        return _hot_positions(posterior, keys, draw)
     if init not in ("optimum", "both"):
         raise ValueError(
             f"init={init!r}: it must be 'prior', 'optimum', 'both' or a mapping of site names to "
@@ -43,20 +52,32 @@ def initial_positions(posterior: TemperedPosterior, init: Any, keys: Any) -> tup
             f"init='both' starts every other chain at the optimum, and chains={chains} leaves "
             "none to compare with; take chains=4, or init='prior'"
         )
-    hot, _ = _hot_positions(posterior, keys)
-    both = jax.tree.map(lambda ours, theirs: ours.at[1::2].set(theirs[1::2]), hot, cold)
+    hot, _ = _hot_positions(posterior, keys, draw)
+    other = np.arange(chains) % 2 == 1
+
+    def every_other(hot: Any, cold: Any) -> Any:
+        return jnp.where(other.reshape(-1, *[1] * (hot.ndim - 1)), cold, hot)
+
+    both = jax.tree.map(every_other, hot, cold)
     return both, init
 
 
-def _hot_positions(posterior: TemperedPosterior, keys: Any) -> tuple[Any, str]:
+def _hot_positions(
+    posterior: TemperedPosterior, keys: Any, draw: Callable[[Any], Point]
+) -> tuple[Any, str]:
     """Draw from the prior; where a program's prior has draws of no density, start near zero.
 
     Registered models are known to be finite under their prior. For a program of the user's own
     this is what NumPyro does: a prior that is wide enough makes exp(x @ b) overflow, or nearly.
     """
-    positions = _draw_positions(posterior, keys)
+    drawn = draw(keys)
+    positions = drawn.position
     known = posterior.structure.model is not None and not posterior.structure.improper
-    if known or bool(np.all(_usable(posterior, positions))):
+    if known:
+        return positions, "prior"
+    with np.errstate(invalid="ignore", over="ignore"):  # of draws without a density
+        evaluation = jax.tree.map(np.asarray, drawn).evaluation(np.asarray(posterior.beta))
+    if _usable(evaluation).all():
         return positions, "prior"
     first = jax.tree.map(lambda leaf: leaf[0], positions)
     for radius in _RADII:
@@ -65,7 +86,7 @@ def _hot_positions(posterior: TemperedPosterior, keys: Any) -> tuple[Any, str]:
                 jax.random.split(key, _TRIES)
             )
         )(keys)
-        good = np.asarray(_usable(posterior, tries))
+        good = _usable(_evaluated(posterior, tries))
         if good.any(axis=1).all():
             index = good.argmax(axis=1)
             chosen = jax.tree.map(lambda leaf, i=index: leaf[np.arange(len(i)), i], tries)
@@ -78,25 +99,25 @@ def _hot_positions(posterior: TemperedPosterior, keys: Any) -> tuple[Any, str]:
 
 
 @once
-def _usable(posterior: TemperedPosterior, positions: Any) -> Any:
+def _evaluated(posterior: TemperedPosterior, positions: Any) -> Evaluation:
+    """Evaluate positions, leading axes chain and try."""
+    return jax.vmap(jax.vmap(partial(evaluate_position, posterior)))(positions)
+
+
+def _usable(evaluation: Evaluation) -> np.ndarray:
     """Say of every position whether a chain can leave it, over all leading axes.
 
     Density and gradient must be finite, and the density small enough for its digits to tell one
     position from the next.
     """
-
-    def one(position: Any) -> Any:
-        value, gradient = jax.value_and_grad(posterior.logdensity)(position)
-        leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
-        resolved = jnp.abs(value) * jnp.finfo(value.dtype).eps < _LARGEST_ROUNDING
-        return resolved & jnp.all(jnp.stack(leaves))
-
-    shapes = dict(posterior.structure.shapes)
-    name, leaf = next(iter(positions.items()))
-    axes = jnp.ndim(leaf) - len(shapes[name])
-    for _ in range(axes):
-        one = jax.vmap(one)
-    return one(positions)
+    value = np.asarray(evaluation.logdensity)
+    finite = [
+        np.isfinite(leaf).reshape(*value.shape, -1).all(axis=-1)
+        for leaf in map(np.asarray, jax.tree.leaves(evaluation.logdensity_grad))
+    ]
+    with np.errstate(invalid="ignore"):
+        resolved = np.abs(value) * np.finfo(value.dtype).eps < _LARGEST_ROUNDING
+    return np.all([resolved, *finite], axis=0)
 
 
 def _spread(position: Any, keys: Any) -> Any:
@@ -135,9 +156,3 @@ def _given_positions(posterior: TemperedPosterior, init: Any, chains: int, keys:
                 f"or {(chains, *shapes[name])} for {chains} chains"
             )
     return jax.vmap(posterior.unconstrain)(values)
-
-
-@once
-def _draw_positions(posterior: TemperedPosterior, keys: Any) -> Any:
-    """Draw from the prior, leading axis chain; compiled once for all temperatures and seeds."""
-    return jax.vmap(posterior.draw_prior)(keys)

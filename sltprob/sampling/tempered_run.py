@@ -19,6 +19,7 @@ from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
 from sltprob.sampling.compilation import Clock, Program, begin_compiling
 from sltprob.sampling.devices import chain_groups, cores, devices_of, drawing_devices
 from sltprob.sampling.keys import RunKeys
+from sltprob.sampling.prior_draws import PriorDraws
 from sltprob.sampling.progress import Draws
 from sltprob.sampling.rounding import probe_groups
 from sltprob.sampling.rows import by_chain, joined, taken
@@ -62,10 +63,16 @@ class TemperedRun:
         self.options, self.checkpoint = options, checkpoint
         self.clock = Clock()
         keys = RunKeys.of(options.seed, options.chains)
-        positions, self.started = initial_positions(posterior, options.init, keys.starts)
         # Warm-up belongs to all chains together, and so to one device; draws are spread over all.
-        self.devices = drawing_devices(positions)
+        self.devices = drawing_devices()
         self.home = self.devices[0]
+        at_home = jax.device_put(posterior, self.home)
+        positions, self.started = initial_positions(
+            posterior,
+            options.init,
+            keys.starts,
+            lambda keys: PriorDraws.begin(at_home, self.clock, self.home).make(keys),
+        )
         given = jax.device_put((posterior, positions, keys.warmup), self.home)
         self.posterior, self._before_warmup = given[0], given
         start = time.perf_counter()
