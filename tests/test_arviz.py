@@ -85,6 +85,7 @@ def test_arviz_reads_our_runs(ours, saved, tmp_path):
 # ---- runs of other programs judged by us
 
 
+@pytest.mark.turns
 def test_run_of_numpyro_has_the_right_lambda_hat(theirs):
     run = from_arviz(az.from_netcdf(theirs), minimum_loss=least_loss())
     assert run.attrs["beta"] == 50

@@ -169,6 +169,7 @@ def test_a_league_has_a_row_for_everything_and_compiles_once(table):
     assert all(row.seeds == 0 and row.exact > 0 for row in absent)
 
 
+@pytest.mark.turns
 def test_a_biased_sampler_ranks_below_one_that_is_right():
     """The bias of Euler's step is 20 %; its effective draws are as many as the other's."""
     made = league([MODEL], [BIASED, GOOD], [10.0], seeds=[0, 1], **OPTIONS)

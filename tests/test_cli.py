@@ -191,6 +191,7 @@ def test_a_sampler_of_ones_own_is_one_file(tmp_path):
     assert "steps_per_draw=0: it must be" in refused.stderr
 
 
+@pytest.mark.turns
 def test_what_was_listed_is_listed_again_without_jax_until_a_file_changes(tmp_path):
     copy = tmp_path / "sltprob"
     home = Path(sltprob.__file__).parent

@@ -342,6 +342,7 @@ def test_readout_scale_is_a_factor_of_beta() -> None:
     assert second.free_energy == pytest.approx(first.free_energy, rel=1e-10)
 
 
+@pytest.mark.turns
 def test_same_seed_same_answer() -> None:
     answers = [exact(1e6, **network(2), seed=seed) for seed in (7, 7, 8)]
     assert answers[0] == answers[1]
@@ -457,6 +458,7 @@ def graded_network(width: int) -> dict[str, Any]:
     return network(width) | {"graded": LegendreFeatures.where_possible}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("beta", "slope"), [(1e24, 0.7), (1e40, 0.2)])
 def test_graded_features_have_all_digits(beta: float, slope: float) -> None:
     w = rng().uniform(-slope, slope, (3, 6)) * np.array([[1.0], [0.1], [0.01]])

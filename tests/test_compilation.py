@@ -85,6 +85,7 @@ def test_equal_models_compile_once(compilations):
     assert counts[2] == counts[1]
 
 
+@pytest.mark.turns
 def test_equal_losses_compile_once(compilations):
     rows = np.random.default_rng(0).normal(size=(2, 30, 3))
 
@@ -115,6 +116,7 @@ def test_a_verb_compiles_once_for_all_betas_and_seeds(verb, compilations):
     assert len(compilations) == first
 
 
+@pytest.mark.turns
 def test_scouts_that_are_compiled_at_once_see_the_same(monkeypatch):
     """With many cores they are compiled beside the draws, and put off where nobody asks."""
     posterior = sltprob.temper(sltprob.models.get("regular[dimension=2]"), beta=10.0)

@@ -39,6 +39,7 @@ def run(rows):
     )
 
 
+@pytest.mark.turns
 def test_covariances_are_those_of_a_normal_posterior(rows, run):
     """Of squares of normal variables, by Isserlis. 900 entries, with errors from 8 chains."""
     x, y = rows["x"], rows["y"]

@@ -101,6 +101,7 @@ def test_rows_bracket_the_exact_value(width, prior):
     assert rows[-1].claimed == width / 2
 
 
+@pytest.mark.turns
 def test_truncation_stops_mattering():
     """K = 1 is a regular one-dimensional model in disguise; many modes are the model itself."""
     few, many = truncations([1e2, 1e4], [1, 3, 15, 25], TanhZero(width=16))
@@ -112,6 +113,7 @@ def test_truncation_stops_mattering():
         assert all(np.diff(lambdas) > -1e-3)
 
 
+@pytest.mark.turns
 def test_effective_modes_by_principal_components_of_the_functions():
     """The kernel matrix on Gauss' nodes for x and w, and exact values of the cut loss at h = 128.
 

@@ -44,6 +44,7 @@ def in_eight_bits(tree):
     )
 
 
+@pytest.mark.turns
 @pytest.mark.usefixtures("everywhere")
 def test_forces_of_two_digits_leave_the_posterior_as_it_is(monkeypatch):
     """Of a smooth density they are wrong by a hundredth; |z| < 5 fails once in 1.7 million."""
@@ -55,6 +56,7 @@ def test_forces_of_two_digits_leave_the_posterior_as_it_is(monkeypatch):
     assert sltprob.diagnose(run).status != "wrong"
 
 
+@pytest.mark.turns
 @pytest.mark.usefixtures("everywhere")
 def test_without_the_potential_in_the_energies_it_is_another(monkeypatch):
     """The mutant: the test of Metropolis sees the kinetic energy alone, and chains run away."""
@@ -65,6 +67,7 @@ def test_without_the_potential_in_the_energies_it_is_another(monkeypatch):
     assert sltprob.diagnose(run).status == "wrong"
 
 
+@pytest.mark.turns
 @pytest.mark.usefixtures("everywhere")
 def test_a_draw_knows_density_and_gradient_to_all_digits():
     posterior = tempered(SMALL, 1e4)
@@ -108,6 +111,7 @@ def test_they_are_single_where_that_pays():
     assert not _forces.pays(tempered("deep_linear", 1e2))
 
 
+@pytest.mark.turns
 def test_a_run_says_which_it_had():
     options = {"draws": 20, "warmup": 20, "seed": 0}
     run = sltprob.sample(tempered("tanh_zero[width=64]", 1e2), "hmc", **options)

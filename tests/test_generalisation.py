@@ -85,6 +85,7 @@ def test_fields_of_many_data_are_those_of_each(monkeypatch):
         assert by_moments[name] == pytest.approx(value, abs=1e-5), name
 
 
+@pytest.mark.turns
 def test_losses_are_what_lambda_hat_at_the_scale_of_the_data_says():
     """|z| < 4.5 for six comparisons: a false alarm in 25,000 runs.
 

@@ -144,6 +144,7 @@ CURVES = [
 ]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("text", "curve", "tolerance"), CURVES)
 def test_exact_curves(text, curve, tolerance):
     """False-alarm rate of |z| < 5: 6e-7 for each value."""

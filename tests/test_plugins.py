@@ -87,6 +87,7 @@ class Wrong(Regular):
         return dataclasses.replace(right, lambda_hat=1.1 * right.lambda_hat)
 
 
+@pytest.mark.turns
 def test_the_contract_refuses_what_breaks_it():
     with pytest.raises(AssertionError, match="another density was sampled"):
         check_sampler(NeverRejects(step_size=0.1))

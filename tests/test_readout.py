@@ -215,6 +215,7 @@ def without_determinant(monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.turns
 @pytest.mark.usefixtures("without_determinant")
 def test_without_the_log_determinant_the_density_is_another():
     plain = temper(models.get(MODELS[0]), beta=1e4)
@@ -232,6 +233,7 @@ def test_without_the_log_determinant_lambda_hat_is_wrong():
     assert z_score(run, models.get("tanh_zero[width=3]").exact(1e4)) > 5
 
 
+@pytest.mark.turns
 def test_minibatches_are_unbiased():
     """The mean over all minibatches of one row is the whole: an identity, not a statistic."""
     posterior = whitened("tanh_zero[width=3,n=20]", 1e3)

@@ -175,6 +175,7 @@ def test_the_seed_decides_the_draws(name):
     assert np.all(other != first)
 
 
+@pytest.mark.turns
 def test_what_is_recorded_is_finite_and_has_the_right_shape(name):
     run = run_of(name)
     assert run["posterior"]["w"].shape == (4, 1000, 3)

@@ -57,6 +57,7 @@ def test_the_same_seed_gives_the_same_draws(posterior, run):
     assert np.all(other["sample_stats"]["loss"].values != run["sample_stats"]["loss"].values)
 
 
+@pytest.mark.turns
 def test_more_draws_go_on_from_fewer(posterior, run):
     fewer = sltprob.sample(posterior, "hmc", draws=500, warmup=300, seed=3)
     np.testing.assert_array_equal(
@@ -235,6 +236,7 @@ def test_every_other_chain_starts_at_the_optimum():
     assert "remember" in failed.advice
 
 
+@pytest.mark.turns
 def test_half_the_chains_are_those_of_each_start():
     inits = ("prior", "optimum", "both")
     runs = [frozen(init) for init in inits]
