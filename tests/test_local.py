@@ -473,11 +473,11 @@ def test_a_run_stops_at_its_target_half_the_step_included(line):
         assert 100 <= run[group]["loss"].shape[1] < 2000
     assert sltprob.estimate(run).mcse <= 0.3
     longer = sltprob.sample(
-        around(line), "sgld", draws=4000, warmup=100, target_mcse="1.5%", half_step=False
+        around(line), "sgld", draws=4000, warmup=100, target_mcse="1%", half_step=False
     )
     assert run["sample_stats"]["loss"].shape[1] < longer["sample_stats"]["loss"].shape[1] < 4000
     found = sltprob.estimate(longer)
-    assert found.mcse <= 0.015 * found.value
+    assert found.mcse <= 0.01 * found.value
 
 
 @pytest.mark.turns

@@ -68,7 +68,7 @@ def test_a_step_keeps_no_more_than_center_parameters_and_gradient(sampler, copie
             keep="loss",
         )
 
-    arguments = (run.shared, run.tuned, run.states[0], run.keys[:1], jnp.asarray(0), None)
+    arguments = (run.shared, run.tuned, run.states[0], run.keys.draws[:1], jnp.asarray(0), None)
     program = jax.jit(step, donate_argnums=2).lower(*arguments).compile()
     memory = program.memory_analysis()
     assert memory.argument_size_in_bytes == pytest.approx(copies * SIZE, rel=0.1)

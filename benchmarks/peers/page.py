@@ -149,8 +149,9 @@ def _all_rows(job: dict[str, Any]) -> str:
 def ratios(jobs: list[dict[str, Any]]) -> list[str]:
     """Write who is first, and by how much, whoever it is."""
     lines = [
-        "| work | first within 5 % | s | sltprob's first sampler | s | best peer | s | ratio |",
-        "|---|---|---|---|---|---|---|---|",
+        "| work | first within 5 % | s | sltprob's first sampler | s | of it judging, s "
+        "| best peer | s | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for problem, title in TITLES.items():
         here = [job for job in jobs if job["problem"] == problem and job["part"] == "work"]
@@ -164,12 +165,14 @@ def ratios(jobs: list[dict[str, Any]]) -> list[str]:
         def cell(job: dict[str, Any] | None) -> str:
             return f"{name_of(job)} | {seconds(job['within']['5'])}" if job else "nobody | –"
 
+        judging = seconds(ours_sampled["parts"]["judging"]) if ours_sampled else "–"
         if ours_sampled and theirs:
             ratio = f"{ours_sampled['within']['5'] / theirs['within']['5']:.2f}"
         else:
             ratio = "no peer is" if ours_sampled or ours else "no run of sltprob is"
         lines.append(
-            f"| {title} | {cell(first)} | {cell(ours_sampled)} | {cell(theirs)} | {ratio} |"
+            f"| {title} | {cell(first)} | {cell(ours_sampled)} | {judging} "
+            f"| {cell(theirs)} | {ratio} |"
         )
     return [*lines, ""]
 

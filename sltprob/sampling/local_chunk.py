@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sltprob.chance import key_of, keys_of
 from sltprob.local_posterior import LocalPosterior, Observable
 from sltprob.samplers._blocks import normal_like
 from sltprob.samplers._stochastic import StochasticGradientSampler
@@ -71,7 +72,7 @@ def run_local_chunk(
         return _products(posterior, place, slopes, scaled(scaled(place)), motion)
 
     def step(state: LocalState, key: Any, given: Fed | None, recorded: Any) -> tuple[Any, Any]:
-        key_rows, key_move = jax.random.split(key)
+        key_rows, key_move = keys_of(key, 2)
         rows, weights, baseline = _rows(posterior, key_rows, batch_size) if given is None else given
 
         def mean_loss(displacement: Any) -> tuple[Any, Any]:
@@ -108,7 +109,7 @@ def run_local_chunk(
         return LocalState(displacement, memory), seen
 
     def draw(state: LocalState, key: Any, index: Any, given: Fed | None) -> tuple[Any, Any]:
-        keys = jax.random.split(jax.random.fold_in(key, first + index), steps_per_draw + 1)
+        keys = keys_of(key_of(key, first + index), steps_per_draw + 1)
         begin = index * steps_per_draw
 
         def batch(number: Any) -> Fed | None:
@@ -252,8 +253,7 @@ def _every_row(posterior: LocalPosterior, observable: Observable, place: Any) ->
 def start_chains(
     posterior: LocalPosterior,
     tuned: Tuned,
-    keys_place: Any,
-    keys_memory: Any,
+    keys: Any,
     far: Any,
     *,
     sampler: StochasticGradientSampler,
@@ -261,7 +261,8 @@ def start_chains(
 ) -> Any:
     """Put a group of chains at the center, or at draws of N(θ*, 1/γ) where `far` is 1."""
 
-    def one(key_place: Any, key_memory: Any, far: Any) -> LocalState:
+    def one(key: Any, far: Any) -> LocalState:
+        key_place, key_memory = keys_of(key, 2)
         place = jax.tree.map(jnp.zeros_like, posterior.center)
         if hot:
             drawn = normal_like(key_place, posterior.center)
@@ -271,7 +272,7 @@ def start_chains(
                 place = jax.tree.map(jnp.divide, place, tuned.scale)
         return LocalState(place, sampler.local_start(key_memory, place))
 
-    return jax.vmap(one)(keys_place, keys_memory, far)
+    return jax.vmap(one)(keys, far)
 
 
 def squares_of_gradient(
@@ -279,13 +280,15 @@ def squares_of_gradient(
     posterior: LocalPosterior,
     tuned: Tuned,
     states: Any,
-    keys: Any,
+    key: Any,
+    group: Any,
     fed: Fed | None,
     *,
     batch_size: int,
     count: int,
 ) -> Any:
     """Add the mean ĝ² of the loss over minibatches, in the user's coordinates, chain by chain."""
+    keys = keys_of(key_of(key, group), len(jax.tree.leaves(states.displacement)[0]))
 
     def chain(total: Any, each: Any) -> tuple[Any, None]:
         place, key, given = each
@@ -305,7 +308,7 @@ def squares_of_gradient(
                 lambda old, slope: old + (posterior.nbeta * slope) ** 2 / count, total, slopes
             ), None
 
-        numbers = (jax.random.split(key, count), jnp.arange(count))
+        numbers = (keys_of(key, count), jnp.arange(count))
         return lax.scan(body, total, numbers)[0], None
 
     return lax.scan(chain, total, (states.displacement, keys, fed))[0]

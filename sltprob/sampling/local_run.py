@@ -18,8 +18,9 @@ import xarray as xr
 from sltprob.local_posterior import LocalPosterior
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.checkpoint import Checkpoint, from_piece, to_piece
-from sltprob.sampling.compilation import Clock, compiled, once
+from sltprob.sampling.compilation import Clock, compiled
 from sltprob.sampling.devices import cores
+from sltprob.sampling.keys import RunKeys
 from sltprob.sampling.local_assemble import assemble_local
 from sltprob.sampling.local_chunk import (
     Tuned,
@@ -31,6 +32,7 @@ from sltprob.sampling.local_feed import Fed, feed
 from sltprob.sampling.local_half_step import ESTIMATED, Enough, Record, known, together
 from sltprob.sampling.local_warmup import StepRule, bias_of_step, first_step
 from sltprob.sampling.progress import Progress, Target
+from sltprob.sampling.rows import taken
 
 __all__ = ["LocalOptions", "sample_local"]
 
@@ -82,8 +84,7 @@ class LocalRun:
         self.checkpoint = checkpoint
         self.restored = iter(checkpoint.restore() if checkpoint is not None else ())
         self.seconds_restored = 0.0
-        key, chains = jax.random.key(options.seed), np.arange(options.chains)
-        self.keys, self.keys_place, self.keys_memory, self.key_moments = _keys(key, chains)
+        self.keys = RunKeys.of(options.seed, options.chains)
         self.generator = np.random.default_rng(options.seed)
         dimension = posterior.dimension
         vectorised = options.vectorized
@@ -109,8 +110,7 @@ class LocalRun:
         far = {"optimum": 0 * chains, "prior": 0 * chains + 1, "both": chains % 2}[options.init]
         states = []
         for group in self.groups:
-            keys = (self.keys_place[group], self.keys_memory[group])
-            arguments = (self.shared, self.tuned, *keys, far[group])
+            arguments = (self.shared, self.tuned, taken(self.keys.starts, group), far[group])
             begin = compiled(
                 start_chains,
                 *arguments,
@@ -141,7 +141,8 @@ class LocalRun:
         def ready(number: int) -> Any:
             group = self.groups[number]
             given = self.feed((group.stop - group.start, self.chunk * options.steps_per_draw))
-            arguments = (self.shared, tuned, self.states[number], self.keys[group], first, given)
+            keys = taken(self.keys.draws, group)
+            arguments = (self.shared, tuned, self.states[number], keys, first, given)
             run = compiled(
                 run_local_chunk,
                 *arguments,
@@ -190,19 +191,6 @@ class LocalRun:
             )
         stats |= bias_of_step(stats, step)
         return {**stats, **{f"value:{key}": value for key, value in record["values"].items()}}
-
-
-@once
-def _keys(key: Any, chains: Any) -> tuple[Any, ...]:
-    """Give every chain a key of its draws, of its place and of its memory; and one of moments.
-
-    In one program: one by one, each of these lines compiles.
-    """
-    key_draws, key_start, key_moments = jax.random.split(key, 3)
-    key_place, key_memory = jax.random.split(key_start)
-    places = jax.vmap(lambda chain: jax.random.fold_in(key_place, chain))(chains)
-    memories = jax.random.split(key_memory, len(chains))
-    return jax.random.split(key_draws, len(chains)), places, memories, key_moments
 
 
 def sample_local(
@@ -351,8 +339,8 @@ def _learn_scale(run: LocalRun) -> None:
     for number, group in enumerate(run.groups):
         size = group.stop - group.start
         given = run.feed((size, _MOMENTS))
-        keys = jax.random.split(jax.random.fold_in(run.key_moments, number), size)
-        arguments = (total, run.shared, run.tuned, run.states[number], keys, given)
+        keys = (run.keys.prepare, np.asarray(number))
+        arguments = (total, run.shared, run.tuned, run.states[number], *keys, given)
         moments = compiled(
             squares_of_gradient,
             *arguments,
