@@ -112,7 +112,13 @@ def test_the_field_along_the_gradient_has_its_divergence(kink):
         expected, tolerance = weight * (np.sum(30 * CURVATURES) - bend), 1e-3
     found = jax.vmap(
         lambda key, at, slope: loss_field(
-            key, posterior, {"w": at}, {"w": slope}, {"w": 0 * slope}, (900.0, 900.0)
+            key,
+            posterior,
+            {"w": at},
+            posterior.loss({"w": at}),
+            {"w": slope},
+            {"w": 0 * slope},
+            (900.0, 900.0),
         )
     )(jax.random.split(jax.random.key(0), 4000), w, gradient)
     values = np.asarray(found["loss_field"])

@@ -22,6 +22,7 @@ def loss_field(
     rng_key: Any,
     posterior: TemperedPosterior,
     position: Any,
+    loss: Any,
     slopes: Any,
     gradient: Any,
     typical_squares: tuple[Any, Any],
@@ -51,8 +52,7 @@ def loss_field(
 
     # Both in one call: the gradient is compiled once.
     losses, along = jax.vmap(ahead)(jnp.stack([step, -step]))
-    here = posterior.loss(position)
-    gains = posterior.beta * (losses - here)
+    gains = posterior.beta * (losses - loss)
     scale = 1 / (_dot(slopes, slopes) + typical_of_loss)
     # What the probe adds to the first order by chance is known.
     chance = scale * (_dot(direction, slopes) ** 2 - _dot(slopes, slopes))

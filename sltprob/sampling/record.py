@@ -41,7 +41,7 @@ def record_draw(
         slopes = {name: prior_gradient[name] - gradient[name] for name in sites}
         stats["loss_virial"] = jnp.stack([jnp.sum(position[name] * slopes[name]) for name in sites])
         typical_squares = (typical.squared_gradient, typical.squared_loss_gradient)
-        stats |= loss_field(rng_key, posterior, position, slopes, gradient, typical_squares)
+        stats |= loss_field(rng_key, posterior, position, loss, slopes, gradient, typical_squares)
     else:
         loss = posterior.loss_from_logdensity(position, logdensity)
     if (expected := expected_energy(posterior, position)) is not None:
