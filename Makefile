@@ -93,7 +93,7 @@ bench: $(STAMP) ## run the measurements in benchmarks/, one after the other
 # PyTorch's wheels on PyPI bring CUDA on some systems: PIP_EXTRA_INDEX_URL names an index with CPU builds.
 TORCH_PYTHON ?= python3.11
 PEERS := .peers/jax/.installed .peers/devinterp1/.installed .peers/devinterp2/.installed
-peers: $(STAMP) $(PEERS) ## measure sltprob beside its peers, twenty minutes on two cores; writes docs/peers.md
+peers: $(STAMP) $(PEERS) ## measure sltprob beside its peers, thirty minutes on two cores; writes docs/peers.md
 	$(BIN)/python benchmarks/peers/run.py --environments .peers $(ARGS)
 	$(BIN)/python benchmarks/peers/page.py
 
