@@ -62,7 +62,6 @@ class Scouting:
     posterior: TemperedPosterior
     plain: TemperedPosterior  # the same in the coordinates of the program
     seed: int
-    batch: int  # descents in a vectorised call
     clock: Clock
     prior: PriorDraws
     population: Program | None  # none where there is no prior, or a ladder has come down from it
@@ -151,7 +150,7 @@ class Scouting:
         count = length(positions)
 
         def bottoms(starts: Any) -> Basins:
-            return in_calls(partial(descents, self.plain), starts, self.batch)
+            return in_calls(partial(descents, self.plain), starts, self.prior.size)
 
         half = _points(self.plain) // 2
         draws = [
@@ -183,7 +182,7 @@ class Scouting:
             return math.nan
         descents = self.descents.ready(self.clock)
         colder = replace(self.plain, beta=_COLDER * np.asarray(self.plain.beta))
-        rows = np.resize(np.argsort(np.nan_to_num(ends.loss, nan=np.inf)), self.batch)
+        rows = np.resize(np.argsort(np.nan_to_num(ends.loss, nan=np.inf)), self.prior.size)
         positions = taken(ends.position, rows)
         least, gain = float(ends.loss[rows[0]]), math.inf
         enough = _GAIN / float(self.plain.beta)
@@ -229,7 +228,7 @@ def begin_scouting(
     `population` beside it.
     """
     plain, form = _plain(posterior), jax.ShapeDtypeStruct
-    batch, prior = batch_size(plain), PriorDraws.begin(plain, clock, device)
+    prior = PriorDraws.begin(plain, clock, device)
     key_type = jax.eval_shape(jax.random.key, 0).dtype
     effort = scouting_effort(plain)
 
@@ -248,7 +247,6 @@ def begin_scouting(
         posterior=posterior,
         plain=plain,
         seed=seed,
-        batch=batch,
         clock=clock,
         prior=prior,
         population=compiling(
@@ -259,7 +257,7 @@ def begin_scouting(
         )
         if population and not plain.structure.improper
         else None,
-        descents=compiling(descend, plain, many(batch)),
+        descents=compiling(descend, plain, many(prior.size)),
         locate=compiling(_locate, posterior, states, sampler=sampler),
         place=compiling(_place, posterior, plain, chains, many(length(chains)), sampler=sampler),
     )
