@@ -1,11 +1,13 @@
 """What a program is given: arrays of numbers, checked at the door, and constants.
 
 Whatever holds a table (NumPy, JAX, pandas, polars, xarray, PyTorch) is turned into arrays here.
-What is missing, infinite or no number is named with its row before anything compiles.
+What is missing, infinite, no number or too large for 32 bits is named with its row before anything
+compiles.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 import reprlib
@@ -16,7 +18,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["as_array", "check_call", "split_arguments"]
+__all__ = ["FixedArray", "as_array", "check_call", "in_precision", "split_arguments"]
+
+# Single precision may move a column by so much of its spread.
+_LARGEST_SHIFT = 1e-3
+
+
+class FixedArray:
+    """An array into whose values a program looks, as for a number of groups: a constant.
+
+    Two of the same values are equal.
+    """
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values)
+        content = np.ascontiguousarray(self.values).tobytes()
+        form = f"{self.values.dtype.str} {self.values.shape} {hashlib.sha256(content).hexdigest()}"
+        self._form = form
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedArray) and self._form == other._form
+
+    def __hash__(self) -> int:
+        return hash(self._form)
+
+    def __repr__(self) -> str:
+        return f"FixedArray({self._form})"
 
 
 def split_arguments(
@@ -26,7 +53,8 @@ def split_arguments(
     arrays, constants = {}, []
     for name, value in given.items():
         if _is_data(value):
-            arrays[name] = jnp.asarray(as_array(value, f"data[{name!r}]"))
+            what = f"data[{name!r}]"
+            arrays[name] = in_precision(as_array(value, what), what)
             continue
         try:
             hash(value)
@@ -88,6 +116,34 @@ def as_array(value: Any, what: str) -> Any:
             kind = "nan" if np.isnan(np.asarray(array)[bad]).any() else "infinite"
             raise _wrong(what, f"is {kind}", bad, "leave such rows out, or fill them in")
     return array
+
+
+def in_precision(array: Any, what: str, dtype: Any = None) -> jax.Array:
+    """Give JAX an array, and refuse one that single precision would change.
+
+    Without JAX's double precision whole numbers have 32 bits, and those beyond come out as others.
+    """
+    held = jnp.asarray(array, dtype)
+    before, after = np.asarray(array), np.asarray(held)
+    if before.dtype == after.dtype:
+        return held
+    advice = "write numpyro.enable_x64() before, or shift and scale it"
+    if before.dtype.kind in "iu":
+        other = before != after
+        if other.any():
+            raise _wrong(what, f"has whole numbers beyond {8 * after.itemsize} bits", other, advice)
+    elif before.dtype.kind == "f" and before.size:
+        exact = before.astype(float)
+        shift = np.abs(exact - after.astype(float))
+        if not np.isfinite(shift).all():
+            raise _wrong(what, f"is beyond {after.dtype}", ~np.isfinite(shift), advice)
+        spread = exact.std(axis=0)
+        coarse = shift > np.where(spread > 0, _LARGEST_SHIFT * spread, np.inf)
+        if coarse.any():
+            raise _wrong(
+                what, f"varies by less than {after.dtype} can tell beside its size", coarse, advice
+            )
+    return held
 
 
 def _numbers(array: np.ndarray, what: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sltprob.arguments import as_array
+from sltprob.arguments import as_array, in_precision
 from sltprob.local_posterior import (
     LocalPosterior,
     LocalStructure,
@@ -102,7 +102,7 @@ def local(
     if stream is None:
         leaves, batch_tree = jax.tree.flatten(data)
         arrays = tuple(
-            _in_type(as_array(leaf, f"data[{index}]"), number_type)
+            _in_type(as_array(leaf, what := f"data[{index}]"), number_type, what)
             for index, leaf in enumerate(leaves)
         )
         count = _count("the data", arrays)
@@ -154,10 +154,9 @@ def _number_type(dtype: str) -> Any:
     return jnp.dtype(dtype)
 
 
-def _in_type(array: Any, number_type: Any) -> Any:
-    if jnp.issubdtype(array.dtype, jnp.floating):
-        return jnp.asarray(array, number_type)
-    return jnp.asarray(array)
+def _in_type(array: Any, number_type: Any, what: str = "data") -> Any:
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return in_precision(array, what, number_type if floating else None)
 
 
 def _read_nbeta(nbeta: float | str, count: int, number_type: Any) -> float:
@@ -384,7 +383,7 @@ def _observe(
     if not isinstance(value, tuple) or len(value) != 2 or not callable(value[1]):
         raise ValueError(f"{what} must be (data, loss_rows)")
     leaves, tree = jax.tree.flatten(value[0])
-    arrays = tuple(_in_type(as_array(leaf, what), number_type) for leaf in leaves)
+    arrays = tuple(_in_type(as_array(leaf, what), number_type, what) for leaf in leaves)
     count = _count(what, arrays)
     structure = replace(
         posterior.structure, loss_rows=value[1], batch_tree=tree, num_rows=count, title=key

@@ -15,6 +15,7 @@ import scipy.optimize
 import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 
+from sltprob.outside import outside_support
 from sltprob.posterior import TemperedPosterior
 
 __all__ = ["Optimum", "find_optimum", "hessian_eigenvalues", "near_zero"]
@@ -118,6 +119,8 @@ def find_optimum(
         found.append(_descend(objective, start))
     found = sorted((end for end in found if np.isfinite(end.fun)), key=lambda end: float(end.fun))
     if not found:
+        if (reason := outside_support(posterior)) is not None:
+            raise ValueError(f"no parameters have a finite loss: {reason}; correct the data")
         raise ValueError(
             "no start leads to a finite loss; give a point where it is finite, "
             "find_optimum(posterior, points=[{...}])"

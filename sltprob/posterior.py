@@ -101,7 +101,7 @@ class TemperedPosterior(Described):
             numbers["localization"] = float(self.localization)
         return described(
             f"TemperedPosterior of {structure.model or self.name}",
-            arguments=self.arguments | dict(structure.constants),
+            arguments=self.arguments | structure.fixed,
             rows=f"{self.num_rows} {kind} ({observed})",
             sites=dict(structure.shapes),
             numbers=numbers,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from sltprob import models
 from sltprob.collapsed import PrecisionError, ResolutionError
@@ -23,6 +24,9 @@ from sltprob.reading import columns_of, named_data, read_data
 from sltprob.tempering import temper
 
 __all__ = ["Problem", "problem", "wbic"]
+
+# Weights of n data may differ by rounding.
+_EQUAL = 1e-3
 
 
 def wbic(n: float) -> float:
@@ -103,6 +107,13 @@ class Problem:
                 raise ValueError(
                     f"beta={value} needs a data set of n >= 3; give data, or a model with n=, "
                     "such as tanh_zero[n=1000]"
+                )
+            counted = np.asarray(self.posterior.weights)
+            if not np.allclose(counted[counted > 0], 1 / size, rtol=_EQUAL):
+                raise ValueError(
+                    f"beta={value}: n is the number of data, which weights that are not 1/n each "
+                    f"do not say (they sum to {counted.sum():g} over {size} rows); repeat rows "
+                    "that count more than once, as in np.repeat(y, counts), or give a number"
                 )
             return wbic(size) if value == "wbic" else float(size)
         try:

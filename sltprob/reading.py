@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sltprob.arguments import as_array
 from sltprob.data import Data
 
 __all__ = ["columns_of", "named_data", "read_data"]
+
+# Shares that were rounded to a few digits still sum to one.
+_SHARES = 0.01
 
 
 def read_data(path: Path) -> dict[str, Any]:
@@ -56,6 +60,12 @@ def named_data(
             "arguments"
         )
     kept = columns if takes_all else {n: v for n, v in columns.items() if n in names}
+    if weights is not None and abs(np.sum(as_array(weights, "weights")) - 1) > _SHARES:
+        raise ValueError(
+            f"{source}: weights sum to {np.sum(weights):g}; they are shares of the mean loss and sum "
+            "to one: divide them by their sum, or repeat rows that count more than once, as in "
+            "np.repeat(y, weights)"
+        )
     return Data(kept, weights)
 
 

@@ -13,12 +13,16 @@ import numpy as np
 from numpyro.contrib.module import ParamShape
 from numpyro.distributions import biject_to
 
+from sltprob.arguments import FixedArray
 from sltprob.models.base import Model
 from sltprob.observed import likelihood_rows, mask_of, refuse
 from sltprob.reparameterise import base_name
 from sltprob.support import is_improper, seeded, traced
 
 __all__ = ["Structure", "inspect_program"]
+
+# What JAX raises where a program looks at values: int(x), if x, np.exp(x), x[x > 0].
+_LOOKS = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
 type Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -37,7 +41,7 @@ class Structure:
     # The observed sites and the axis of their log likelihood that counts the data
     observed: tuple[tuple[str, int], ...]
     rows: tuple[str, ...]  # the arguments that have one row per datum
-    # The arguments that are no arrays, such as sizes, flags and names
+    # The arguments that are no arrays, such as sizes, flags and names, or whose values decide shapes
     constants: tuple[tuple[str, Any], ...] = ()
     readout: str | None = None  # the site that is replaced by its base, if one is
     population: bool = False  # whether the data stand for the population of the model
@@ -60,7 +64,15 @@ class Structure:
 
     def run(self, **arguments: Any) -> Any:
         """Run the program with its constants."""
-        return self.program(**arguments, **dict(self.constants))
+        return self.program(**arguments, **self.fixed)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The constants, as the program gets them."""
+        return {
+            name: value.values if isinstance(value, FixedArray) else value
+            for name, value in self.constants
+        }
 
 
 @dataclass(frozen=True)
@@ -72,15 +84,20 @@ class Inspected:
     size: int
     improper: tuple[str, ...]
     hides: bool  # whether an observed site has a mask
+    looked_at: tuple[str, ...]  # arrays into whose values the program looks
 
 
 def inspect_program(
     program: Callable[..., Any],
-    arguments: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    constants: Mapping[str, Any],
     size: int | None,
     rows: str | int | None,
 ) -> tuple[Inspected, np.ndarray | None]:
     """Look at the sites of a program, and refuse what cannot be tempered correctly.
+
+    Only shapes are needed: to draw values would compile every operation of the program. One that
+    looks at values, as in ``int(group.max())``, gets those arrays as NumPy's, as NumPyro gives them.
 
     Returns
     -------
@@ -89,8 +106,11 @@ def inspect_program(
         Which data a mask leaves to be seen; None where there is no mask.
     """
     answers = []
+    looked_at: tuple[str, ...] = ()
+    values = dict(arrays)
 
-    def look() -> None:
+    def look(given: Mapping[str, Any]) -> None:
+        arguments = {**constants, **given}
         sites = traced(seeded(program, jax.random.PRNGKey(0)), arguments)
         latent, likelihoods = _sites(sites, program, arguments)
         shapes = tuple(
@@ -104,16 +124,49 @@ def inspect_program(
         observed, found = likelihood_rows(likelihoods, size, lengths, rows)
         improper = tuple(site["name"] for site in latent if is_improper(site["fn"]))
         hides = any(mask_of(site["fn"]) is not None for site in likelihoods)
-        answers.append(Inspected(shapes, observed, found, improper, hides))
+        answers.append(Inspected(shapes, observed, found, improper, hides, looked_at))
 
     try:
-        # Only shapes are needed. To draw values would compile every operation of the program.
-        jax.eval_shape(look)
-    except jax.errors.JAXTypeError:  # a program that looks at its values
-        look()
+        jax.eval_shape(look, values)
+    except _LOOKS:
+        looked_at = _looked_at(program, arrays, constants)
+        values |= {name: np.asarray(arrays[name]) for name in looked_at}
+        look(values)
     inspected = answers[-1]
     _check_names(inspected.shapes)
-    return inspected, _seen(program, arguments, inspected) if inspected.hides else None
+    if not inspected.hides:
+        return inspected, None
+    return inspected, _seen(program, {**values, **constants}, inspected)
+
+
+def _looked_at(
+    program: Callable[..., Any], arrays: Mapping[str, Any], constants: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Find the arrays that a program needs as numbers, not as what JAX traces."""
+
+    def trouble(names: set[str]) -> Exception | None:
+        given = {**constants, **{name: np.asarray(arrays[name]) for name in names}}
+        rest = {name: value for name, value in arrays.items() if name not in names}
+        try:
+            jax.eval_shape(
+                lambda some: len(traced(seeded(program, jax.random.PRNGKey(0)), {**given, **some})),
+                rest,
+            )
+        except _LOOKS as error:
+            return error
+        return None
+
+    needed = set(arrays)
+    if (error := trouble(needed)) is not None:
+        raise ValueError(
+            f"the program {getattr(program, '__name__', 'given')} looks at values that it draws "
+            f"({str(error).splitlines()[0][:160]}); JAX needs jnp.where in place of if, and jnp in "
+            "place of np"
+        )
+    for name in arrays:
+        if trouble(needed - {name}) is None:
+            needed.remove(name)
+    return tuple(name for name in arrays if name in needed)
 
 
 def _seen(
@@ -153,6 +206,12 @@ def _sites(
     latent, likelihoods = [], []
     for name, site in sites.items():
         kind = site["type"]
+        if site.get("_control_flow_done", False):
+            raise refuse(
+                name,
+                "sites inside scan or cond are not seen one by one",
+                "write the loop with plates or a Python loop",
+            )
         if kind == "plate":
             full, subsample = site["args"]
             if subsample is not None and subsample != full:
@@ -164,12 +223,6 @@ def _sites(
                 )
         elif kind == "param":
             _check_param(name, site["value"], sites)
-        elif kind == "control_flow":
-            raise refuse(
-                name,
-                "sites inside scan or cond are not seen",
-                "write the loop with plates or a Python loop",
-            )
         if kind != "sample":
             continue
         if site["infer"].get("is_auxiliary", False):

@@ -27,7 +27,7 @@ from numpyro.primitives import Messenger
 
 from sltprob.chance import key_of
 
-__all__ = ["constrain", "is_improper", "log_probs_of", "seeded", "traced"]
+__all__ = ["constrain", "is_improper", "log_probs_of", "seeded", "traced", "unwrapped"]
 
 # A product of so many numbers between 1 and 2 is finite in float32 too.
 _FACTORS = 64
@@ -81,13 +81,17 @@ def _to_unit_interval_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     return (value, log_jacobian), (slope * tangent, jnp.sum((1.0 - 2.0 * value) * tangent))
 
 
+def unwrapped(distribution: Any) -> Any:
+    """Give a distribution without its mask, its expansion and its event axes."""
+    wrappers = dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution
+    while isinstance(distribution, wrappers):
+        distribution = distribution.base_dist
+    return distribution
+
+
 def is_improper(distribution: Any) -> bool:
     """Say whether a prior is flat, so that no draw from it exists."""
-    while isinstance(
-        distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution
-    ):
-        distribution = distribution.base_dist
-    return isinstance(distribution, dist.ImproperUniform)
+    return isinstance(unwrapped(distribution), dist.ImproperUniform)
 
 
 # Held while a program runs under handlers: NumPyro keeps those in one list for all threads, and

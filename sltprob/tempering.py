@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sltprob.arguments import check_call, split_arguments
+from sltprob.arguments import FixedArray, check_call, split_arguments
 from sltprob.data import Data
 from sltprob.models.base import Model
 from sltprob.posterior import TemperedPosterior
@@ -122,7 +122,9 @@ def temper(
     check_call(program, data.arguments)
     arguments, constants = split_arguments(data.arguments)
     given = None if data.weights is None else len(data.weights)
-    inspected, seen = inspect_program(program, {**arguments, **dict(constants)}, given, rows)
+    inspected, seen = inspect_program(program, arguments, dict(constants), given, rows)
+    for name in inspected.looked_at:
+        constants = (*constants, (name, FixedArray(arguments.pop(name))))
     found, size = inspected.shapes, inspected.size
     readout = None
     if reparameterise is not None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.optimum import find_optimum, near_zero
+from sltprob.outside import outside_support
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers._point import Point
 from sltprob.samplers.base import Evaluation, evaluate_position
@@ -91,6 +92,8 @@ def _hot_positions(
             index = good.argmax(axis=1)
             chosen = jax.tree.map(lambda leaf, i=index: leaf[np.arange(len(i)), i], tries)
             return chosen, "near zero"
+    if (reason := outside_support(posterior)) is not None:
+        raise ValueError(f"no start has a finite density: {reason}; correct the data")
     sites = ", ".join(f"{name!r}: ..." for name in posterior.structure.sites)
     raise ValueError(
         "no start has a finite density: neither draws of the prior nor points near zero; give "
