@@ -123,7 +123,8 @@ def in_precision(array: Any, what: str, dtype: Any = None) -> jax.Array:
 
     Without JAX's double precision whole numbers have 32 bits, and those beyond come out as others.
     """
-    held = jnp.asarray(array, dtype)
+    with np.errstate(over="ignore"):
+        held = jnp.asarray(array, dtype)
     before, after = np.asarray(array), np.asarray(held)
     if before.dtype == after.dtype:
         return held

@@ -33,8 +33,8 @@ __all__ = ["Comparison", "check_applicable", "compare", "measure", "with_exact"]
 
 def compare(
     model: Model | TemperedPosterior | Callable[..., Any] | str = "tanh_zero",
-    samplers: Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
-    betas: Sequence[float | str] = (1.0, 1e2, 1e4),
+    samplers: Sampler | str | Sequence[Sampler | str] = ("sgld", "mala", "hmc"),
+    betas: float | str | Sequence[float | str] = (1.0, 1e2, 1e4),
     *,
     data: Data | Mapping[str, Any] | str | Path | None = None,
     minimum_loss: float | None = None,
@@ -52,8 +52,8 @@ def compare(
     model : Model, TemperedPosterior, callable or str
         Such as ``"tanh_zero[width=64]"``; or a program of your own, a function or
         ``"mine.py:function"``.
-    samplers : sequence of Sampler or str
-    betas : sequence of float, ``"n"`` or ``"wbic"``, dimensionless
+    samplers : Sampler or str, or a sequence of them
+    betas : float, ``"n"`` or ``"wbic"``, or a sequence of them, dimensionless
     data : Data, mapping of str to array, or path, optional
         The arguments of a program of your own.
     minimum_loss : float, optional
@@ -83,6 +83,8 @@ def compare(
     chosen = problem(
         model, data, minimum_loss=minimum_loss, reparameterise=reparameterise, rows=rows
     )
+    samplers = [samplers] if isinstance(samplers, str | Sampler) else samplers
+    betas = [betas] if isinstance(betas, str | float | int) else betas
     kernels = [registry.get(name) if isinstance(name, str) else name for name in samplers]
     values = list(dict.fromkeys(chosen.beta(beta) for beta in betas))
     if not kernels or not values:

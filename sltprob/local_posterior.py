@@ -38,6 +38,7 @@ class LocalStructure:
     num_rows: int
     dtype: str
     title: str
+    fingerprint: str = ""  # of the loss with all that it reads
 
 
 @jax.tree_util.register_dataclass
@@ -50,6 +51,7 @@ class Observable:
     loss_rows: Callable[[Any, Any], Any] = field(metadata={"static": True})
     batch_tree: Any = field(metadata={"static": True})
     by_row: bool = field(metadata={"static": True}, default=False)  # every row, not their mean
+    fingerprint: str = field(metadata={"static": True}, default="")  # of the loss, as above
 
 
 @jax.tree_util.register_dataclass

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.arguments import as_array, in_precision
+from sltprob.fingerprint import fingerprint
 from sltprob.local_posterior import (
     LocalPosterior,
     LocalStructure,
@@ -131,7 +132,7 @@ def local(
         structure=structure,
         stream=stream,
     )
-    _check_loss(posterior, number_type)
+    posterior = _with_checked_loss(posterior, number_type)
     posterior = _with_baseline(posterior, number_type)
     found = {
         key: _observe(posterior, key, value, number_type, by_row=by_row)
@@ -259,7 +260,7 @@ def _count(what: str, arrays: tuple[Any, ...]) -> int:
     return int(counts.pop() or 0)
 
 
-def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
+def _with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPosterior:
     """Refuse a loss that is not one value per row, or whose rows depend on each other."""
     if posterior.stream is not None:
         rows = [_in_type(np.asarray(r), number_type) for r in posterior.stream.example(_PROBE)]
@@ -267,11 +268,13 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
         rows = [array[:_PROBE] for array in posterior.data]
     weights = None if posterior.weights is None else posterior.weights[:_PROBE]
     try:
-        form = jax.eval_shape(
-            lambda zero: posterior.structure.loss_rows(
-                posterior.parameters(zero), jax.tree.unflatten(posterior.structure.batch_tree, rows)
+        found, form = fingerprint(
+            lambda shared, some: posterior.structure.loss_rows(
+                shared.parameters(shared.center),
+                jax.tree.unflatten(posterior.structure.batch_tree, some),
             ),
-            posterior.center,
+            posterior.traced(),
+            rows,
         )
     except Exception as error:
         first = " ".join(f"{type(error).__name__}: {error}".split())[:160]
@@ -302,8 +305,9 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
             f"the loss of {size} rows has shape {shape} and their weights {weights.shape}; give a "
             "weight for every row, or for every token"
         )
+    posterior = replace(posterior, structure=replace(posterior.structure, fingerprint=found))
     if size < 2:
-        return
+        return posterior
     arguments = (posterior.traced(), tuple(rows), weights)
     whole, alone = compiled(_probe_rows, *arguments, clock=Clock(), effort=0)(*arguments)
     if not np.allclose(whole[: size // 2], alone, rtol=_TOLERANCE, atol=1e-5, equal_nan=True):
@@ -311,6 +315,7 @@ def _check_loss(posterior: LocalPosterior, number_type: Any) -> None:
             "the loss of a row depends on the rows beside it, as with batch statistics; compute "
             "such things before, or freeze them"
         )
+    return posterior
 
 
 def _probe_rows(posterior: LocalPosterior, rows: tuple[Any, ...], weights: Any) -> Any:
@@ -391,6 +396,7 @@ def _observe(
     own = replace(
         posterior, data=arrays, structure=structure, weights=None, stream=None, observables={}
     )
-    _check_loss(own, number_type)
+    own = _with_checked_loss(own, number_type)
     own = _with_baseline(own, number_type)
-    return Observable(arrays, own.baseline, value[1], tree, by_row)
+    seen = own.structure.fingerprint
+    return Observable(arrays, own.baseline, value[1], tree, by_row, seen)

@@ -6,9 +6,10 @@ these can be read in two ways both readings are named, and `rows` decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
@@ -25,11 +26,13 @@ def likelihood_rows(
     size: int | None,
     lengths: Mapping[str, tuple[int, ...]],
     rows: str | int | None,
+    groups: Set[str],
 ) -> tuple[tuple[tuple[str, int], ...], int]:
     """Find the axis of each log likelihood that counts the data, and their number.
 
-    `size` is the number that weights say, `lengths` are the shapes of the program's arguments, and
-    `rows` is the user's word: a plate, or an axis of the log likelihood.
+    `size` is the number that weights say, `lengths` are the shapes of the program's arguments,
+    `rows` is the user's word: a plate, or an axis of the log likelihood. `groups` are the plates
+    with parameters of their own.
     """
     if isinstance(rows, str) and not any(_plates(site, rows) for site in sites):
         known = sorted({frame.name for site in sites for frame in site["cond_indep_stack"]})
@@ -41,7 +44,7 @@ def likelihood_rows(
     axes: list[tuple[str, int]] = []
     for site in sites:
         shape = _likelihood_shape(site)
-        axis = _axis(site, shape, size, lengths, rows)
+        axis = _axis(site, shape, size, lengths, rows, groups)
         if size is not None and shape[axis] != size:
             other = f"{axes[0][0]!r} has {size}" if axes else f"there are {size} weights"
             raise refuse(
@@ -59,9 +62,19 @@ def likelihood_rows(
 def _likelihood_shape(site: Mapping[str, Any]) -> tuple[int, ...]:
     """Give the shape of a log likelihood, and refuse one that comes from broadcasting."""
     name, distribution, value = site["name"], site["fn"], site["value"]
-    shape = jnp.shape(distribution.log_prob(value))
     event = distribution.event_dim
     full = jnp.shape(value)
+    try:
+        shape = jnp.shape(distribution.log_prob(value))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, jax.errors.JAXTypeError):  # the program looks at values
+            raise
+        raise refuse(
+            name,
+            f"its distribution of shape {distribution.batch_shape + distribution.event_shape} "
+            f"has no density for observations of shape {full} ({str(error).splitlines()[0][:160]})",
+            "give both the same shape",
+        ) from error
     batch, own = full[: len(full) - event], full[len(full) - event :]
     if not shape:
         raise refuse(
@@ -93,6 +106,7 @@ def _axis(
     size: int | None,
     lengths: Mapping[str, tuple[int, ...]],
     rows: str | int | None,
+    groups: Set[str],
 ) -> int:
     """Choose the axis that counts the data, or name the readings that are possible."""
     name = site["name"]
@@ -119,7 +133,13 @@ def _axis(
     possible = {axis for axis in range(len(shape)) if size in (None, shape[axis])} or {0}
     if len(possible) == 1:
         return possible.pop()
-    readings = {axis for axis in possible & set(plated) if 0 not in plated}
+    # The first axis may count groups, and the other one the data of each.
+    first_is_group = plated.get(0) in groups
+    readings = {
+        axis
+        for axis in possible & set(plated) - {0}
+        if 0 not in plated or (first_is_group and plated[axis] not in groups)
+    }
     if 0 in possible and not plated:
         # No plate tells; an argument with as many rows may: y (3, n) against x (n,).
         inputs = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 
 from sltprob.observed import mask_of
 from sltprob.posterior import TemperedPosterior
@@ -31,11 +32,15 @@ def outside_support(posterior: TemperedPosterior) -> str | None:
     outside: dict[str, np.ndarray] = {}
     for number in range(_DRAWS):
         program = seeded(posterior.structure.run, jax.random.PRNGKey(number))
-        sites = traced(program, posterior.arguments)
+        with numpyro.validation_enabled(False):  # it warns, or refuses the parameters
+            sites = traced(program, posterior.arguments)
         for name, axis in posterior.structure.observed:
             distribution, value = sites[name]["fn"], sites[name]["value"]
             mask = mask_of(distribution)
-            shape = jnp.shape(distribution.log_prob(value))
+            shape = np.broadcast_shapes(
+                jnp.shape(value)[: jnp.ndim(value) - distribution.event_dim],
+                distribution.batch_shape,
+            )
             bad = ~distribution.support(value) & (True if mask is None else mask)
             rows = np.moveaxis(np.broadcast_to(bad, shape), axis, 0).reshape(shape[axis], -1)
             outside[name] = outside.get(name, True) & rows.any(axis=1)

@@ -25,6 +25,8 @@ from sltprob.tempering import temper
 
 __all__ = ["Problem", "problem", "wbic"]
 
+# log n is above one from here on, so that WBIC's beta is below n.
+_LEAST_WBIC = 3
 # Weights of n data may differ by rounding.
 _EQUAL = 1e-3
 
@@ -103,10 +105,14 @@ class Problem:
         """
         if value in ("n", "wbic"):
             size = self.posterior.num_rows
-            if (self.model is not None and self.model.n is None) or size < 3:
+            if self.model is not None and self.model.n is None:
                 raise ValueError(
-                    f"beta={value} needs a data set of n >= 3; give data, or a model with n=, "
-                    "such as tanh_zero[n=1000]"
+                    f"beta={value} needs a data set; give data, or a model with n=, such as "
+                    "tanh_zero[n=1000]"
+                )
+            if value == "wbic" and size < _LEAST_WBIC:
+                raise ValueError(
+                    f"beta=wbic is n / log n, and n is {size}; give a number, such as beta=1"
                 )
             counted = np.asarray(self.posterior.weights)
             if not np.allclose(counted[counted > 0], 1 / size, rtol=_EQUAL):

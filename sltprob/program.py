@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,8 +33,10 @@ def load_program(text: str) -> Callable[..., Any]:
     if not callable(program):
         functions = [key for key, value in vars(module).items() if callable(value)]
         raise ValueError(f"{path} has no function {name!r}; it has {', '.join(functions)}")
-    # What a run calls it: two files may have a function of one name.
-    program.sltprob_name = f"{path.name}:{name}"
+    # What a run calls it: two files may have a function of one name. A method, or an object without
+    # attributes of its own, keeps the name that it has.
+    with suppress(AttributeError):
+        program.sltprob_name = f"{path.name}:{name}"
     found: Callable[..., Any] = program
     return found
 
@@ -47,6 +50,9 @@ def _module(path: Path, _changed: int, _size: int) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     # Dataclasses and pickles look their module up by name.
     sys.modules.setdefault(path.stem, module)
+    # It may import what lies beside it, as a script may; last, so that it hides no library.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     try:
         specification.loader.exec_module(module)
     except Exception as error:

@@ -62,9 +62,9 @@ def named_data(
     kept = columns if takes_all else {n: v for n, v in columns.items() if n in names}
     if weights is not None and abs(np.sum(as_array(weights, "weights")) - 1) > _SHARES:
         raise ValueError(
-            f"{source}: weights sum to {np.sum(weights):g}; they are shares of the mean loss and sum "
-            "to one: divide them by their sum, or repeat rows that count more than once, as in "
-            "np.repeat(y, weights)"
+            f"{source}: weights sum to {np.sum(weights):g}; they are shares of the mean loss and "
+            "sum to one: divide them by their sum, or repeat rows that count more than once, as "
+            "in np.repeat(y, weights)"
         )
     return Data(kept, weights)
 

@@ -41,11 +41,12 @@ class Structure:
     # The observed sites and the axis of their log likelihood that counts the data
     observed: tuple[tuple[str, int], ...]
     rows: tuple[str, ...]  # the arguments that have one row per datum
-    # The arguments that are no arrays, such as sizes, flags and names, or whose values decide shapes
+    # The arguments that are no arrays (sizes, flags, names), and those whose values decide shapes
     constants: tuple[tuple[str, Any], ...] = ()
     readout: str | None = None  # the site that is replaced by its base, if one is
     population: bool = False  # whether the data stand for the population of the model
     improper: tuple[str, ...] = ()  # sites whose prior cannot be drawn from
+    fingerprint: str = ""  # of a program that may read more than its arguments
     identity: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ def inspect_program(
     """Look at the sites of a program, and refuse what cannot be tempered correctly.
 
     Only shapes are needed: to draw values would compile every operation of the program. One that
-    looks at values, as in ``int(group.max())``, gets those arrays as NumPy's, as NumPyro gives them.
+    looks at values, as in ``int(group.max())``, gets those arrays as NumPy's.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def inspect_program(
 
     def look(given: Mapping[str, Any]) -> None:
         arguments = {**constants, **given}
-        sites = traced(seeded(program, jax.random.PRNGKey(0)), arguments)
+        sites = _traced_once(program, arguments)
         latent, likelihoods = _sites(sites, program, arguments)
         shapes = tuple(
             (
@@ -121,7 +122,8 @@ def inspect_program(
             for site in latent
         )
         lengths = {name: jnp.shape(value) for name, value in arguments.items()}
-        observed, found = likelihood_rows(likelihoods, size, lengths, rows)
+        groups = {frame.name for site in latent for frame in site["cond_indep_stack"]}
+        observed, found = likelihood_rows(likelihoods, size, lengths, rows, groups)
         improper = tuple(site["name"] for site in latent if is_improper(site["fn"]))
         hides = any(mask_of(site["fn"]) is not None for site in likelihoods)
         answers.append(Inspected(shapes, observed, found, improper, hides, looked_at))
@@ -137,6 +139,21 @@ def inspect_program(
     if not inspected.hides:
         return inspected, None
     return inspected, _seen(program, {**values, **constants}, inspected)
+
+
+def _traced_once(program: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a program for its sites, and say on which data it failed."""
+    try:
+        return traced(seeded(program, jax.random.PRNGKey(0)), arguments)
+    except _LOOKS:
+        raise
+    except (AssertionError, IndexError, TypeError, ValueError) as error:
+        shapes = ", ".join(f"{name} {jnp.shape(value)}" for name, value in arguments.items())
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the program {getattr(program, '__name__', 'given')} fails on data of {shapes} "
+            f"({type(error).__name__}{reason and ': ' + reason})"
+        ) from error
 
 
 def _looked_at(
@@ -249,6 +266,14 @@ def _sites(
             )
         if site["fn"].support.is_discrete:
             raise refuse(name, "it is discrete", "sum it out by hand, as in MixtureSameFamily")
+        try:
+            biject_to(site["fn"].support)
+        except NotImplementedError:
+            raise refuse(
+                name,
+                f"there are no unconstrained coordinates for its support, {site['fn'].support}",
+                "compute it from sites that have them",
+            ) from None
         if mask_of(site["fn"]) is not None:
             raise refuse(
                 name,

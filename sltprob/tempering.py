@@ -13,6 +13,9 @@ import numpy as np
 
 from sltprob.arguments import FixedArray, check_call, split_arguments
 from sltprob.data import Data
+from sltprob.fingerprint import fingerprint
+from sltprob.indexing import refuse_missing_entries
+from sltprob.models._loss import LossModel
 from sltprob.models.base import Model
 from sltprob.posterior import TemperedPosterior
 from sltprob.precision import checked_beta
@@ -21,7 +24,7 @@ from sltprob.reading import columns_of, named_data
 from sltprob.reparameterise import base_name
 from sltprob.structure import Structure, inspect_program
 
-__all__ = ["temper"]
+__all__ = ["refuse_changed", "temper"]
 
 
 def temper(
@@ -119,6 +122,8 @@ def temper(
     beta = checked_beta(beta)
     if not 0 <= localization < math.inf:
         raise ValueError(f"localization={localization}: it must be >= 0 and finite")
+    if minimum_loss is not None and math.isinf(float(minimum_loss)):
+        raise ValueError(f"minimum_loss={minimum_loss}: it must be finite, or left out")
     check_call(program, data.arguments)
     arguments, constants = split_arguments(data.arguments)
     given = None if data.weights is None else len(data.weights)
@@ -167,12 +172,62 @@ def temper(
         ),
         minimum_loss_error=jnp.asarray(0.0),
     )
+    if not _is_own(built_in):
+        structure = replace(posterior.structure, fingerprint=_fingerprint(posterior))
+        posterior = replace(posterior, structure=structure)
+        refuse_missing_entries(posterior)
     if center is not None:
         posterior.unconstrain(posterior.center)
     if at_truth and built_in is not None:
         truth = posterior.loss(posterior.unconstrain(built_in.optimum()))
         posterior = replace(posterior, minimum_loss=truth)
     return posterior
+
+
+def refuse_changed(posterior: TemperedPosterior) -> None:
+    """Refuse a program that reads other values than when it was tempered.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+
+    Raises
+    ------
+    ValueError
+        If a global, a closure or an attribute that the program reads has changed.
+    """
+    known = posterior.structure.fingerprint
+    if known and known != _fingerprint(posterior):
+        raise ValueError(
+            f"the program {posterior.name} reads values outside its arguments, and they are others "
+            "than in temper(...); call temper again, or pass them as data"
+        )
+
+
+def _fingerprint(posterior: TemperedPosterior) -> str:
+    position = {
+        name: jax.ShapeDtypeStruct(shape, posterior.beta.dtype)
+        for name, shape in posterior.structure.shapes
+    }
+    # All that may change without compiling again is an argument of the trace.
+    known = replace(posterior, structure=replace(posterior.structure, fingerprint=""))
+    try:
+        return fingerprint(
+            lambda held, place: held.minibatch_logdensity(place, held.arguments), known, position
+        )[0]
+    except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"the program {posterior.name} cannot be evaluated at given values of its sites "
+            f"({type(error).__name__}{reason and ': ' + reason}); all that it draws must be sites "
+            "that are seen: no numpyro.prng_key(), and none in handlers.block"
+        ) from error
+
+
+def _is_own(model: Model | None) -> bool:
+    """Say whether a program is code of this package, which reads nothing but its options."""
+    module = type(model).__module__
+    return module.startswith("sltprob.models.") and not isinstance(model, LossModel)
 
 
 def _checked_readout(reparameterise: str, model: Model | None, latent: list[str]) -> str:

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sltprob.fingerprint import fingerprint
+
 __all__ = ["RowLosses", "read_loss", "site_name"]
 
 _INSTEAD = "return one value per row, shape (rows,)"
@@ -34,12 +36,14 @@ class RowLosses:
     batch_tree: Any  # structure of the data
     num_arrays: int  # of the data
     by_row: bool  # whether the function gives one value per row, not a mean
+    fingerprint: str = ""  # of the function with all that it reads
 
     @property
     def key(self) -> Any:
         """What must be equal for two to compile to the same program."""
         constants = tuple((name, _digest(value)) for name, value in self.constants)
-        return self.loss_fn, self.tree, self.names, constants, self.batch_tree, self.by_row
+        function = (self.loss_fn, self.fingerprint)
+        return function, self.tree, self.names, constants, self.batch_tree, self.by_row
 
     def restore(self, sites: Mapping[str, Any]) -> Any:
         """Put sampled sites and frozen leaves into the pytree of parameters."""
@@ -64,7 +68,8 @@ def read_loss(
     losses: RowLosses, trained: Mapping[str, Any], arguments: Mapping[str, Any], count: int
 ) -> RowLosses:
     """Find out whether a function gives rows or their mean, and check that it does."""
-    form = jax.eval_shape(lambda sites, given: losses.whole(sites, given), trained, arguments)
+    found, form = fingerprint(losses.whole, trained, arguments)
+    losses = replace(losses, fingerprint=found)
     shape = form.shape
     if not jnp.issubdtype(form.dtype, jnp.floating):
         raise ValueError(

@@ -22,8 +22,9 @@ __all__ = ["initial_positions"]
 # Half-widths of the box around zero in which a start is looked for, and points tried in each.
 _RADII = (2.0, 0.5, 0.1)
 _TRIES = 32
-# Rounding of the log density at a start, in float64.
-_LARGEST_ROUNDING = 1e-4
+# Rounding of the log density at a start, by the bits of its type. In single precision a few
+# thousand data have more than double precision has anywhere; the verdict judges where chains go.
+_LARGEST_ROUNDING = {64: 1e-4, 32: 0.1}
 
 
 def initial_positions(
@@ -94,6 +95,11 @@ def _hot_positions(
             return chosen, "near zero"
     if (reason := outside_support(posterior)) is not None:
         raise ValueError(f"no start has a finite density: {reason}; correct the data")
+    if posterior.beta.dtype != np.float64:
+        raise ValueError(
+            "no start has a log density that float32 resolves; write numpyro.enable_x64() before "
+            "anything else"
+        )
     sites = ", ".join(f"{name!r}: ..." for name in posterior.structure.sites)
     raise ValueError(
         "no start has a finite density: neither draws of the prior nor points near zero; give "
@@ -119,7 +125,8 @@ def _usable(evaluation: Evaluation) -> np.ndarray:
         for leaf in map(np.asarray, jax.tree.leaves(evaluation.logdensity_grad))
     ]
     with np.errstate(invalid="ignore"):
-        resolved = np.abs(value) * np.finfo(value.dtype).eps < _LARGEST_ROUNDING
+        precision = np.finfo(value.dtype)
+        resolved = np.abs(value) * precision.eps < _LARGEST_ROUNDING[precision.bits]
     return np.all([resolved, *finite], axis=0)
 
 

@@ -1,0 +1,63 @@
+"""What a function computes, as a short text: so that what it reads outside its arguments counts.
+
+A function object stays the same when a global, a closure or an attribute that it reads changes.
+What was compiled for it before would go on computing with the old value, and nothing would tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["fingerprint"]
+
+# Python's objects are shown with their address, which is another one in every trace.
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def fingerprint(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
+    """Trace a function, and hash its operations and all constants in them.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments : pytree of array or jax.ShapeDtypeStruct
+
+    Returns
+    -------
+    fingerprint : str
+        Two of the same operations on the same constants are equal, in one version of JAX.
+    form : pytree of jax.ShapeDtypeStruct
+        What the function gives.
+    """
+
+    def afresh(*given: Any) -> Any:  # JAX remembers its traces by function
+        return function(*given)
+
+    traced, form = jax.make_jaxpr(afresh, return_shape=True)(*arguments)
+    digest = hashlib.sha256(_ADDRESS.sub("", str(traced.jaxpr)).encode())
+    for constant in _constants(traced):
+        is_key = jnp.issubdtype(getattr(constant, "dtype", np.float64), jax.dtypes.prng_key)
+        values = np.asarray(jax.random.key_data(constant) if is_key else constant)
+        digest.update(f"{values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest(), form
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """Give the constants of a traced program, and of those that it calls."""
+    yield from getattr(program, "consts", ())
+    for equation in getattr(program, "jaxpr", program).eqns:
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(value):
+                yield from _constants(value)
+
+
+def _is_program(value: Any) -> bool:
+    return hasattr(value, "eqns") or hasattr(value, "consts")
