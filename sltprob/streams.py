@@ -85,7 +85,8 @@ class BatchStream(Stream):
             raise ValueError("the iterator of batches is empty; give at least one batch")
         leaves, self.tree = jax.tree.flatten(first)
         self._first: list[np.ndarray] | None = [np.asarray(leaf) for leaf in leaves]
-        self.shapes = [leaf.shape for leaf in self._first]
+        self._example = self._first  # kept: to look at rows must not use up a batch
+        self.shapes = [leaf.shape for leaf in self._example]
 
     def _begin(self) -> Iterator[Any]:
         return iter(self.batches() if callable(self.batches) else self.batches)
@@ -97,8 +98,7 @@ class BatchStream(Stream):
 
     def example(self, size: int) -> list[np.ndarray]:
         """Give the first rows of the first batch."""
-        first = self._first if self._first is not None else self.next()
-        return [leaf[:size] for leaf in first]
+        return [leaf[:size] for leaf in self._example]
 
     def next(self) -> list[np.ndarray]:
         """Give the next batch of full size, from the beginning again after the last."""

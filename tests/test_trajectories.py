@@ -125,6 +125,84 @@ def test_a_trajectory_compiles_once_and_goes_on_where_it_was(line, tmp_path, mon
         sltprob.trajectory(str(tmp_path / "none-*.npz"), losses, data)
 
 
+def hundredth(params, batch):
+    return 0.01 * losses(params, batch)
+
+
+def kept_runs(folder, params, data, loss=losses, **options):
+    """Measure one checkpoint into a folder, and give its row and what the folder then has."""
+    few = {"draws": 20, "warmup": 20, "batch_size": 64, "half_step": False}
+    path = sltprob.trajectory({"step-1": params}, loss, data, folder=folder, **few, **options)
+    (row,) = (row for rows in path.rows.values() for row in rows)
+    return row, {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": hundredth},
+        {"data": lambda data: {**data, "x": data["x"] * np.float32(0.1)}},
+        {"data": lambda data: {"x": data["x"][:250], "y": data["y"][:250]}},
+        {"weights": np.arange(500) < 100},
+        {"masks": {"all": lambda site: np.arange(10) < 3}},
+        {"params": lambda params: {"layer": {"w": params["layer"]["w"] + 0.1}}},
+        {"nbeta": 50.0},
+        {"seed": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_kept_run_is_only_taken_for_one_that_measures_the_same(line, tmp_path, change):
+    params, data = line
+    kept_runs(tmp_path / "kept", params, data)
+    row, before = kept_runs(tmp_path / "kept", params, data)
+    assert list(before) == ["step-1-all.nc"]
+    arguments = {"params": params, "data": data}
+    for name, value in change.items():
+        arguments[name] = value(arguments[name]) if name in arguments else value
+    other, after = kept_runs(tmp_path / "kept", **arguments)
+    fresh, _ = kept_runs(tmp_path / "new", **arguments)
+    assert other.lambda_hat == fresh.lambda_hat != row.lambda_hat
+    assert set(after) == {"step-1-all.nc", "step-1-all-2.nc"}
+    assert after["step-1-all.nc"] == before["step-1-all.nc"]
+    again, same = kept_runs(tmp_path / "kept", params, data)
+    assert (again, same) == (row, after)
+
+
+def test_losses_that_agree_at_the_center_alone_are_told_apart(line, tmp_path):
+    """A network that fits its data: every loss is zero there, of whatever scale."""
+    params, data = line
+    fitted = {**data, "y": data["x"] @ np.asarray(params["layer"]["w"])}
+    row, _ = kept_runs(tmp_path, params, fitted)
+    other, _ = kept_runs(tmp_path, params, fitted, hundredth)
+    assert other.lambda_hat < row.lambda_hat
+
+
+@pytest.mark.parametrize("kind", ["memory map", "iterator", "function"])
+def test_runs_on_streams_are_kept_by_what_is_known_of_them(line, tmp_path, kind):
+    params, data = line
+
+    def stream(factor):
+        x = data["x"] * np.float32(factor)
+        if kind == "memory map":
+            np.save(tmp_path / f"x-{factor}.npy", x)
+            return {**data, "x": np.load(tmp_path / f"x-{factor}.npy", mmap_mode="r")}
+
+        def batches():
+            while True:
+                yield {"x": x[:64], "y": data["y"][:64]}
+
+        return batches if kind == "function" else batches()
+
+    folder, at = tmp_path / "kept", {"nbeta": 100.0}
+    row, first = kept_runs(folder, params, stream(1), **at)
+    again, second = kept_runs(folder, params, stream(1), **at)
+    other, third = kept_runs(folder, params, stream(0.1), **at)
+    scaled, fourth = kept_runs(folder, params, stream(1), hundredth, **at)
+    assert again == row
+    assert [len(files) for files in (first, second, third, fourth)] == [1, 1, 2, 3]
+    assert len({row.lambda_hat, other.lambda_hat, scaled.lambda_hat}) == 3
+
+
 @pytest.fixture
 def files(line, tmp_path):
     params, data = line

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import math
 import os
 import re
@@ -13,22 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import xarray as xr
-
-from sltprob import draws as schema
 from sltprob.localising import local
 from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
+from sltprob.streams import as_stream
 from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
+from sltprob.trajectories.stored import StoredRuns
 from sltprob.trajectories.weights import load_weights
 
 __all__ = ["Trajectory", "trajectory"]
-
-_KEY = "trajectory_key"
 
 
 @dataclass(frozen=True)
@@ -181,7 +174,10 @@ def trajectory(
     beside : mapping of str to callable, optional
         ``params -> number``: what else to show, such as a test loss.
     folder : path, optional
-        Where runs are kept; those that are there already are not made again.
+        Where runs are kept. One that is there already is not made again if it measured the same:
+        the loss, the data (of a stream its first rows and all losses at the center, of an iterator
+        its first batch), the weights, what moves, the parameters and the settings. Nothing there
+        is overwritten.
     progress : callable, optional
         Called with each `Row` when it is there.
     **options
@@ -202,7 +198,10 @@ def trajectory(
     """
     found = _checkpoints(checkpoints)
     masks = dict(masks or {"all": None})
-    kept = None if folder is None else Path(folder)
+    stored = None if folder is None else StoredRuns(Path(folder))
+    if hasattr(data, "__next__"):
+        # All checkpoints share an iterator, and with it the first batch, by which it is known.
+        data = as_stream(data)
     rows: dict[str, list[Row]] = {part: [] for part in masks}
     shown: dict[str, list[float]] = {key: [] for key in beside or {}}
     for name, source in found:
@@ -210,18 +209,18 @@ def trajectory(
         for key, function in (beside or {}).items():
             shown[key].append(float(function(params)))
         for part, mask in masks.items():
-            settings = {"sampler": sampler, "nbeta": nbeta, "gamma": gamma, "mask": part, **options}
-            path = None if kept is None else kept / f"{_plain(name)}-{_plain(part)}.nc"
-            key = _key(params, settings)
-            run = None if path is None else _stored(path, key)
-            if run is None:
-                posterior = local(
-                    loss_rows, params, data, nbeta=nbeta, gamma=gamma, mask=mask, weights=weights
-                )
+            posterior = local(
+                loss_rows, params, data, nbeta=nbeta, gamma=gamma, mask=mask, weights=weights
+            )
+            if stored is None:
                 run = sample(posterior, sampler, **options)
-                run.attrs[_KEY] = key
-                if path is not None:
-                    schema.save(run, path, overwrite=True)
+            else:
+                run = stored.get_or_make(
+                    f"{name}-{part}",
+                    posterior,
+                    {"sampler": sampler, **options},
+                    lambda at: sample(at, sampler, **options),
+                )
             rows[part].append(row_of(name, run))
             if progress is not None:
                 progress(rows[part][-1])
@@ -254,29 +253,6 @@ def _in_order(path: Path) -> list[Any]:
         (0, int(part), "") if part.isdigit() else (1, 0, part)
         for part in re.split(r"(\d+)", path.name)
     ]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
-def _key(params: Any, settings: Mapping[str, Any]) -> str:
-    """Hash parameters and settings, so that only the same run is taken for done."""
-    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True, default=str).encode())
-    for leaf in jax.tree.leaves(params):
-        if hasattr(leaf, "dtype"):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
-def _stored(path: Path, key: str) -> xr.DataTree | None:
-    if not path.exists():
-        return None
-    try:
-        run = schema.load(path)
-    except ValueError:
-        return None
-    return run if run.attrs.get(_KEY) == key else None
 
 
 def _n(value: float) -> Any:
