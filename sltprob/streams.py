@@ -15,6 +15,9 @@ import numpy as np
 
 __all__ = ["ArrayStream", "BatchStream", "Stream", "as_stream"]
 
+# So many batches in a row of another shape than the first are no end of an epoch.
+_MOST_OTHERS = 100
+
 
 class Stream(abc.ABC):
     """Where the rows of a posterior come from, batch by batch."""
@@ -105,12 +108,23 @@ class BatchStream(Stream):
         if self._first is not None:
             first, self._first = self._first, None
             return first
+        others: list[list[Any]] = []
         for _ in range(2):
             for batch in self._iterator:
                 leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(batch)]
                 if [leaf.shape for leaf in leaves] == self.shapes:
                     return leaves  # the last batch of an epoch may be smaller, and is left out
+                others.append([leaf.shape for leaf in leaves])
+                if len(others) == _MOST_OTHERS:
+                    break
+            if len(others) == _MOST_OTHERS:
+                break
             self._iterator = self._begin()
+        if others:
+            raise ValueError(
+                f"{len(others)} batches in a row, the last of shapes {others[-1]}, differ from the "
+                f"first, of shapes {self.shapes}; give batches of the same shapes"
+            )
         raise ValueError(
             "the iterator of batches has ended and cannot begin again; give a list, a data loader, "
             "or a function that makes a new iterator"

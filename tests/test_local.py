@@ -505,6 +505,22 @@ def test_half_the_step_ends_when_its_own_error_is_small_beside_its_bias(line):
     assert summarise(run)["gradients"] == pytest.approx(float(drawn))
 
 
+@pytest.mark.parametrize("endless", [True, False])
+def test_batches_of_other_shapes_than_the_first_end_the_run(line, endless):
+    params, (x, y), _ = line
+
+    def batches():
+        yield x[:64], y[:64]
+        while endless:
+            yield x[:32], y[:32]
+        yield x[:32], y[:32]
+
+    data = batches if endless else batches()
+    posterior = sltprob.local(line_rows, params, data, nbeta=NBETA)
+    with pytest.raises(ValueError, match=r"\(32, .*differ from the first, of shapes \[\(64, "):
+        sltprob.sample(posterior, "sgld", draws=20, warmup=20)
+
+
 # ---- refusals
 
 

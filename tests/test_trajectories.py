@@ -9,6 +9,7 @@ import pytest
 import sltprob
 from sltprob.cli import main
 from sltprob.sampling import compilation
+from sltprob.trajectories.trajectory import Trajectory
 
 FEW = {"draws": 200, "warmup": 100, "batch_size": 64}
 LOSS = """
@@ -201,6 +202,82 @@ def test_runs_on_streams_are_kept_by_what_is_known_of_them(line, tmp_path, kind)
     assert again == row
     assert [len(files) for files in (first, second, third, fourth)] == [1, 1, 2, 3]
     assert len({row.lambda_hat, other.lambda_hat, scaled.lambda_hat}) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [
+        (("step-100-v2", "step-200-v2"), (100, 200)),
+        (("1e3", "2e3", "1e4"), (1000, 2000, 10000)),
+        (("step100/model", "step200/model"), (100, 200)),
+        (("epoch-1-step-100", "epoch-2-step-50"), (1, 2)),
+        (("step-100-loss-0.31", "step-200-loss-0.25"), (100, 200)),
+        (("step-100", "step-200-v2"), (100, 200)),
+        (("init-0", "step-100", "final-200"), (0, 100, 200)),
+        (("-1", "0"), (-1, 0)),
+        (("a-1", "b-1"), (0, 1)),
+        (("init", "step-1"), (0, 1)),
+        (("1e999", "7"), (0, 1)),
+    ],
+)
+def test_a_step_is_the_number_that_differs(names, steps):
+    assert Trajectory(names, {}, {}).steps == steps
+
+
+def test_files_of_one_name_are_called_by_their_folders(line, tmp_path):
+    params, data = line
+    for step in (100, 20):
+        (tmp_path / f"step{step}").mkdir()
+        moved = {"layer": {"w": params["layer"]["w"] + 1 / step}}
+        sltprob.save_weights(moved, tmp_path / f"step{step}" / "model.npz")
+    few = {"draws": 20, "warmup": 20, "batch_size": 64, "half_step": False}
+    kept = tmp_path / "kept"
+    pattern = str(tmp_path / "*" / "model.npz")
+    path = sltprob.trajectory(pattern, losses, data, folder=kept, **few)
+    assert path.names == ("step20/model", "step100/model")
+    assert path.steps == (20, 100)
+    assert {file.name for file in kept.iterdir()} == {
+        "step20_model-all.nc",
+        "step100_model-all.nc",
+    }
+    # Two names that are one as a file are two runs all the same.
+    both = {"a/b": params, "a_b": {"layer": {"w": params["layer"]["w"] + 0.1}}}
+    first = sltprob.trajectory(both, losses, data, folder=kept, **few)
+    again = sltprob.trajectory(both, losses, data, folder=kept, **few)
+    assert again.rows == first.rows
+    assert len(list(kept.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "words"),
+    [
+        (lambda params, path: [path, path], "twice; leave one out"),
+        (lambda params, path: {1: params, "1": params}, "two of the name '1'; rename one"),
+        (lambda params, path: [params], "give paths, or parameters by name"),
+        (
+            lambda params, path: {"good": params, "bad": {"layer": {"w": np.full(10, np.nan)}}},
+            r"checkpoint 'bad': params\['layer.w'\] is not finite",
+        ),
+        (
+            lambda params, path: {"good": params, "bad": {"layer": {"w": np.ones(4)}}},
+            "checkpoint 'bad': the loss fails",
+        ),
+    ],
+)
+def test_checkpoints_that_cannot_be_meant_are_refused_by_name(line, tmp_path, checkpoints, words):
+    params, data = line
+    path = sltprob.save_weights(params, tmp_path / "net.npz")
+    few = {"draws": 20, "warmup": 20, "batch_size": 64, "half_step": False}
+    with pytest.raises((TypeError, ValueError), match=words):
+        sltprob.trajectory(checkpoints(params, path), losses, data, **few)
+
+
+def test_what_is_beside_a_trajectory_is_a_number(line):
+    params, data = line
+    with pytest.raises(
+        TypeError, match=r"checkpoint '1': beside\['w'\] gives a .* of shape \(10,\)"
+    ):
+        sltprob.trajectory({1: params}, losses, data, beside={"w": lambda p: p["layer"]["w"]})
 
 
 @pytest.fixture

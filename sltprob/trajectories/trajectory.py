@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
 from sltprob.streams import as_stream
+from sltprob.trajectories.checkpoints import named_checkpoints, steps_of
 from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
 from sltprob.trajectories.stored import StoredRuns
 from sltprob.trajectories.weights import load_weights
@@ -43,11 +43,8 @@ class Trajectory:
 
     @property
     def steps(self) -> tuple[float, ...]:
-        """The last number in each name, or its place where a name has none."""
-        numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in self.names]
-        if all(numbers):
-            return tuple(float(found[-1]) for found in numbers)
-        return tuple(float(index) for index in range(len(self.names)))
+        """The number that differs between the names, or the place of each where none does."""
+        return steps_of(self.names)
 
     def __str__(self) -> str:
         return table(self._headings, self._lines())
@@ -163,7 +160,8 @@ def trajectory(
     ----------
     checkpoints : str, sequence of path, or mapping of name to pytree
         A pattern such as ``"ckpts/*.safetensors"``, paths of .safetensors, .npz or Orbax, or
-        parameters by name. Files are taken in the order of the numbers in their names.
+        parameters by name. Files are taken in the order of the numbers in their names; those of
+        the same name in several folders are called by their folders too.
     loss_rows, data, nbeta, gamma, weights
         Of `sltprob.local`.
     sampler : str
@@ -190,13 +188,15 @@ def trajectory(
     Raises
     ------
     ValueError
-        If there are no checkpoints, or one cannot be read.
+        If there are no checkpoints, two have the same name, or one cannot be read or measured.
+    TypeError
+        If `checkpoints` or what is in `beside` is something else.
 
     References
     ----------
     .. [1] E. Lau et al., "The local learning coefficient", arXiv 2308.12108.
     """
-    found = _checkpoints(checkpoints)
+    found = named_checkpoints(checkpoints)
     masks = dict(masks or {"all": None})
     stored = None if folder is None else StoredRuns(Path(folder))
     if hasattr(data, "__next__"):
@@ -205,13 +205,17 @@ def trajectory(
     rows: dict[str, list[Row]] = {part: [] for part in masks}
     shown: dict[str, list[float]] = {key: [] for key in beside or {}}
     for name, source in found:
-        params = load_weights(source, like) if isinstance(source, Path) else source
+        with _named_in_errors(name):
+            params = load_weights(source, like) if isinstance(source, Path) else source
         for key, function in (beside or {}).items():
-            shown[key].append(float(function(params)))
+            value = function(params)
+            with _named_in_errors(name):
+                shown[key].append(_number(key, value))
         for part, mask in masks.items():
-            posterior = local(
-                loss_rows, params, data, nbeta=nbeta, gamma=gamma, mask=mask, weights=weights
-            )
+            with _named_in_errors(name):
+                posterior = local(
+                    loss_rows, params, data, nbeta=nbeta, gamma=gamma, mask=mask, weights=weights
+                )
             if stored is None:
                 run = sample(posterior, sampler, **options)
             else:
@@ -231,28 +235,25 @@ def trajectory(
     )
 
 
-def _checkpoints(given: Any) -> list[tuple[str, Any]]:
-    if isinstance(given, Mapping):
-        found = [(str(name), params) for name, params in given.items()]
-    else:
-        if isinstance(given, str | os.PathLike):
-            paths = [Path(text) for text in glob.glob(str(given))]
-        else:
-            paths = [Path(path) for path in given]
-        found = [(path.stem, path) for path in sorted(paths, key=_in_order)]
-    if not found:
-        raise ValueError(
-            f"checkpoints={given!r}: there are none; give a pattern such as 'ckpts/*.safetensors'"
-        )
-    return found
+@contextmanager
+def _named_in_errors(name: str) -> Iterator[None]:
+    """Say which of the checkpoints it was that could not be measured."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        # What a loss has raised itself stays to be seen.
+        raise kind(f"checkpoint {name!r}: {error}") from error.__cause__
 
 
-def _in_order(path: Path) -> list[Any]:
-    """Sort step-9 before step-10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"(\d+)", path.name)
-    ]
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        shape = f" of shape {value.shape}" if hasattr(value, "shape") else ""
+        raise TypeError(
+            f"beside[{key!r}] gives a {type(value).__name__}{shape}; it must give one number"
+        ) from None
 
 
 def _n(value: float) -> Any:
