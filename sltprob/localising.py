@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sltprob.arguments import as_array
+from sltprob.arguments import as_array, in_precision
 from sltprob.center_losses import check_loss, in_type, with_baseline
 from sltprob.local_posterior import (
     LocalPosterior,
@@ -200,7 +200,7 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             center[name] = value
             if not np.all(moving):
                 part[name] = jnp.asarray(moving, number_type)
-        constants.append(jnp.asarray(leaf) if is_array and name not in center else None)
+        constants.append(_constant(name, leaf) if is_array and name not in center else None)
         kept.append(None if is_array else leaf)
     if not center:
         shown = ", ".join(names[:12]) or "none"
@@ -209,6 +209,16 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             "of floating point that mask= lets move"
         )
     return center, tuple(constants), tuple(kept), names, tree, part
+
+
+def _constant(name: str, leaf: Any) -> Any:
+    """Give JAX a frozen array, unchanged."""
+    what = f"params[{name!r}]"
+    if not isinstance(leaf, np.ndarray | np.generic):
+        return jnp.asarray(leaf)
+    if leaf.dtype.kind in "OSUMm":
+        raise ValueError(f"{what} is {leaf.dtype}, no array of numbers; leave it out of params")
+    return in_precision(leaf, what) if leaf.dtype.kind in "iu" else jnp.asarray(leaf)
 
 
 def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:

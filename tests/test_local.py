@@ -346,6 +346,20 @@ def failed(run):
 
 
 @pytest.mark.turns
+def test_a_frozen_leaf_is_not_changed(line):
+    params, data, _ = line
+
+    def loss(params, batch):
+        return line_rows({"w": params["w"]}, batch)
+
+    for leaf, words in (
+        (np.array([2**40]), "beyond 32 bits"),
+        (np.array("mlp"), "no array of num"),
+    ):
+        with jax.enable_x64(False), pytest.raises(ValueError, match=words):
+            sltprob.local(loss, {**params, "other": leaf}, data)
+
+
 def test_parameters_that_are_no_minimum_are_found_out(line):
     params, data, _ = line
     off = {"w": params["w"].at[0].set(0.5)}

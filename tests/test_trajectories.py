@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -79,6 +80,51 @@ def test_bfloat16_is_kept(tmp_path):
     assert sltprob.load_weights(path)["w"].dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_numbers_are_not_damaged_on_their_way(ending, tmp_path):
+    params = {"turned": np.array([1.0, 2.0], ">f4"), "small": np.array([3, -4])}
+    path = sltprob.save_weights(params, tmp_path / f"net.{ending}")
+    found = sltprob.load_weights(path)
+    assert found["turned"].tolist() == [1, 2]
+    assert found["small"].tolist() == [3, -4]
+    like = {"turned": jnp.zeros(2, jnp.bfloat16), "small": jnp.zeros(2, jnp.int8)}
+    assert sltprob.load_weights(path, like)["small"].tolist() == [3, -4]
+    large = {"whole": np.array([2**40]), "real": np.array([1e300])}
+    path = sltprob.save_weights(large, tmp_path / f"large.{ending}")
+    with jax.enable_x64(False):
+        found = sltprob.load_weights(path)
+    assert found["whole"].tolist() == [2**40]
+    assert found["real"].tolist() == [1e300]
+    with pytest.raises(ValueError, match="int64 that int8 of like= cannot hold"):
+        sltprob.load_weights(path, like={"whole": jnp.zeros(1, jnp.int8)})
+    with pytest.raises(ValueError, match="float64 that int32 of like= cannot hold"):
+        sltprob.load_weights(path, like={"real": jnp.zeros(1, jnp.int32)})
+
+
+@pytest.mark.parametrize(
+    ("params", "ending", "words"),
+    [
+        ({"w": jnp.ones(2, jnp.bfloat16)}, "npz", "which npz cannot give back"),
+        ({"w": np.array(["a"])}, "npz", "which npz cannot give back"),
+        ({"w": np.ones(2, np.complex64)}, "safetensors", "which safetensors has not"),
+        ({"a": {"b": np.ones(1)}, "a.b": np.ones(1)}, "safetensors", "two leaves of the name"),
+        ({"k": jax.random.key(0)}, "safetensors", "write jax.random.key_data"),
+    ],
+)
+def test_what_a_file_cannot_give_back_is_not_saved(params, ending, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        sltprob.save_weights(params, tmp_path / f"net.{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_which_no_pytree_is_made_need_like(tmp_path):
+    params = {"a": np.zeros(1), "a.b": np.ones(1)}
+    path = sltprob.save_weights(params, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"'a' and 'a\.b' are both there"):
+        sltprob.load_weights(path)
+    assert sltprob.load_weights(path, like=params)["a.b"].tolist() == [1]
+
+
 def test_orbax_is_read(tmp_path):
     orbax = pytest.importorskip("orbax.checkpoint")
     with orbax.PyTreeCheckpointer() as writer:
@@ -90,6 +136,38 @@ def test_a_damaged_file_is_one_line(tmp_path):
     (tmp_path / "net.safetensors").write_bytes(b"no such thing")
     with pytest.raises(ValueError, match="not a safetensors file"):
         sltprob.load_weights(tmp_path / "net.safetensors")
+    (tmp_path / "net.npz").write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match="not an npz file of arrays"):
+        sltprob.load_weights(tmp_path / "net.npz")
+    np.savez(tmp_path / "pickled.npz", w=np.array([1, None], dtype=object))
+    with pytest.raises(ValueError, match="not an npz file of arrays"):
+        sltprob.load_weights(tmp_path / "pickled.npz")
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ([1, 2], "its header is a list"),
+        ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 16]}}, "takes 4 bytes"),
+        ({"w": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}, "0 to 32 of 16"),
+        ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, "-8 to 0 of 16"),
+        ({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}, "F8_E4M3"),
+        ({"w": 3}, "damaged one"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_data_is_refused(header, words, tmp_path):
+    text = json.dumps(header).encode()
+    raw = len(text).to_bytes(8, "little") + text + bytes(16)
+    (tmp_path / "net.safetensors").write_bytes(raw)
+    with pytest.raises(ValueError, match=words):
+        sltprob.load_weights(tmp_path / "net.safetensors")
+
+
+def test_a_folder_that_is_none_of_orbax_is_one_line(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    (tmp_path / "step-1").mkdir()
+    with pytest.raises(ValueError, match="not a checkpoint of Orbax"):
+        sltprob.load_weights(tmp_path / "step-1")
 
 
 @pytest.mark.turns
