@@ -58,6 +58,8 @@ def check_loss(posterior: LocalPosterior, number_type: Any) -> tuple[float, ...]
             wanted = "be written in jax.numpy, without a branch on a value"
         elif cause is not None:
             wanted = f"go with params of {', '.join(posterior.structure.names[:8])}"
+        if _may_be_batches(posterior.structure.batch_tree):
+            wanted += "; write a list of batches as lambda: batches"
         raise ValueError(
             f"the loss fails on {len(rows[0])} rows ({first}); it must {wanted}"
         ) from cause
@@ -82,12 +84,25 @@ def check_loss(posterior: LocalPosterior, number_type: Any) -> tuple[float, ...]
         return ()
     arguments = (posterior.traced(), tuple(rows), weights)
     whole, alone = compiled(_probe_rows, *arguments, clock=Clock(), effort=0)(*arguments)
+    if len(alone) != size // 2:
+        raise ValueError(
+            f"the loss of {size // 2} rows has {len(alone)} values on its first axis, and of "
+            f"{size} rows {size}; it must be one value per row, rows first"
+        )
     if not np.allclose(whole[: size // 2], alone, rtol=_TOLERANCE, atol=1e-5, equal_nan=True):
         raise ValueError(
             "the loss of a row depends on the rows beside it, as with batch statistics; compute "
             "such things before, or freeze them"
         )
     return tuple(map(float, whole))
+
+
+def _may_be_batches(tree: Any) -> bool:
+    """Tell a list whose items are all built alike, of several arrays: batches, perhaps."""
+    if tree.node_data() is None or tree.node_data()[0] is not list:
+        return False
+    items = tree.children()
+    return items[0].num_leaves > 1 and all(item == items[0] for item in items)
 
 
 def _probe_rows(posterior: LocalPosterior, rows: tuple[Any, ...], weights: Any) -> Any:

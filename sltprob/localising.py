@@ -21,6 +21,7 @@ from sltprob.local_posterior import (
     checked_number,
 )
 from sltprob.models._row_losses import site_name
+from sltprob.printable import printable
 from sltprob.streams import as_stream
 
 __all__ = ["local"]
@@ -55,7 +56,8 @@ def local(
         θ*: of plain JAX, Equinox, Flax Linen, or the state of Flax NNX. Leaves that are no arrays
         of floating point are frozen.
     data : pytree of arrays, shape (n, ...), or stream
-        A memory map, a Zarr array, or an iterator of batches is read while the run goes on.
+        A memory map, a Zarr array, or batches of an iterator, a data loader or a function that
+        makes an iterator are read while the run goes on.
     nbeta : float or str, dimensionless
         nβ, which multiplies the mean loss; ``"wbic"`` for n / log n.
     gamma : float
@@ -81,6 +83,8 @@ def local(
 
     Raises
     ------
+    TypeError
+        If `observables` or `row_losses` is no mapping.
     ValueError
         If a value is out of range, nothing is left to move, the data disagree about their number
         or the loss is not one value per row.
@@ -100,7 +104,7 @@ def local(
             in_type(as_array(leaf, what := f"data[{index}]"), number_type, what)
             for index, leaf in enumerate(leaves)
         )
-        count = _count("the data", arrays)
+        count = _count("the data", arrays, listed=isinstance(data, list))
     else:
         arrays, batch_tree, count = (), stream.tree, stream.num_rows
     structure = LocalStructure(
@@ -128,6 +132,8 @@ def local(
     )
     posterior = replace(posterior, nearby=check_loss(posterior, number_type))
     posterior = with_baseline(posterior, number_type)
+    for what, given in (("observables", observables), ("row_losses", row_losses)):
+        _check_names(what, given)
     found = {
         key: _observe(posterior, key, value, number_type, by_row=by_row)
         for by_row, given in ((False, observables), (True, row_losses))
@@ -150,7 +156,7 @@ def _number_type(dtype: str) -> Any:
 
 
 def _read_nbeta(nbeta: float | str, count: int, number_type: Any) -> float:
-    if nbeta == "wbic":
+    if isinstance(nbeta, str) and nbeta == "wbic":
         if count < 3:
             raise ValueError(
                 f"nbeta='wbic' is n / log n, and n is {count or 'not known'}; give a number, such "
@@ -244,19 +250,31 @@ def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
     return {name: np.asarray(leaf, dtype=bool) for name, leaf in zip(names, leaves, strict=True)}
 
 
-def _count(what: str, arrays: tuple[Any, ...]) -> int:
+def _count(what: str, arrays: tuple[Any, ...], *, listed: bool = False) -> int:
     if not arrays:
         raise ValueError(f"there is no array in {what}; give arrays with one row per datum")
     counts = {array.shape[0] if array.ndim else None for array in arrays}
     if len(counts) != 1 or None in counts:
         shapes = ", ".join(str(array.shape) for array in arrays[:6])
         more = ", …" if len(arrays) > 6 else ""
-        lists = "; write lists of numbers as numpy arrays" if None in counts else ""
+        lists = "; write lists of numbers as numpy arrays, and a list of batches as lambda: batches"
+        lists = lists if listed or None in counts else ""
         raise ValueError(
             f"the shapes of {what} are {shapes}{more}; every array must have one row per "
             f"datum{lists}"
         )
     return int(counts.pop() or 0)
+
+
+def _check_names(what: str, given: Any) -> None:
+    """Refuse names that a run cannot be stored under, before anything is drawn."""
+    if not isinstance(given, Mapping | None):
+        raise TypeError(f"{what} is a {type(given).__name__}; write {{name: (data, loss_rows)}}")
+    for name in given or {}:
+        if not isinstance(name, str) or not name or "/" in name or name != printable(name):
+            raise ValueError(
+                f"{what} has the name {name!r}; it must be text without '/', such as 'test'"
+            )
 
 
 def _observe(
