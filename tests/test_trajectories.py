@@ -216,6 +216,7 @@ def kept_runs(folder, params, data, loss=losses, **options):
     return row, {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     "change",
     [
@@ -256,6 +257,7 @@ def test_losses_that_agree_at_the_center_alone_are_told_apart(line, tmp_path):
     assert other.lambda_hat < row.lambda_hat
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["memory map", "iterator", "function"])
 def test_runs_on_streams_are_kept_by_what_is_known_of_them(line, tmp_path, kind):
     params, data = line
