@@ -39,7 +39,10 @@ _GROUPS = (
         "Data",
         ("data.py", "arguments.py", "reading.py", "sampling/minibatches.py"),
     ),
-    ("Trained networks", ("local", "streams.py", "sampling/local", "trajectories/")),
+    (
+        "Trained networks",
+        ("local", "center_losses.py", "streams.py", "sampling/local", "trajectories/"),
+    ),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimation.py", "ladders.py")),
     ("Reports", ("report/", "files.py")),

@@ -155,10 +155,11 @@ def _numbers(array: np.ndarray, what: str) -> np.ndarray:
         raise ValueError(f"{what} holds dates or times; give numbers, such as days since the first")
     if array.dtype.kind == "V":
         raise ValueError(f"{what} is a structured array; give every field as an argument")
-    missing = np.frompyfunc(_is_missing, 1, 1)(array).astype(bool)
+    missing = np.asarray(np.frompyfunc(_is_missing, 1, 1)(array), dtype=bool)
     if missing.any():
         raise _wrong(what, "is missing (nan)", missing, "leave such rows out, or fill them in")
-    text = np.frompyfunc(lambda item: isinstance(item, str | bytes), 1, 1)(array).astype(bool)
+    text = np.frompyfunc(lambda item: isinstance(item, str | bytes), 1, 1)(array)
+    text = np.asarray(text, dtype=bool)
     if text.any():
         example = array[tuple(np.argwhere(text)[0])]
         shown = reprlib.repr(example)  # it may be as long as the file
@@ -171,6 +172,10 @@ def _numbers(array: np.ndarray, what: str) -> np.ndarray:
             return numbers
         return array.astype(float)
     except (TypeError, ValueError):
+        if array.ndim == 0:
+            raise ValueError(
+                f"{what} is a {type(array.item()).__name__}; give an array of numbers"
+            ) from None
         raise ValueError(
             f"{what} holds objects or rows of different lengths; give an array of numbers with one "
             "shape for every row"

@@ -86,6 +86,9 @@ class LocalPosterior(Described):
         L*: the mean of the baseline.
     stream : Stream or None
         Where data that are no arrays in memory come from.
+    nearby : tuple of float
+        Losses of the first rows a little beside the center: losses that agree at the center, as
+        where all are zero there, differ here.
     """
 
     center: Position
@@ -100,6 +103,7 @@ class LocalPosterior(Described):
     structure: LocalStructure = field(metadata={"static": True})
     minimum_loss: float = field(metadata={"static": True}, default=math.nan)
     stream: Stream | None = field(metadata={"static": True}, default=None)
+    nearby: tuple[float, ...] = field(metadata={"static": True}, default=())
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -175,7 +179,7 @@ class LocalPosterior(Described):
 
     def traced(self) -> LocalPosterior:
         """Give what a compiled step sees: without what only the host knows."""
-        return replace(self, minimum_loss=0.0, stream=None)
+        return replace(self, minimum_loss=0.0, stream=None, nearby=())
 
     def parameters(self, displacement: Mapping[str, Any]) -> Any:
         """Put the displaced parameters and the frozen ones into the user's own pytree.

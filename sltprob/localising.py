@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.arguments import as_array, in_precision
-from sltprob.fingerprint import fingerprint
+from sltprob.center_losses import in_type, with_baseline, with_checked_loss
 from sltprob.local_posterior import (
     LocalPosterior,
     LocalStructure,
@@ -21,15 +21,10 @@ from sltprob.local_posterior import (
     checked_number,
 )
 from sltprob.models._row_losses import site_name
-from sltprob.sampling.compilation import Clock, compiled
-from sltprob.streams import ArrayStream, as_stream
+from sltprob.printable import printable
+from sltprob.streams import as_stream
 
 __all__ = ["local"]
-
-# Rows whose losses are evaluated at once, so that memory does not grow with n.
-_MICROBATCH = 1024
-# Rows on which a loss is checked, and how far their losses may depend on their neighbours.
-_PROBE, _TOLERANCE = 8, 1e-3
 
 
 def local(
@@ -61,7 +56,8 @@ def local(
         θ*: of plain JAX, Equinox, Flax Linen, or the state of Flax NNX. Leaves that are no arrays
         of floating point are frozen.
     data : pytree of arrays, shape (n, ...), or stream
-        A memory map, a Zarr array, or an iterator of batches is read while the run goes on.
+        A memory map, a Zarr array, or batches of an iterator, a data loader or a function that
+        makes an iterator are read while the run goes on.
     nbeta : float or str, dimensionless
         nβ, which multiplies the mean loss; ``"wbic"`` for n / log n.
     gamma : float
@@ -87,6 +83,8 @@ def local(
 
     Raises
     ------
+    TypeError
+        If `observables` or `row_losses` is no mapping.
     ValueError
         If a value is out of range, nothing is left to move, the data disagree about their number
         or the loss is not one value per row.
@@ -103,10 +101,10 @@ def local(
     if stream is None:
         leaves, batch_tree = jax.tree.flatten(data)
         arrays = tuple(
-            _in_type(as_array(leaf, what := f"data[{index}]"), number_type, what)
+            in_type(as_array(leaf, what := f"data[{index}]"), number_type, what)
             for index, leaf in enumerate(leaves)
         )
-        count = _count("the data", arrays)
+        count = _count("the data", arrays, listed=isinstance(data, list))
     else:
         arrays, batch_tree, count = (), stream.tree, stream.num_rows
     structure = LocalStructure(
@@ -132,8 +130,10 @@ def local(
         structure=structure,
         stream=stream,
     )
-    posterior = _with_checked_loss(posterior, number_type)
-    posterior = _with_baseline(posterior, number_type)
+    posterior = with_checked_loss(posterior, number_type)
+    posterior = with_baseline(posterior, number_type)
+    for what, given in (("observables", observables), ("row_losses", row_losses)):
+        _check_names(what, given)
     found = {
         key: _observe(posterior, key, value, number_type, by_row=by_row)
         for by_row, given in ((False, observables), (True, row_losses))
@@ -155,13 +155,8 @@ def _number_type(dtype: str) -> Any:
     return jnp.dtype(dtype)
 
 
-def _in_type(array: Any, number_type: Any, what: str = "data") -> Any:
-    floating = jnp.issubdtype(array.dtype, jnp.floating)
-    return in_precision(array, what, number_type if floating else None)
-
-
 def _read_nbeta(nbeta: float | str, count: int, number_type: Any) -> float:
-    if nbeta == "wbic":
+    if isinstance(nbeta, str) and nbeta == "wbic":
         if count < 3:
             raise ValueError(
                 f"nbeta='wbic' is n / log n, and n is {count or 'not known'}; give a number, such "
@@ -211,7 +206,7 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             center[name] = value
             if not np.all(moving):
                 part[name] = jnp.asarray(moving, number_type)
-        constants.append(jnp.asarray(leaf) if is_array and name not in center else None)
+        constants.append(_constant(name, leaf) if is_array and name not in center else None)
         kept.append(None if is_array else leaf)
     if not center:
         shown = ", ".join(names[:12]) or "none"
@@ -220,6 +215,16 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             "of floating point that mask= lets move"
         )
     return center, tuple(constants), tuple(kept), names, tree, part
+
+
+def _constant(name: str, leaf: Any) -> Any:
+    """Give JAX a frozen array, unchanged."""
+    what = f"params[{name!r}]"
+    if not isinstance(leaf, np.ndarray | np.generic):
+        return jnp.asarray(leaf)
+    if leaf.dtype.kind in "OSUMm":
+        raise ValueError(f"{what} is {leaf.dtype}, no array of numbers; leave it out of params")
+    return in_precision(leaf, what) if leaf.dtype.kind in "iu" else jnp.asarray(leaf)
 
 
 def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
@@ -245,14 +250,15 @@ def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
     return {name: np.asarray(leaf, dtype=bool) for name, leaf in zip(names, leaves, strict=True)}
 
 
-def _count(what: str, arrays: tuple[Any, ...]) -> int:
+def _count(what: str, arrays: tuple[Any, ...], *, listed: bool = False) -> int:
     if not arrays:
         raise ValueError(f"there is no array in {what}; give arrays with one row per datum")
     counts = {array.shape[0] if array.ndim else None for array in arrays}
     if len(counts) != 1 or None in counts:
         shapes = ", ".join(str(array.shape) for array in arrays[:6])
         more = ", …" if len(arrays) > 6 else ""
-        lists = "; write lists of numbers as numpy arrays" if None in counts else ""
+        lists = "; write lists of numbers as numpy arrays, and a list of batches as lambda: batches"
+        lists = lists if listed or None in counts else ""
         raise ValueError(
             f"the shapes of {what} are {shapes}{more}; every array must have one row per "
             f"datum{lists}"
@@ -260,125 +266,15 @@ def _count(what: str, arrays: tuple[Any, ...]) -> int:
     return int(counts.pop() or 0)
 
 
-def _with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPosterior:
-    """Refuse a loss that is not one value per row, or whose rows depend on each other."""
-    if posterior.stream is not None:
-        rows = [_in_type(np.asarray(r), number_type) for r in posterior.stream.example(_PROBE)]
-    else:
-        rows = [array[:_PROBE] for array in posterior.data]
-    weights = None if posterior.weights is None else posterior.weights[:_PROBE]
-    try:
-        found, form = fingerprint(
-            lambda shared, some: posterior.structure.loss_rows(
-                shared.parameters(shared.center),
-                jax.tree.unflatten(posterior.structure.batch_tree, some),
-            ),
-            posterior.traced(),
-            rows,
-        )
-    except Exception as error:
-        first = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        # What is a slip of its own code is to be seen there.
-        cause = None if isinstance(error, TypeError | ValueError) else error
-        wanted = "take its rows from the batch alone, whatever their number"
-        if isinstance(error, jax.errors.JAXTypeError):
-            wanted = "be written in jax.numpy, without a branch on a value"
-        elif cause is not None:
-            wanted = f"go with params of {', '.join(posterior.structure.names[:8])}"
-        raise ValueError(
-            f"the loss fails on {len(rows[0])} rows ({first}); it must {wanted}"
-        ) from cause
-    form = form[0] if isinstance(form, tuple | list) else form
-    shape = getattr(form, "shape", None)
-    size = len(rows[0])
-    if not shape or shape[0] != size:
-        raise ValueError(
-            f"the loss of {size} rows has shape {shape}; it must be ({size},), one value per row: "
-            "leave the mean out"
-        )
-    if not jnp.issubdtype(form.dtype, jnp.floating):
-        raise ValueError(
-            f"the loss is of {form.dtype}, which has no gradient; it must be of floating point"
-        )
-    if weights is not None and shape[: weights.ndim] != weights.shape:
-        raise ValueError(
-            f"the loss of {size} rows has shape {shape} and their weights {weights.shape}; give a "
-            "weight for every row, or for every token"
-        )
-    posterior = replace(posterior, structure=replace(posterior.structure, fingerprint=found))
-    if size < 2:
-        return posterior
-    arguments = (posterior.traced(), tuple(rows), weights)
-    whole, alone = compiled(_probe_rows, *arguments, clock=Clock(), effort=0)(*arguments)
-    if not np.allclose(whole[: size // 2], alone, rtol=_TOLERANCE, atol=1e-5, equal_nan=True):
-        raise ValueError(
-            "the loss of a row depends on the rows beside it, as with batch statistics; compute "
-            "such things before, or freeze them"
-        )
-    return posterior
-
-
-def _probe_rows(posterior: LocalPosterior, rows: tuple[Any, ...], weights: Any) -> Any:
-    """Evaluate losses a tenth of the parameters' own size beside the center: of all rows, and half.
-
-    The way there is a wave, which takes no memory.
-    """
-    moved = {
-        name: (0.1 * jnp.std(value) + 1e-3)
-        * jnp.cos(12.9898 * jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape)
-        for name, value in posterior.center.items()
-    }
-    half = len(rows[0]) // 2
-    first = [row[:half] for row in rows]
-    part = None if weights is None else weights[:half]
-    return posterior.losses(moved, rows, weights), posterior.losses(moved, tuple(first), part)
-
-
-def losses_at_center(posterior: LocalPosterior, starts: Any, *, size: int) -> Any:
-    """Evaluate all rows at the center, some at a time."""
-
-    def part(start: Any) -> Any:
-        def cut(array: Any) -> Any:
-            return jax.lax.dynamic_slice_in_dim(array, start, size)
-
-        weights = None if posterior.weights is None else cut(posterior.weights)
-        return posterior.center_losses(tuple(map(cut, posterior.data)), weights)
-
-    return jax.lax.map(part, starts)
-
-
-def _with_baseline(posterior: LocalPosterior, number_type: Any) -> LocalPosterior:
-    """Evaluate l_i(θ*) of every row, once."""
-    count, clock = posterior.num_rows, Clock()
-    if posterior.stream is None:
-        size = min(_MICROBATCH, count)
-        # The last part begins early enough to be of full size; its first rows are there twice.
-        starts = np.minimum(np.arange(0, count, size), count - size)
-        arguments = (posterior.traced(), jnp.asarray(starts))
-        run = compiled(losses_at_center, *arguments, clock=clock, size=size)
-        parts = np.asarray(run(*arguments))
-        baseline = np.empty(count, parts.dtype)
-        for start, part in zip(starts, parts, strict=True):
-            baseline[start : start + size] = part
-    elif isinstance(posterior.stream, ArrayStream):
-        size = min(_MICROBATCH, count)
-        baseline = np.empty(count, number_type)
-        shared = posterior.traced()
-        for start in np.minimum(np.arange(0, count, size), count - size):
-            rows = posterior.stream.rows(np.arange(start, start + size))
-            weights = None if shared.weights is None else shared.weights[start : start + size]
-            part = (shared, [_in_type(row, number_type) for row in rows], weights)
-            evaluate = compiled(LocalPosterior.center_losses, *part, clock=clock)
-            baseline[start : start + size] = evaluate(*part)
-    else:
-        return posterior
-    mean = float(np.mean(baseline, dtype=np.float64))
-    if not math.isfinite(mean):
-        bad = int(np.sum(~np.isfinite(baseline)))
-        raise ValueError(
-            f"the loss at params is not finite in {bad} of {count} rows; give trained parameters"
-        )
-    return replace(posterior, baseline=jnp.asarray(baseline), minimum_loss=mean)
+def _check_names(what: str, given: Any) -> None:
+    """Refuse names that a run cannot be stored under, before anything is drawn."""
+    if not isinstance(given, Mapping | None):
+        raise TypeError(f"{what} is a {type(given).__name__}; write {{name: (data, loss_rows)}}")
+    for name in given or {}:
+        if not isinstance(name, str) or not name or "/" in name or name != printable(name):
+            raise ValueError(
+                f"{what} has the name {name!r}; it must be text without '/', such as 'test'"
+            )
 
 
 def _observe(
@@ -388,7 +284,7 @@ def _observe(
     if not isinstance(value, tuple) or len(value) != 2 or not callable(value[1]):
         raise ValueError(f"{what} must be (data, loss_rows)")
     leaves, tree = jax.tree.flatten(value[0])
-    arrays = tuple(_in_type(as_array(leaf, what), number_type, what) for leaf in leaves)
+    arrays = tuple(in_type(as_array(leaf, what), number_type, what) for leaf in leaves)
     count = _count(what, arrays)
     structure = replace(
         posterior.structure, loss_rows=value[1], batch_tree=tree, num_rows=count, title=key
@@ -396,7 +292,6 @@ def _observe(
     own = replace(
         posterior, data=arrays, structure=structure, weights=None, stream=None, observables={}
     )
-    own = _with_checked_loss(own, number_type)
-    own = _with_baseline(own, number_type)
+    own = with_baseline(with_checked_loss(own, number_type), number_type)
     seen = own.structure.fingerprint
     return Observable(arrays, own.baseline, value[1], tree, by_row, seen)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Iterable, Iterator
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 __all__ = ["ArrayStream", "BatchStream", "Stream", "as_stream"]
+
+# So many batches in a row of another shape than the first are no end of an epoch.
+_MOST_OTHERS = 100
 
 
 class Stream(abc.ABC):
@@ -73,7 +77,7 @@ class BatchStream(Stream):
     Raises
     ------
     ValueError
-        If there is no batch.
+        If there is no batch, or the first is none of arrays with one row per datum.
     """
 
     def __init__(self, batches: Iterable[Any] | Callable[[], Iterable[Any]], num_rows: int = 0):
@@ -84,8 +88,9 @@ class BatchStream(Stream):
         if first is None:
             raise ValueError("the iterator of batches is empty; give at least one batch")
         leaves, self.tree = jax.tree.flatten(first)
-        self._first: list[np.ndarray] | None = [np.asarray(leaf) for leaf in leaves]
-        self.shapes = [leaf.shape for leaf in self._first]
+        self._first: list[np.ndarray] | None = _batch(leaves)
+        self._example = self._first  # kept: to look at rows must not use up a batch
+        self.shapes = [leaf.shape for leaf in self._example]
 
     def _begin(self) -> Iterator[Any]:
         return iter(self.batches() if callable(self.batches) else self.batches)
@@ -97,23 +102,33 @@ class BatchStream(Stream):
 
     def example(self, size: int) -> list[np.ndarray]:
         """Give the first rows of the first batch."""
-        first = self._first if self._first is not None else self.next()
-        return [leaf[:size] for leaf in first]
+        return [leaf[:size] for leaf in self._example]
 
     def next(self) -> list[np.ndarray]:
         """Give the next batch of full size, from the beginning again after the last."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
+        others: list[list[Any]] = []
         for _ in range(2):
             for batch in self._iterator:
                 leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(batch)]
                 if [leaf.shape for leaf in leaves] == self.shapes:
                     return leaves  # the last batch of an epoch may be smaller, and is left out
+                others.append([leaf.shape for leaf in leaves])
+                if len(others) == _MOST_OTHERS:
+                    break
+            if len(others) == _MOST_OTHERS:
+                break
             self._iterator = self._begin()
+        if others:
+            raise ValueError(
+                f"{len(others)} batches in a row, the last of shapes {others[-1]}, differ from the "
+                f"first, of shapes {self.shapes}; give batches of the same shapes"
+            )
         raise ValueError(
-            "the iterator of batches has ended and cannot begin again; give a list, a data loader, "
-            "or a function that makes a new iterator"
+            "the iterator of batches has ended and cannot begin again; give a data loader, or a "
+            "function that makes a new iterator, such as lambda: batches"
         )
 
 
@@ -121,7 +136,7 @@ def as_stream(data: Any) -> Stream | None:
     """Wrap what is no set of arrays in memory; None where all are."""
     if isinstance(data, Stream):
         return data
-    if hasattr(data, "__next__") or callable(data):
+    if hasattr(data, "__next__") or callable(data) or _is_loader(data):
         return BatchStream(data)
     leaves = jax.tree.leaves(data, is_leaf=_is_lazy)
     return ArrayStream(data) if any(_is_lazy(leaf) for leaf in leaves) else None
@@ -150,6 +165,32 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _batch(leaves: list[Any]) -> list[np.ndarray]:
+    """Check the first batch: every array has its rows."""
+    found = [np.asarray(leaf) for leaf in leaves]
+    for array in found:
+        if array.dtype.kind in "OSUMm":
+            raise ValueError(
+                f"the first batch holds {array.dtype}, such as {reprlib.repr(array.ravel()[:1])}; "
+                "give arrays of numbers"
+            )
+    counts = {array.shape[0] if array.ndim else 0 for array in found}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            f"the arrays of the first batch have shapes {[array.shape for array in found]}; each "
+            "must have one row per datum, the same number in all"
+        )
+    return found
+
+
+def _is_loader(data: Any) -> bool:
+    """Tell a data loader from a container that JAX knows, a table or an array."""
+    known = isinstance(data, str | bytes | Mapping) or any(
+        hasattr(data, name) for name in ("shape", "dtype", "__array__")
+    )
+    return not known and hasattr(data, "__iter__") and jax.tree_util.all_leaves([data])
 
 
 def _is_lazy(leaf: Any) -> bool:

@@ -346,6 +346,20 @@ def failed(run):
 
 
 @pytest.mark.turns
+def test_a_frozen_leaf_is_not_changed(line):
+    params, data, _ = line
+
+    def loss(params, batch):
+        return line_rows({"w": params["w"]}, batch)
+
+    for leaf, words in (
+        (np.array([2**40]), "beyond 32 bits"),
+        (np.array("mlp"), "no array of num"),
+    ):
+        with jax.enable_x64(False), pytest.raises(ValueError, match=words):
+            sltprob.local(loss, {**params, "other": leaf}, data)
+
+
 def test_parameters_that_are_no_minimum_are_found_out(line):
     params, data, _ = line
     off = {"w": params["w"].at[0].set(0.5)}
@@ -505,6 +519,22 @@ def test_half_the_step_ends_when_its_own_error_is_small_beside_its_bias(line):
     assert summarise(run)["gradients"] == pytest.approx(float(drawn))
 
 
+@pytest.mark.parametrize("endless", [True, False])
+def test_batches_of_other_shapes_than_the_first_end_the_run(line, endless):
+    params, (x, y), _ = line
+
+    def batches():
+        yield x[:64], y[:64]
+        while endless:
+            yield x[:32], y[:32]
+        yield x[:32], y[:32]
+
+    data = batches if endless else batches()
+    posterior = sltprob.local(line_rows, params, data, nbeta=NBETA)
+    with pytest.raises(ValueError, match=r"\(32, .*differ from the first, of shapes \[\(64, "):
+        sltprob.sample(posterior, "sgld", draws=20, warmup=20)
+
+
 # ---- refusals
 
 
@@ -521,11 +551,65 @@ def test_half_the_step_ends_when_its_own_error_is_small_beside_its_bias(line):
         ({"weights": np.ones(3)}, "give a number >= 0 for each of the 2000 rows"),
         ({"dtype": "float16"}, "it must be 'float32' or 'float64'"),
         ({"observables": {"o": 3}}, "must be (data, loss_rows)"),
+        ({"weights": {"a": 1}}, "weights is a dict; give an array of numbers"),
+        ({"nbeta": np.ones(2)}, "it must be > 0 and finite"),
+        ({"row_losses": {"a/b": (np.ones(3), line_rows)}}, "row_losses has the name 'a/b'"),
+        ({"observables": {"a/b": (np.ones(3), line_rows)}}, "observables has the name 'a/b'"),
+        ({"observables": {3: (np.ones(3), line_rows)}}, "observables has the name 3"),
+        ({"row_losses": {"": (np.ones(3), line_rows)}}, "row_losses has the name ''"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(line, changes, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         around(line, **changes)
+
+
+def test_row_losses_have_names(line):
+    with pytest.raises(TypeError, match=re.escape("row_losses is a list; write {name: (data, ")):
+        around(line, row_losses=[((np.ones((3, DIMENSION)), np.ones(3)), line_rows)])
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        ([(1.0, 2.0)], "must have one row per datum"),
+        ([(np.ones((4, DIMENSION)), np.ones(3))], "must have one row per datum"),
+        ([(["a", "b"], ["c", "d"])], "give arrays of numbers"),
+        ([], "the iterator of batches is empty"),
+        ([(np.ones((4, DIMENSION)), np.ones(4))], "cannot begin again; give a data loader, or a"),
+    ],
+)
+def test_batches_of_a_stream_have_rows(line, batches, words):
+    with pytest.raises(ValueError, match=words):
+        sltprob.sample(sltprob.local(line_rows, line[0], iter(batches), nbeta=NBETA), "sgld")
+
+
+@pytest.mark.parametrize("sizes", [(50, 50, 50), (50, 50, 20)])
+def test_a_list_of_batches_is_handed_over_as_a_function(line, sizes):
+    params, (x, y), _ = line
+    batches = [(x[:size], y[:size]) for size in sizes]
+    with pytest.raises(ValueError, match="a list of batches as lambda: batches"):
+        sltprob.local(line_rows, params, batches, nbeta=NBETA)
+    assert sltprob.local(line_rows, params, lambda: batches, nbeta=NBETA).stream.batch_size == 50
+
+
+def test_a_data_loader_is_a_stream(line):
+    params, (x, y), _ = line
+
+    class Loader:
+        def __iter__(self):
+            return ((x[start : start + 50], y[start : start + 50]) for start in range(0, 500, 50))
+
+        def __len__(self):
+            return 10
+
+    few = {"draws": 20, "warmup": 20, "seed": 1}
+    runs = [
+        sltprob.sample(sltprob.local(line_rows, params, data, nbeta=NBETA), "sgld", **few)
+        for data in (Loader(), lambda: iter(Loader()))
+    ]
+    losses = [run["sample_stats"]["loss"].values for run in runs]
+    np.testing.assert_array_equal(losses[0], losses[1])
 
 
 @pytest.mark.parametrize(
@@ -537,6 +621,7 @@ def test_what_cannot_be_meant_is_refused(line, changes, words):
         (lambda p, b: np.asarray(line_rows(p, b)), "written in jax.numpy"),
         (lambda p, b: line_rows(p, b) - jnp.mean(line_rows(p, b)), "the rows beside it"),
         (lambda p, b: line_rows(p, b)[:, None] * jnp.ones((1, 5)), None),
+        (lambda p, b: jnp.stack([line_rows(p, b)] * 8), "of 4 rows has 8 values on its first axis"),
     ],
 )
 def test_a_loss_is_one_value_per_row(line, loss, words):
@@ -554,6 +639,7 @@ def test_a_loss_is_one_value_per_row(line, loss, words):
         ({"batch_size": 0}, "batch_size=0"),
         ({"record": "some"}, "record='some'"),
         ({"step_size": -1.0}, "step_size=-1.0"),
+        ({"step_size": "1e-3"}, "step_size='1e-3': it must be positive"),
         ({"init": "zero"}, "init='zero'"),
         ({"target_rho": 0.5}, "target_rho=0.5"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -121,11 +122,12 @@ def sample_around(
         ("batch_size", batch_size, _BATCH_SIZE),
         ("steps_per_draw", steps_per_draw, _STEPS_PER_DRAW),
     ):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name}={value!r}: it must be a whole number >= 1, such as {example}")
     step_size = kernel.step_size if step_size is None else step_size
-    if step_size is not None and not 0 < step_size < math.inf:
-        raise ValueError(f"step_size={step_size}: it must be positive, or None to be found")
+    wrong = isinstance(step_size, str) or (step_size is not None and not 0 < step_size < math.inf)
+    if wrong:
+        raise ValueError(f"step_size={step_size!r}: it must be positive, or None to be found")
     if (record := record or "paired") not in ("paired", "all"):
         raise ValueError(
             f"record={record!r}: it must be 'paired', or 'all' for all data at every draw"
@@ -143,8 +145,8 @@ def sample_around(
     if not 0 < rho < 0.3:
         raise ValueError(f"target_rho={rho}: it must be between 0 and 0.3, such as 0.08")
     options = LocalOptions(
-        batch_size=min(batch_size, rows) if rows else batch_size,
-        steps_per_draw=steps_per_draw,
+        batch_size=min(int(batch_size), rows) if rows else int(batch_size),
+        steps_per_draw=int(steps_per_draw),
         step_size=step_size,
         draws=draws,
         warmup=warmup,

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import json
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import xarray as xr
-
-from sltprob import draws as schema
 from sltprob.localising import local
 from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, band, line
 from sltprob.report.sheet import SheetTable, write_sheet
 from sltprob.sampling.run import sample
+from sltprob.streams import as_stream
+from sltprob.trajectories.checkpoints import named_checkpoints, steps_of
 from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
+from sltprob.trajectories.stored import StoredRuns
 from sltprob.trajectories.weights import load_weights
 
 __all__ = ["Trajectory", "trajectory"]
-
-_KEY = "trajectory_key"
 
 
 @dataclass(frozen=True)
@@ -50,11 +43,8 @@ class Trajectory:
 
     @property
     def steps(self) -> tuple[float, ...]:
-        """The last number in each name, or its place where a name has none."""
-        numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in self.names]
-        if all(numbers):
-            return tuple(float(found[-1]) for found in numbers)
-        return tuple(float(index) for index in range(len(self.names)))
+        """The number that differs between the names, or the place of each where none does."""
+        return steps_of(self.names)
 
     def __str__(self) -> str:
         return table(self._headings, self._lines())
@@ -170,7 +160,8 @@ def trajectory(
     ----------
     checkpoints : str, sequence of path, or mapping of name to pytree
         A pattern such as ``"ckpts/*.safetensors"``, paths of .safetensors, .npz or Orbax, or
-        parameters by name. Files are taken in the order of the numbers in their names.
+        parameters by name. Files are taken in the order of the numbers in their names; those of
+        the same name in several folders are called by their folders too.
     loss_rows, data, nbeta, gamma, weights
         Of `sltprob.local`.
     sampler : str
@@ -181,7 +172,10 @@ def trajectory(
     beside : mapping of str to callable, optional
         ``params -> number``: what else to show, such as a test loss.
     folder : path, optional
-        Where runs are kept; those that are there already are not made again.
+        Where runs are kept. One that is there already is not made again if it measured the same:
+        the loss, the data (of a stream its first rows and all losses at the center, of an iterator
+        its first batch), the weights, what moves, the parameters and the settings. Nothing there
+        is overwritten.
     progress : callable, optional
         Called with each `Row` when it is there.
     **options
@@ -194,34 +188,43 @@ def trajectory(
     Raises
     ------
     ValueError
-        If there are no checkpoints, or one cannot be read.
+        If there are no checkpoints, two have the same name, or one cannot be read or measured.
+    TypeError
+        If `checkpoints` or what is in `beside` is something else.
 
     References
     ----------
     .. [1] E. Lau et al., "The local learning coefficient", arXiv 2308.12108.
     """
-    found = _checkpoints(checkpoints)
+    found = named_checkpoints(checkpoints)
     masks = dict(masks or {"all": None})
-    kept = None if folder is None else Path(folder)
+    stored = None if folder is None else StoredRuns(Path(folder))
+    if hasattr(data, "__next__"):
+        # All checkpoints share an iterator, and with it the first batch, by which it is known.
+        data = as_stream(data)
     rows: dict[str, list[Row]] = {part: [] for part in masks}
     shown: dict[str, list[float]] = {key: [] for key in beside or {}}
     for name, source in found:
-        params = load_weights(source, like) if isinstance(source, Path) else source
+        with _named_in_errors(name):
+            params = load_weights(source, like) if isinstance(source, Path) else source
         for key, function in (beside or {}).items():
-            shown[key].append(float(function(params)))
+            value = function(params)
+            with _named_in_errors(name):
+                shown[key].append(_number(key, value))
         for part, mask in masks.items():
-            settings = {"sampler": sampler, "nbeta": nbeta, "gamma": gamma, "mask": part, **options}
-            path = None if kept is None else kept / f"{_plain(name)}-{_plain(part)}.nc"
-            key = _key(params, settings)
-            run = None if path is None else _stored(path, key)
-            if run is None:
+            with _named_in_errors(name):
                 posterior = local(
                     loss_rows, params, data, nbeta=nbeta, gamma=gamma, mask=mask, weights=weights
                 )
+            if stored is None:
                 run = sample(posterior, sampler, **options)
-                run.attrs[_KEY] = key
-                if path is not None:
-                    schema.save(run, path, overwrite=True)
+            else:
+                run = stored.get_or_make(
+                    f"{name}-{part}",
+                    posterior,
+                    {"sampler": sampler, **options},
+                    lambda at: sample(at, sampler, **options),
+                )
             rows[part].append(row_of(name, run))
             if progress is not None:
                 progress(rows[part][-1])
@@ -232,51 +235,25 @@ def trajectory(
     )
 
 
-def _checkpoints(given: Any) -> list[tuple[str, Any]]:
-    if isinstance(given, Mapping):
-        found = [(str(name), params) for name, params in given.items()]
-    else:
-        if isinstance(given, str | os.PathLike):
-            paths = [Path(text) for text in glob.glob(str(given))]
-        else:
-            paths = [Path(path) for path in given]
-        found = [(path.stem, path) for path in sorted(paths, key=_in_order)]
-    if not found:
-        raise ValueError(
-            f"checkpoints={given!r}: there are none; give a pattern such as 'ckpts/*.safetensors'"
-        )
-    return found
-
-
-def _in_order(path: Path) -> list[Any]:
-    """Sort step-9 before step-10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"(\d+)", path.name)
-    ]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
-def _key(params: Any, settings: Mapping[str, Any]) -> str:
-    """Hash parameters and settings, so that only the same run is taken for done."""
-    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True, default=str).encode())
-    for leaf in jax.tree.leaves(params):
-        if hasattr(leaf, "dtype"):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
-def _stored(path: Path, key: str) -> xr.DataTree | None:
-    if not path.exists():
-        return None
+@contextmanager
+def _named_in_errors(name: str) -> Iterator[None]:
+    """Say which of the checkpoints it was that could not be measured."""
     try:
-        run = schema.load(path)
-    except ValueError:
-        return None
-    return run if run.attrs.get(_KEY) == key else None
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        # What a loss has raised itself stays to be seen.
+        raise kind(f"checkpoint {name!r}: {error}") from error.__cause__
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        shape = f" of shape {value.shape}" if hasattr(value, "shape") else ""
+        raise TypeError(
+            f"beside[{key!r}] gives a {type(value).__name__}{shape}; it must give one number"
+        ) from None
 
 
 def _n(value: float) -> Any:
