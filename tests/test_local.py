@@ -414,6 +414,27 @@ def test_a_kernel_that_moves_by_another_rule_is_found_out(line, monkeypatch):
     assert "local_virial" in failed(run)
 
 
+@pytest.mark.parametrize(("sampler", "center"), [("sgld", 1e6), ("preconditioned_sgld", 3e6)])
+def test_parameters_that_floating_point_does_not_resolve_are_found_out(line, sampler, center):
+    """A spacing of three quarters of the basin's width adds a tenth to λ̂; of a fiftieth nothing."""
+    x = np.linalg.qr(line[1][0][:, :20])[0] * math.sqrt(ROWS)
+    y = line[1][1] - x @ (x.T @ line[1][1]) / ROWS
+    options = {"draws": 100, "warmup": 100, "half_step": False}
+
+    def around_a_large(center):
+        def rows(params, batch):
+            return 0.5 * (batch[0] @ (params["w"] - center) - batch[1]) ** 2
+
+        params = {"w": np.full(20, center)}
+        return sltprob.local(rows, params, (x, y), nbeta=145.0, gamma=1.0)
+
+    run = sltprob.sample(around_a_large(center), sampler, **options)
+    assert "local_resolution" in failed(run)
+    assert "dtype='float64'" in str(sltprob.diagnose(run))
+    near = sltprob.sample(around_a_large(3e4), sampler, **options)
+    assert "local_resolution" not in failed(near)
+
+
 def test_a_run_is_saved_and_judged_again_the_same(line, tmp_path):
     run = sltprob.sample(around(line), "sgld", draws=100, warmup=100, half_step=True)
     sltprob.save(run, tmp_path / "run.nc")
