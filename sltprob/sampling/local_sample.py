@@ -102,7 +102,7 @@ def sample_around(
     checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
     """Draw from a posterior around trained parameters by minibatches."""
-    kernel = samplers.get(sampler) if isinstance(sampler, str) else sampler
+    kernel = samplers.as_sampler(sampler)
     if not isinstance(kernel, StochasticGradientSampler):
         raise TypeError(f"{samplers.specification(kernel)} takes no minibatches")
     defaults = type(kernel)()
