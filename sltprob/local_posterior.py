@@ -38,6 +38,7 @@ class LocalStructure:
     num_rows: int
     dtype: str
     title: str
+    not_trained: frozenset[str] = frozenset()  # leaves that are no parameters, as running statistics
 
 
 @jax.tree_util.register_dataclass
@@ -133,10 +134,13 @@ class LocalPosterior(Described):
         sites = self.dimensions
         shown = ", ".join(f"{name} {size}" for name, size in list(sites.items())[:8])
         more = f", … ({len(sites)} in all)" if len(sites) > 8 else ""
-        frozen = f"\n  frozen: {', '.join(self.frozen[:8])}" if self.frozen else ""
+        frozen = [name for name in self.frozen if name not in self.structure.not_trained]
+        fixed = [name for name in self.frozen if name in self.structure.not_trained]
+        kinds = (("frozen", frozen), ("no parameters, and frozen", fixed))
+        held = "".join(f"\n  {kind}: {', '.join(names[:8])}" for kind, names in kinds if names)
         return (
             f"LocalPosterior of {self.name}\n  rows: {self.num_rows or 'a stream'}\n"
-            f"  {self.dimension} coordinates: {shown}{more}{frozen}\n"
+            f"  {self.dimension} coordinates: {shown}{more}{held}\n"
             f"  nβ = {float(self.nbeta):g}, γ = {float(self.gamma):g}, L* = {self.minimum_loss:g}"
         )
 

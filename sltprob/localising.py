@@ -19,7 +19,7 @@ from sltprob.local_posterior import (
     Observable,
     checked_number,
 )
-from sltprob.models._row_losses import site_name
+from sltprob.models._row_losses import not_trained, site_name
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.streams import ArrayStream, as_stream
 
@@ -58,7 +58,7 @@ def local(
         loss of a row must not depend on the rows beside it.
     params : pytree of arrays
         θ*: of plain JAX, Equinox, Flax Linen, or the state of Flax NNX. Leaves that are no arrays
-        of floating point are frozen.
+        of floating point, and the running statistics of Flax's batch norm, are frozen.
     data : pytree of arrays, shape (n, ...), or stream
         A memory map, a Zarr array, or an iterator of batches is read while the run goes on.
     nbeta : float or str, dimensionless
@@ -97,7 +97,7 @@ def local(
     """
     number_type = _number_type(dtype)
     gamma = checked_number("gamma", gamma, least=0.0, strict=False, example=1.0, dtype=number_type)
-    center, constants, kept, names, tree, part = _read_parameters(params, mask, number_type)
+    center, constants, kept, names, tree, part, fixed = _read_parameters(params, mask, number_type)
     stream = as_stream(data)
     if stream is None:
         leaves, batch_tree = jax.tree.flatten(data)
@@ -117,6 +117,7 @@ def local(
         count,
         dtype,
         name or str(getattr(loss_rows, "__name__", type(loss_rows).__name__)),
+        fixed,
     )
     posterior = LocalPosterior(
         center=center,
@@ -194,10 +195,11 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
     moves = _read_mask(mask, names, tree)
+    fixed = not_trained(params)
     center, part, constants, kept = {}, {}, [], []
     for name, (_, leaf) in zip(names, flat, strict=True):
         is_array = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
-        moving = moves.get(name, True)
+        moving = False if name in fixed else moves.get(name, True)
         usable = is_array and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size > 0
         if usable and np.any(moving):
             value = jnp.array(leaf, number_type)  # a copy, as buffers of a run are donated
@@ -218,7 +220,7 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             f"no parameter is left to move; the leaves are {shown}; one of them must be an array "
             "of floating point that mask= lets move"
         )
-    return center, tuple(constants), tuple(kept), names, tree, part
+    return center, tuple(constants), tuple(kept), names, tree, part, fixed
 
 
 def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:

@@ -338,6 +338,46 @@ def test_what_is_no_parameter_is_frozen_and_named(line):
     assert "frozen: b, name, steps" in repr(posterior)
 
 
+class Normalised(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(1)(linen.BatchNorm(use_running_average=True)(linen.Dense(4)(x)))
+
+
+def normalised():
+    module = Normalised()
+    yield "linen", module.init(jax.random.key(0), jnp.zeros((1, 3))), module.apply
+    layers = (
+        nnx.Linear(3, 4, rngs=nnx.Rngs(0)),
+        nnx.BatchNorm(4, use_running_average=True, rngs=nnx.Rngs(1)),
+        nnx.Linear(4, 1, rngs=nnx.Rngs(2)),
+    )
+    graph, state = nnx.split(nnx.Sequential(*layers))
+    yield "nnx", state, lambda p, x: nnx.merge(graph, p)(x)
+
+
+@pytest.mark.parametrize(
+    ("params", "apply"), [pytest.param(p, a, id=name) for name, p, a in normalised()]
+)
+def test_running_statistics_of_batches_are_no_parameters(params, apply):
+    """Two means and variances of four; scale and bias of the layer are trained."""
+    x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+
+    def rows(params, batch):
+        return jnp.sum((apply(params, batch) - 1.0) ** 2, axis=1)
+
+    trained = 3 * 4 + 4 + 4 + 4 + 4 + 1
+    for mask in (None, "*", lambda site: True):
+        posterior = sltprob.local(rows, params, x, nbeta=10.0, mask=mask)
+        assert posterior.dimension == trained
+        assert re.search(r"no parameters, and frozen: \S*mean\S*, \S*var", repr(posterior))
+    run = sltprob.sample(
+        posterior, "sgld", draws=20, warmup=20, batch_size=16, keep="all", half_step=False
+    )
+    assert set(run["posterior"].data_vars).isdisjoint(posterior.frozen)
+    assert len(sltprob.from_loss(rows, params, x).frozen) == 2
+
+
 # ---- verdicts
 
 
