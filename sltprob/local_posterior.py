@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.notebook import Described
+from sltprob.printable import shortened
 
 if TYPE_CHECKING:
     from sltprob.streams import Stream
@@ -38,7 +39,9 @@ class LocalStructure:
     num_rows: int
     dtype: str
     title: str
-    not_trained: frozenset[str] = frozenset()  # leaves that are no parameters, as running statistics
+    not_trained: frozenset[str] = (
+        frozenset()
+    )  # leaves that are no parameters, as running statistics
 
 
 @jax.tree_util.register_dataclass
@@ -268,13 +271,14 @@ def checked_number(
 ) -> float:
     """Check an option that must be a number above a bound, whose square is finite in `dtype`."""
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool | str) or np.ndim(value) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not (least < number < math.inf or (not strict and number == least)):
         relation = ">" if strict else ">="
         raise ValueError(
-            f"{name}={value!r}: it must be {relation} {least:g} and finite, such as {example:g}"
+            f"{name}={shortened(value)}: it must be {relation} {least:g} and finite, such as "
+            f"{example:g}"
         )
     most = math.sqrt(float(jnp.finfo(dtype).max))
     if number > most:

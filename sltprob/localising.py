@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from sltprob.local_posterior import (
     Observable,
     checked_number,
 )
+from sltprob.masks import read_mask
 from sltprob.models._row_losses import not_trained, site_name
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.streams import ArrayStream, as_stream
@@ -161,7 +161,7 @@ def _in_type(array: Any, number_type: Any, what: str = "data") -> Any:
 
 
 def _read_nbeta(nbeta: float | str, count: int, number_type: Any) -> float:
-    if nbeta == "wbic":
+    if isinstance(nbeta, str) and nbeta == "wbic":
         if count < 3:
             raise ValueError(
                 f"nbeta='wbic' is n / log n, and n is {count or 'not known'}; give a number, such "
@@ -194,7 +194,7 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
-    moves = _read_mask(mask, names, tree)
+    moves = read_mask(mask, names, tree)
     fixed = not_trained(params)
     center, part, constants, kept = {}, {}, [], []
     for name, (_, leaf) in zip(names, flat, strict=True):
@@ -221,29 +221,6 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             "of floating point that mask= lets move"
         )
     return center, tuple(constants), tuple(kept), names, tree, part, fixed
-
-
-def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
-    if mask is None:
-        return {}
-    if callable(mask):
-        return {name: np.asarray(mask(name), dtype=bool) for name in names}
-    if isinstance(mask, str):
-        mask = [mask]
-    if isinstance(mask, list | tuple) and mask and all(isinstance(item, str) for item in mask):
-        for pattern in mask:
-            if not fnmatch.filter(names, pattern):
-                raise ValueError(
-                    f"mask={pattern!r} names no site; the sites are {', '.join(names[:12])}"
-                )
-        return {name: any(fnmatch.fnmatchcase(name, p) for p in mask) for name in names}
-    leaves, found = jax.tree.flatten(mask)
-    if found != tree:
-        raise ValueError(
-            f"mask is a {type(mask).__name__} of another structure than params; give patterns of "
-            f"names such as {names[0]!r}, a function of the name, or a pytree like params"
-        )
-    return {name: np.asarray(leaf, dtype=bool) for name, leaf in zip(names, leaves, strict=True)}
 
 
 def _count(what: str, arrays: tuple[Any, ...]) -> int:

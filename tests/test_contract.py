@@ -73,7 +73,7 @@ def test_what_keeps_the_contract_is_sampled(posterior):
         (lambda state, info: state, "a pair with an array second; return (state, info)"),
         (lambda state, info: None, "step returns a NoneType; return (state, info)"),
         (lambda state, info: (state, None), "a pair with a NoneType second"),
-        (lambda state, info: (state, {"acceptance_rate": 1.0}), "must have \"num_gradients\""),
+        (lambda state, info: (state, {"acceptance_rate": 1.0}), 'must have "num_gradients"'),
         (lambda state, info: (state, {"num_gradients": jnp.ones(3)}), "of shape (3,)"),
         (
             lambda state, info: (state, {**info, "acceptance_rate": jnp.ones(2)}),
@@ -97,7 +97,10 @@ def test_a_step_that_returns_something_else_is_refused(posterior, answer, words)
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda warm: (warm.states, {}), "warmup returns a tuple; return sltprob.samplers.base.War"),
+        (
+            lambda warm: (warm.states, {}),
+            "warmup returns a tuple; return sltprob.samplers.base.War",
+        ),
         (lambda warm: warm._replace(states=jnp.ones(3)), "the first axis must be that of the 4"),
         (lambda warm: warm._replace(trace={"loss": jnp.ones(3)}), "of shape (draw, chain)"),
         (lambda warm: warm._replace(num_gradients=jnp.ones(4)), "num_gradients of shape (4,)"),

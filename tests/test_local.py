@@ -576,6 +576,9 @@ def test_half_the_step_ends_when_its_own_error_is_small_beside_its_bias(line):
         ({"nbeta": "large"}, "nbeta='large': it must be a number or 'wbic'"),
         ({"nbeta": 0}, "nbeta=0: it must be > 0"),
         ({"nbeta": 1e30}, "nbeta=1e+30: it must be at most"),
+        ({"nbeta": np.ones(3)}, "nbeta=array([1., 1., 1.]): it must be > 0"),
+        ({"nbeta": True}, "nbeta=True: it must be > 0"),
+        ({"mask": {"w": np.linspace(0, 1, DIMENSION)}}, "mask of 'w' has the value 0.03"),
         ({"mask": "layers*"}, "names no site"),
         ({"mask": {"v": True}}, "of another structure than params"),
         ({"mask": lambda site: False}, "no parameter is left to move"),
@@ -617,11 +620,26 @@ def test_a_loss_is_one_value_per_row(line, loss, words):
         ({"step_size": -1.0}, "step_size=-1.0"),
         ({"init": "zero"}, "init='zero'"),
         ({"target_rho": 0.5}, "target_rho=0.5"),
+        ({"target_rho": "8%"}, "target_rho='8%': it must be a number between 0 and 0.3"),
+        ({"step_size": "1e-3"}, "step_size='1e-3': it must be a positive number"),
+        ({"step_size": True}, "step_size=True"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"half_step": "no"}, "half_step='no': it must be True, False, or None"),
+        ({"vectorized": 1}, "vectorized=1"),
     ],
 )
 def test_options_out_of_range_are_refused(line, options, words):
     with pytest.raises(ValueError, match=words):
         sltprob.sample(around(line), "sgld", **options)
+
+
+def test_whole_numbers_of_numpy_are_whole(line):
+    options = {"draws": 20, "warmup": 20, "half_step": np.False_}
+    sizes = {"batch_size": np.int64(64), "steps_per_draw": np.int32(3)}
+    run = sltprob.sample(around(line), "sgld", **sizes, **options)
+    assert (run.attrs["batch_size"], run.attrs["steps_per_draw"]) == (64, 3)
+    with pytest.raises(ValueError, match="takes the loss of every row less that at the parameters"):
+        sltprob.estimate(run, minimum_loss=0.4)
 
 
 def test_options_of_minibatches_do_not_go_with_other_posteriors(line):

@@ -121,9 +121,7 @@ def bench(
        inference algorithms", AISTATS 2025, for scores against reference values.
     """
     chosen = [_problem(model, data) for model in models]
-    made = [
-        registry.as_sampler(kernel) for kernel in samplers or registry.registry.types()[0]
-    ]
+    made = [registry.as_sampler(kernel) for kernel in samplers or registry.registry.types()[0]]
     if not chosen or not betas or not seeds:
         raise ValueError(
             f"{len(chosen)} models, {len(betas)} betas, {len(seeds)} seeds: there must be at "

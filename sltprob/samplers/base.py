@@ -181,8 +181,8 @@ class Sampler(abc.ABC):
         state : pytree
         info : dict of str to array, shape ()
             At least ``num_gradients``, which is not negative; ``acceptance_rate`` from 0 to 1,
-            ``diverging`` and ``energy`` (ArviZ's names) where the kernel has them. Of an unadjusted kernel also what the check
-            ``step_bias`` needs: see `sltprob.draws`.
+            ``diverging`` and ``energy`` (ArviZ's names) where the kernel has them. Of an unadjusted
+            kernel also what the check ``step_bias`` needs: see `sltprob.draws`.
         """
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:

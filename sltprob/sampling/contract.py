@@ -79,11 +79,8 @@ def checked_step(sampler: Sampler, before: Any, made: Any) -> tuple[Any, dict[st
         _check_array(what, name, value)
         if name in _NUMBERS:
             _check_number(what, name, value)
-    old, new = (jax.tree.map(_form, each) for each in (before, state))
-    if old != new:
-        raise TypeError(
-            f"{what} a state of other types or shapes than it was given: {_difference(old, new)}"
-        )
+    if (changed := _change(before, state)) is not None:
+        raise TypeError(f"{what} a state of other types or shapes than it was given: {changed}")
     return state, dict(info)
 
 
@@ -92,13 +89,16 @@ def _form(leaf: Any) -> str:
     return f"{kind}{list(jnp.shape(leaf))}"
 
 
-def _difference(old: Any, new: Any) -> str:
-    """Say where two states differ first."""
-    if jax.tree.structure(old) != jax.tree.structure(new):
+def _change(before: Any, after: Any) -> str | None:
+    """Say where two states differ first, if they do."""
+    trees: list[Any] = [jax.tree.structure(before), jax.tree.structure(after)]
+    if trees[0] != trees[1]:
         return "it must have the fields of the state that the warm-up made"
-    pairs = zip(jax.tree.leaves_with_path(old), jax.tree.leaves(new), strict=True)
-    path, was, now = next((path, was, now) for (path, was), now in pairs if was != now)
-    return f"state{jax.tree_util.keystr(path)} was {was} and is {now}"
+    pairs = zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True)
+    for (path, old), new in pairs:
+        if _form(old) != _form(new):
+            return f"state{jax.tree_util.keystr(path)} was {_form(old)} and is {_form(new)}"
+    return None
 
 
 def _check_array(what: str, name: str, value: Any) -> None:

@@ -34,9 +34,7 @@ def run_warmup(
 ) -> Warmed:
     """Warm all chains up together."""
     chains = len(jax.tree.leaves(positions)[0])
-    warmup = checked_warmup(
-        sampler, sampler.warmup(key, posterior, positions, num_steps), chains
-    )
+    warmup = checked_warmup(sampler, sampler.warmup(key, posterior, positions, num_steps), chains)
     evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
 
     def squares(gradient: Any) -> Any:
