@@ -633,11 +633,14 @@ def test_options_out_of_range_are_refused(line, options, words):
         sltprob.sample(around(line), "sgld", **options)
 
 
-def test_whole_numbers_of_numpy_are_whole(line):
+def test_numbers_of_numpy_count_and_what_a_run_does_not_take_is_refused(line):
     options = {"draws": 20, "warmup": 20, "half_step": np.False_}
     sizes = {"batch_size": np.int64(64), "steps_per_draw": np.int32(3)}
+    sizes["step_size"] = jnp.asarray(1e-4)
     run = sltprob.sample(around(line), "sgld", **sizes, **options)
     assert (run.attrs["batch_size"], run.attrs["steps_per_draw"]) == (64, 3)
+    with pytest.raises(ValueError, match="is around trained parameters, and what is probed"):
+        sltprob.probe(run, posterior=around(line))
     with pytest.raises(ValueError, match="takes the loss of every row less that at the parameters"):
         sltprob.estimate(run, minimum_loss=0.4)
 

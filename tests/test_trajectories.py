@@ -195,7 +195,9 @@ def test_the_command_leaves_to_a_sampler_what_it_has_itself(files, capsys):
         with pytest.raises(SystemExit) as stopped:
             main([*command, "--sampler", *sampler])
         assert stopped.value.code == 0
-        found.append(json.loads(capsys.readouterr().out)["lambda_hat"])
+        row = json.loads(capsys.readouterr().out)
+        found.append(row["lambda_hat"])
+        assert row["gamma"] == 1
     assert found[1] == found[2] != found[0]
 
 

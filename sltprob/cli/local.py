@@ -152,7 +152,7 @@ def _once(
 
         write_report([run], out, title=f"Local λ̂ of {posterior.name}", command="sltprob local …")
     if as_json:
-        document = asdict(row_of(posterior.name, run))
+        document = asdict(row_of(posterior.name, run, float(posterior.gamma)))
         document["failed_checks"] = [check.name for check in verdict.failed]
         print_json(document)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,8 +83,12 @@ def as_tempered(posterior: LocalPosterior) -> TemperedPosterior:
 
 
 def _is_between(value: Any, low: float, high: float) -> bool:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return bool(is_number and low < value < high)
+    if isinstance(value, bool | str) or np.ndim(value):
+        return False
+    try:
+        return low < float(value) < high
+    except (TypeError, ValueError):
+        return False
 
 
 def sample_around(

@@ -238,7 +238,7 @@ def local_sweep(
             for step in steps:
                 at = posterior.at(nbeta=nbeta, gamma=gamma)
                 run = sample(at, sampler, step_size=step, **options)
-                rows.append(row_of(f"nβ={nbeta:g} γ={gamma:g}", run))
+                rows.append(row_of(f"nβ={nbeta:g} γ={gamma:g}", run, float(gamma)))
                 if progress is not None:
                     progress(rows[-1])
     return Sweep(tuple(rows), _plateau(rows))

@@ -222,7 +222,7 @@ def trajectory(
                 run.attrs[_KEY] = key
                 if path is not None:
                     schema.save(run, path, overwrite=True)
-            rows[part].append(row_of(name, run))
+            rows[part].append(row_of(name, run, gamma))
             if progress is not None:
                 progress(rows[part][-1])
     return Trajectory(
