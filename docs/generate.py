@@ -195,7 +195,10 @@ def local_failing_checks() -> dict[str, tuple[str, Check]]:
     shape = (2, 8)
     by_site = ("virial", "loss_virial", "squared_distance", "squared_gradient")
     stats = {name: np.full((*shape, 1), math.nan) for name in by_site}
-    stats |= {name: np.full(shape, math.nan) for name in ("paired_variance", "step_bias")}
+    stats |= {
+        name: np.full(shape, math.nan)
+        for name in ("paired_variance", "step_bias", "parameter_rounding")
+    }
     numbers = ("beta", "minimum_loss", "step_size", "langevin_step", "localization")
     attributes = dict.fromkeys((*numbers, "steps_per_draw", "batch_size"), 1.0) | {"local": 1}
     run = Run(np.full(shape, math.nan), stats, {"SITE": 1}, attributes)

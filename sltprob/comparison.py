@@ -85,7 +85,7 @@ def compare(
     )
     samplers = [samplers] if isinstance(samplers, str | Sampler) else samplers
     betas = [betas] if isinstance(betas, str | float | int) else betas
-    kernels = [registry.get(name) if isinstance(name, str) else name for name in samplers]
+    kernels = [registry.as_sampler(name) for name in samplers]
     values = list(dict.fromkeys(chosen.beta(beta) for beta in betas))
     if not kernels or not values:
         what, example = ("betas", [1.0, 1e2]) if kernels else ("samplers", ["sgld", "hmc"])

@@ -24,8 +24,9 @@ sample_stats
     step raises λ̂ at most; of a thermostat ``step_cooling`` <= 0, what it takes from λ̂, which is a
     part of C; by site ``virial``, u_b·ĝ_b less what a step of Euler's rule adds, whose
     mean is the dimension less the drift, and ``squared_distance`` ``|u_b|²``, u the displacement
-    from the center in units of the preconditioner; ``observable_*``;
-    and by (chain, draw, row) ``row_loss_*``.
+    from the center in units of the preconditioner; ``parameter_rounding``, by how much the spacing
+    of floating point at the center raises λ̂ at most; ``observable_*``; and by (chain, draw, row)
+    ``row_loss_*``.
     ``round_trips`` counts replicas that have come from the prior to the target.
 warmup_sample_stats
     ``loss`` of every warm-up draw, and what else the sampler traces. Never averaged in.

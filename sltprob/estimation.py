@@ -94,8 +94,8 @@ def estimate(
     Raises
     ------
     ValueError
-        If the draws do not follow the schema, L* is not known, or there is no readout to average
-        over.
+        If the draws do not follow the schema, L* is not known, or given for a run around trained
+        parameters, which has its own, or there is no readout to average over.
     TypeError
         If they are no DataTree.
 
@@ -109,6 +109,11 @@ def estimate(
     """
     schema.check(draws)
     beta = float(draws.attrs["beta"])
+    if minimum_loss is not None and draws.attrs.get("local", 0):
+        raise ValueError(
+            f"minimum_loss={minimum_loss}: a run around trained parameters takes the loss of every "
+            "row less that at the parameters; leave it out, or measure around others"
+        )
     below = 0.0  # how far below it the least loss may be
     if minimum_loss is None:
         minimum_loss = float(draws.attrs["minimum_loss"])

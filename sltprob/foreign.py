@@ -31,12 +31,11 @@ _PIECE = 2**24
 
 
 def is_foreign(tree: Any) -> bool:
-    """Tell whether a DataTree is the run of another program with its log likelihood."""
-    return (
-        isinstance(tree, xr.DataTree)
-        and "log_likelihood" in tree.children
-        and "beta" not in tree.attrs
-    )
+    """Tell whether a DataTree is the run of another program, with its log likelihood or without."""
+    if not isinstance(tree, xr.DataTree) or "beta" in tree.attrs:
+        return False
+    ours = any(name in tree.attrs for name in schema.REQUIRED_ATTRIBUTES)
+    return "log_likelihood" in tree.children or ("posterior" in tree.children and not ours)
 
 
 def from_arviz(

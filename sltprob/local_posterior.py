@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.notebook import Described
+from sltprob.printable import shortened
 
 if TYPE_CHECKING:
     from sltprob.streams import Stream
@@ -38,6 +39,8 @@ class LocalStructure:
     num_rows: int
     dtype: str
     title: str
+    # Leaves that are no parameters, as running statistics
+    not_trained: frozenset[str] = frozenset()
     fingerprint: str = ""  # of the loss with all that it reads
 
 
@@ -139,10 +142,13 @@ class LocalPosterior(Described):
         sites = self.dimensions
         shown = ", ".join(f"{name} {size}" for name, size in list(sites.items())[:8])
         more = f", … ({len(sites)} in all)" if len(sites) > 8 else ""
-        frozen = f"\n  frozen: {', '.join(self.frozen[:8])}" if self.frozen else ""
+        frozen = [name for name in self.frozen if name not in self.structure.not_trained]
+        fixed = [name for name in self.frozen if name in self.structure.not_trained]
+        kinds = (("frozen", frozen), ("no parameters, and frozen", fixed))
+        held = "".join(f"\n  {kind}: {', '.join(names[:8])}" for kind, names in kinds if names)
         return (
             f"LocalPosterior of {self.name}\n  rows: {self.num_rows or 'a stream'}\n"
-            f"  {self.dimension} coordinates: {shown}{more}{frozen}\n"
+            f"  {self.dimension} coordinates: {shown}{more}{held}\n"
             f"  nβ = {float(self.nbeta):g}, γ = {float(self.gamma):g}, L* = {self.minimum_loss:g}"
         )
 
@@ -270,13 +276,14 @@ def checked_number(
 ) -> float:
     """Check an option that must be a number above a bound, whose square is finite in `dtype`."""
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool | str) or np.ndim(value) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not (least < number < math.inf or (not strict and number == least)):
         relation = ">" if strict else ">="
         raise ValueError(
-            f"{name}={value!r}: it must be {relation} {least:g} and finite, such as {example:g}"
+            f"{name}={shortened(value)}: it must be {relation} {least:g} and finite, such as "
+            f"{example:g}"
         )
     most = math.sqrt(float(jnp.finfo(dtype).max))
     if number > most:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,7 +19,8 @@ from sltprob.local_posterior import (
     Observable,
     checked_number,
 )
-from sltprob.models._row_losses import site_name
+from sltprob.masks import read_mask
+from sltprob.models._row_losses import not_trained, site_name
 from sltprob.printable import printable
 from sltprob.streams import as_stream
 
@@ -54,7 +54,7 @@ def local(
         loss of a row must not depend on the rows beside it.
     params : pytree of arrays
         θ*: of plain JAX, Equinox, Flax Linen, or the state of Flax NNX. Leaves that are no arrays
-        of floating point are frozen.
+        of floating point, and the running statistics of Flax's batch norm, are frozen.
     data : pytree of arrays, shape (n, ...), or stream
         A memory map, a Zarr array, or batches of an iterator, a data loader or a function that
         makes an iterator are read while the run goes on.
@@ -96,7 +96,7 @@ def local(
     """
     number_type = _number_type(dtype)
     gamma = checked_number("gamma", gamma, least=0.0, strict=False, example=1.0, dtype=number_type)
-    center, constants, kept, names, tree, part = _read_parameters(params, mask, number_type)
+    center, constants, kept, names, tree, part, fixed = _read_parameters(params, mask, number_type)
     stream = as_stream(data)
     if stream is None:
         leaves, batch_tree = jax.tree.flatten(data)
@@ -116,6 +116,7 @@ def local(
         count,
         dtype,
         name or str(getattr(loss_rows, "__name__", type(loss_rows).__name__)),
+        fixed,
     )
     posterior = LocalPosterior(
         center=center,
@@ -189,11 +190,12 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
-    moves = _read_mask(mask, names, tree)
+    moves = read_mask(mask, names, tree)
+    fixed = not_trained(params)
     center, part, constants, kept = {}, {}, [], []
     for name, (_, leaf) in zip(names, flat, strict=True):
         is_array = hasattr(leaf, "dtype") and hasattr(leaf, "shape")
-        moving = moves.get(name, True)
+        moving = False if name in fixed else moves.get(name, True)
         usable = is_array and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size > 0
         if usable and np.any(moving):
             value = jnp.array(leaf, number_type)  # a copy, as buffers of a run are donated
@@ -214,7 +216,7 @@ def _read_parameters(params: Any, mask: Any, number_type: Any) -> tuple[Any, ...
             f"no parameter is left to move; the leaves are {shown}; one of them must be an array "
             "of floating point that mask= lets move"
         )
-    return center, tuple(constants), tuple(kept), names, tree, part
+    return center, tuple(constants), tuple(kept), names, tree, part, fixed
 
 
 def _constant(name: str, leaf: Any) -> Any:
@@ -225,29 +227,6 @@ def _constant(name: str, leaf: Any) -> Any:
     if leaf.dtype.kind in "OSUMm":
         raise ValueError(f"{what} is {leaf.dtype}, no array of numbers; leave it out of params")
     return in_precision(leaf, what) if leaf.dtype.kind in "iu" else jnp.asarray(leaf)
-
-
-def _read_mask(mask: Any, names: tuple[str, ...], tree: Any) -> dict[str, Any]:
-    if mask is None:
-        return {}
-    if callable(mask):
-        return {name: np.asarray(mask(name), dtype=bool) for name in names}
-    if isinstance(mask, str):
-        mask = [mask]
-    if isinstance(mask, list | tuple) and mask and all(isinstance(item, str) for item in mask):
-        for pattern in mask:
-            if not fnmatch.filter(names, pattern):
-                raise ValueError(
-                    f"mask={pattern!r} names no site; the sites are {', '.join(names[:12])}"
-                )
-        return {name: any(fnmatch.fnmatchcase(name, p) for p in mask) for name in names}
-    leaves, found = jax.tree.flatten(mask)
-    if found != tree:
-        raise ValueError(
-            f"mask is a {type(mask).__name__} of another structure than params; give patterns of "
-            f"names such as {names[0]!r}, a function of the name, or a pytree like params"
-        )
-    return {name: np.asarray(leaf, dtype=bool) for name, leaf in zip(names, leaves, strict=True)}
 
 
 def _count(what: str, arrays: tuple[Any, ...], *, listed: bool = False) -> int:

@@ -154,7 +154,7 @@ def sample_ladder(
     **options: Any,
 ) -> xr.DataTree:
     """Draw from a whole ladder of temperatures, and put exact values beside every rung."""
-    kernel = registry.get(sampler) if isinstance(sampler, str) else sampler
+    kernel = registry.as_sampler(sampler)
     if not isinstance(kernel, LadderSampler):
         raise ValueError(
             f"sampler {sampler}: it has one temperature only; take replica_exchange or tempered_smc"

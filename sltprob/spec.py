@@ -94,9 +94,16 @@ def _is_whole(value: Any, least: float, most: float = math.inf) -> bool:
     return integral and least <= value <= most
 
 
+def _lies(value: Any, within: bool) -> bool:
+    """Say whether a value is within bounds; True is no number, though Python takes it for 1."""
+    return within and not isinstance(value, bool)
+
+
 def positive(*, example: float | None = None, none: str | None = None) -> Rule:
     """Ask for a positive, finite number."""
-    return Rule("positive and finite", lambda value: 0 < value < math.inf, example, none)
+    return Rule(
+        "positive and finite", lambda value: _lies(value, 0 < value < math.inf), example, none
+    )
 
 
 def finite() -> Rule:
@@ -106,12 +113,14 @@ def finite() -> Rule:
 
 def at_least(low: float, *, example: float | None = None, none: str | None = None) -> Rule:
     """Ask for a finite number that is not below a bound."""
-    return Rule(f">= {low}", lambda value: low <= value < math.inf, example, none)
+    return Rule(f">= {low}", lambda value: _lies(value, low <= value < math.inf), example, none)
 
 
 def between(low: float, high: float, *, example: float | None = None) -> Rule:
     """Ask for a number inside an open interval."""
-    return Rule(f"between {low} and {high}", lambda value: low < value < high, example)
+    return Rule(
+        f"between {low} and {high}", lambda value: _lies(value, low < value < high), example
+    )
 
 
 def one_of(*choices: str) -> Rule:

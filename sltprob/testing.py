@@ -138,6 +138,7 @@ def check_model(model: Model, *, beta: float = 10.0, sampler: Sampler | str = "h
 def _check_value(thing: Any, base: type) -> None:
     """Require a frozen dataclass that equals its own copy, whose options have defaults."""
     name = type(thing).__name__
+    assert not isinstance(thing, type), f"{thing.__name__} is a class; write {thing.__name__}()"
     assert isinstance(thing, base), f"{name} is no {base.__name__}"
     assert dataclasses.is_dataclass(type(thing)), f"{name} must be a dataclass"
     again = dataclasses.replace(thing)  # type: ignore[type-var]

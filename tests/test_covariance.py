@@ -56,6 +56,26 @@ def test_covariances_are_those_of_a_normal_posterior(rows, run):
     np.testing.assert_allclose(found.influence, -60 * found.value)
 
 
+def test_the_error_has_the_bias_of_the_step(rows):
+    """At ρ of a fifth variances of near-quadratic rows are a third too large: many errors.
+
+    The bound holds for all 900 entries: |z| < 5 beyond it, with errors from 16 chains.
+    """
+    x = np.linalg.qr(rows["x"])[0] * np.sqrt(N)
+    data = {"x": x, "y": 0.01 * rows["y"] - 0.01 * x @ (x.T @ rows["y"]) / N}
+    observed = {"row_losses": {"all": (data, losses)}}
+    posterior = sltprob.local(losses, {"w": np.zeros(3)}, data, nbeta=60.0, **observed)
+    options = {"batch_size": N, "chains": 16, "draws": 500, "warmup": 200, "half_step": False}
+    run = sltprob.sample(posterior, "sgld", target_rho=0.2, **options)
+    kernel = x @ x.T / 61
+    exact = np.outer(data["y"], data["y"]) * kernel + 0.5 * kernel**2
+    found = sltprob.loss_covariance(run, "all")
+    off = np.abs(found.value - exact)
+    assert np.median(np.diag(off / found.mcse)) > 3
+    assert np.all(off < found.bias + 5 * found.mcse)
+    np.testing.assert_allclose(found.error, np.hypot(found.mcse, found.bias))
+
+
 def test_the_mean_of_rows_is_the_observable(run):
     whole = sltprob.loss_covariance(run, "all")
     with_mean = sltprob.loss_covariance(run, "all", "mean")

@@ -101,6 +101,18 @@ def test_a_file_that_another_program_wrote_is_read_and_trusted(program, tmp_path
     assert "trusted on traces alone" in page.read_text(encoding="utf-8")
 
 
+def test_a_file_without_log_likelihood_is_told_what_it_needs(tmp_path, capsys):
+    """As PyMC writes it by default."""
+    path = tmp_path / "pymc.nc"
+    az.from_dict({"posterior": {"mean": np.zeros((2, 9))}}).to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(SystemExit) as stopped:
+        main(["diagnose", str(path)])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "pymc.nc: the DataTree has no group log_likelihood" in said
+    assert "pymc.compute_log_likelihood(...)" in said
+
+
 def test_a_run_of_ours_saw_gradients():
     posterior = sltprob.temper(sltprob.models.get("regular[dimension=1]"), beta=10.0)
     verdict = sltprob.diagnose(sltprob.sample(posterior, "hmc", draws=50, warmup=50, chains=2))

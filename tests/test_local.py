@@ -338,6 +338,46 @@ def test_what_is_no_parameter_is_frozen_and_named(line):
     assert "frozen: b, name, steps" in repr(posterior)
 
 
+class Normalised(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(1)(linen.BatchNorm(use_running_average=True)(linen.Dense(4)(x)))
+
+
+def normalised():
+    module = Normalised()
+    yield "linen", module.init(jax.random.key(0), jnp.zeros((1, 3))), module.apply
+    layers = (
+        nnx.Linear(3, 4, rngs=nnx.Rngs(0)),
+        nnx.BatchNorm(4, use_running_average=True, rngs=nnx.Rngs(1)),
+        nnx.Linear(4, 1, rngs=nnx.Rngs(2)),
+    )
+    graph, state = nnx.split(nnx.Sequential(*layers))
+    yield "nnx", state, lambda p, x: nnx.merge(graph, p)(x)
+
+
+@pytest.mark.parametrize(
+    ("params", "apply"), [pytest.param(p, a, id=name) for name, p, a in normalised()]
+)
+def test_running_statistics_of_batches_are_no_parameters(params, apply):
+    """Two means and variances of four; scale and bias of the layer are trained."""
+    x = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+
+    def rows(params, batch):
+        return jnp.sum((apply(params, batch) - 1.0) ** 2, axis=1)
+
+    trained = 3 * 4 + 4 + 4 + 4 + 4 + 1
+    for mask in (None, "*", lambda site: True):
+        posterior = sltprob.local(rows, params, x, nbeta=10.0, mask=mask)
+        assert posterior.dimension == trained
+        assert re.search(r"no parameters, and frozen: \S*mean\S*, \S*var", repr(posterior))
+    run = sltprob.sample(
+        posterior, "sgld", draws=20, warmup=20, batch_size=16, keep="all", half_step=False
+    )
+    assert set(run["posterior"].data_vars).isdisjoint(posterior.frozen)
+    assert len(sltprob.from_loss(rows, params, x).frozen) == 2
+
+
 # ---- verdicts
 
 
@@ -426,6 +466,27 @@ def test_a_kernel_that_moves_by_another_rule_is_found_out(line, monkeypatch):
     run = sltprob.sample(around(line), "sgld", draws=500, warmup=200, half_step=False)
     monkeypatch.setattr(compilation, "programs", {})
     assert "local_virial" in failed(run)
+
+
+@pytest.mark.parametrize(("sampler", "center"), [("sgld", 1e6), ("preconditioned_sgld", 3e6)])
+def test_parameters_that_floating_point_does_not_resolve_are_found_out(line, sampler, center):
+    """A spacing of three quarters of the basin's width adds a tenth to λ̂; of a fiftieth nothing."""
+    x = np.linalg.qr(line[1][0][:, :20])[0] * math.sqrt(ROWS)
+    y = line[1][1] - x @ (x.T @ line[1][1]) / ROWS
+    options = {"draws": 100, "warmup": 100, "half_step": False}
+
+    def around_a_large(center):
+        def rows(params, batch):
+            return 0.5 * (batch[0] @ (params["w"] - center) - batch[1]) ** 2
+
+        params = {"w": np.full(20, center)}
+        return sltprob.local(rows, params, (x, y), nbeta=145.0, gamma=1.0)
+
+    run = sltprob.sample(around_a_large(center), sampler, **options)
+    assert "local_resolution" in failed(run)
+    assert "dtype='float64'" in str(sltprob.diagnose(run))
+    near = sltprob.sample(around_a_large(3e4), sampler, **options)
+    assert "local_resolution" not in failed(near)
 
 
 def test_a_run_is_saved_and_judged_again_the_same(line, tmp_path):
@@ -545,6 +606,9 @@ def test_batches_of_other_shapes_than_the_first_end_the_run(line, endless):
         ({"nbeta": "large"}, "nbeta='large': it must be a number or 'wbic'"),
         ({"nbeta": 0}, "nbeta=0: it must be > 0"),
         ({"nbeta": 1e30}, "nbeta=1e+30: it must be at most"),
+        ({"nbeta": np.ones(3)}, "nbeta=array([1., 1., 1.]): it must be > 0"),
+        ({"nbeta": True}, "nbeta=True: it must be > 0"),
+        ({"mask": {"w": np.linspace(0, 1, DIMENSION)}}, "mask of 'w' has the value 0.03"),
         ({"mask": "layers*"}, "names no site"),
         ({"mask": {"v": True}}, "of another structure than params"),
         ({"mask": lambda site: False}, "no parameter is left to move"),
@@ -642,11 +706,29 @@ def test_a_loss_is_one_value_per_row(line, loss, words):
         ({"step_size": "1e-3"}, "step_size='1e-3': it must be positive"),
         ({"init": "zero"}, "init='zero'"),
         ({"target_rho": 0.5}, "target_rho=0.5"),
+        ({"target_rho": "8%"}, "target_rho='8%': it must be a number between 0 and 0.3"),
+        ({"step_size": "1e-3"}, "step_size='1e-3': it must be a positive number"),
+        ({"step_size": True}, "step_size=True"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"half_step": "no"}, "half_step='no': it must be True, False, or None"),
+        ({"vectorized": 1}, "vectorized=1"),
     ],
 )
 def test_options_out_of_range_are_refused(line, options, words):
     with pytest.raises(ValueError, match=words):
         sltprob.sample(around(line), "sgld", **options)
+
+
+def test_numbers_of_numpy_count_and_what_a_run_does_not_take_is_refused(line):
+    options = {"draws": 20, "warmup": 20, "half_step": np.False_}
+    sizes = {"batch_size": np.int64(64), "steps_per_draw": np.int32(3)}
+    sizes["step_size"] = jnp.asarray(1e-4)
+    run = sltprob.sample(around(line), "sgld", **sizes, **options)
+    assert (run.attrs["batch_size"], run.attrs["steps_per_draw"]) == (64, 3)
+    with pytest.raises(ValueError, match="is around trained parameters, and what is probed"):
+        sltprob.probe(run, posterior=around(line))
+    with pytest.raises(ValueError, match="takes the loss of every row less that at the parameters"):
+        sltprob.estimate(run, minimum_loss=0.4)
 
 
 def test_options_of_minibatches_do_not_go_with_other_posteriors(line):

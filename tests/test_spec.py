@@ -81,3 +81,10 @@ def test_a_refusal_shows_what_would_do():
         with pytest.raises(ValueError, match="it must be") as caught:
             Thing(**options)
         assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("rule", [positive(), at_least(0), between(0, 2)])
+def test_true_is_no_number(rule):
+    assert rule.read("size", 1.0) == 1.0
+    with pytest.raises(ValueError, match="size=True: it must be"):
+        rule.read("size", True)

@@ -1,6 +1,7 @@
 """Sweeps and trajectories around trained parameters, their files, pages and commands."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,15 @@ def test_a_sweep_finds_the_plateau_of_a_regular_model(line, tmp_path, monkeypatc
     page = sweep.write(tmp_path / "sweep.html").read_text()
     assert "on a plateau from nβ = 100 to 300" in page
     assert "plateau" in str(sweep)
+
+
+@pytest.mark.parametrize("name", ["nbetas", "gammas", "step_sizes"])
+def test_settings_that_are_no_list_are_refused(line, name):
+    posterior = sltprob.local(losses, *line, nbeta=1.0)
+    for wrong in ("wbic", [], 3.0):
+        words = re.escape(f"{name}={wrong!r}: it must be a list")
+        with pytest.raises(ValueError, match=words):
+            sltprob.local_sweep(posterior, **{name: wrong})
 
 
 @pytest.mark.turns
@@ -404,6 +414,26 @@ def test_the_command_says_what_is_done_unless_it_is_to_be_quiet(files, capsys):
         said.append(capsys.readouterr().err.splitlines())
     assert [line.partition(":")[0] for line in said[0]] == ["net-1", "net-2"]
     assert not said[1]
+
+
+def test_the_command_leaves_to_a_sampler_what_it_has_itself(files, capsys):
+    """Its own batch size counts, and hmc, which has none, samples too."""
+    command = ["local", f"{files}/mine.py:losses", "--data", f"{files}/train.npz", "--json", "-q"]
+    command += ["--params", f"{files}/net-1.safetensors", "--draws", "20", "--warmup", "20"]
+    found = []
+    for sampler in (
+        ["sgld"],
+        ["sgld[batch_size=8,steps_per_draw=3]"],
+        ["sgld", "--batch-size", "8", "--steps-per-draw", "3"],
+        ["hmc"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--sampler", *sampler])
+        assert stopped.value.code == 0
+        row = json.loads(capsys.readouterr().out)
+        found.append(row["lambda_hat"])
+        assert row["gamma"] == 1
+    assert found[1] == found[2] != found[0]
 
 
 def test_the_command_wants_one_source(files, capsys):

@@ -131,7 +131,10 @@ def _opened(
         else:
             tree = stack.enter_context(schema.opened(path, everything=everything))
         if is_foreign(tree):
-            tree = from_arviz(tree, name=path.name)
+            try:
+                tree = from_arviz(tree, name=path.name)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
         schema.check(tree, str(path))
         if minimum_loss is not None:
             _set_minimum_loss(tree, minimum_loss)

@@ -46,8 +46,12 @@ def local(
         str | None, typer.Option(help="comma-separated patterns of names that move")
     ] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="over nβ and γ")] = False,
-    batch_size: Annotated[int, typer.Option(help="rows of a minibatch")] = 128,
-    steps_per_draw: Annotated[int, typer.Option(help="steps between two kept draws")] = 10,
+    batch_size: Annotated[
+        int | None, typer.Option(help="rows of a minibatch; by default that of the sampler, or 128")
+    ] = None,
+    steps_per_draw: Annotated[
+        int | None, typer.Option(help="steps between two kept draws; likewise, or 10")
+    ] = None,
     step_size: Annotated[float | None, typer.Option(help="ε; by default found")] = None,
     chains: Chains = 4,
     draws: Draws = 1000,
@@ -78,17 +82,19 @@ def local(
     patterns = None if mask is None else [part.strip() for part in mask.split(",")]
     temperature: Any = nbeta if nbeta == "wbic" else _number(nbeta)
     options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "steps_per_draw": steps_per_draw,
         "chains": chains,
         "draws": draws,
         "warmup": warmup,
         "seed": seed,
     }
-    if step_size is not None:
-        options["step_size"] = step_size
-    if target_mcse is not None:
-        options["target_mcse"] = target_mcse
+    # What is given here only: a sampler may have its own, and hmc takes none of the first three.
+    given = {
+        "batch_size": batch_size,
+        "steps_per_draw": steps_per_draw,
+        "step_size": step_size,
+        "target_mcse": target_mcse,
+    }
+    options |= {name: value for name, value in given.items() if value is not None}
     if checkpoints is not None:
         verdicts = _over_training(
             checkpoints,
@@ -146,7 +152,7 @@ def _once(
 
         write_report([run], out, title=f"Local λ̂ of {posterior.name}", command="sltprob local …")
     if as_json:
-        document = asdict(row_of(posterior.name, run))
+        document = asdict(row_of(posterior.name, run, float(posterior.gamma)))
         document["failed_checks"] = [check.name for check in verdict.failed]
         print_json(document)
     else:

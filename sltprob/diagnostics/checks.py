@@ -53,6 +53,8 @@ __all__ = ["CHECKS", "NUMERICAL_CHECKS", "STEIN", "VEHTARI", "Check", "Run", "vi
 # The bias of lambda-hat is about 0.26 V^(1/3) on a stiff Gaussian of 256 dimensions (2.1 % at 5e-4
 # and 0.5 % at 1e-5, measured), and less on Gaussians of few dimensions.
 _MICROCANONICAL_BIAS = 0.26
+# What rounding may add to a rate of acceptance.
+_TOLD_ERROR = 1e-6
 # Draws in a row without a move, as a part of all, that make a chain stuck.
 _LONGEST_REST = 0.2
 # A bias below this, or within four standard errors, makes no answer wrong.
@@ -197,6 +199,27 @@ def acceptance(run: Run) -> list[Check]:
             0.005,
             "acceptance rate (worst chain)",
             "Nearly all proposals are rejected: take a smaller step size or a longer warm-up.",
+            BETANCOURT,
+        )
+    ]
+
+
+def told(run: Run) -> list[Check]:
+    """Require that what a kernel tells of its draws can be: counts, and rates from 0 to 1."""
+    counts = run.stats.get("num_gradients", np.zeros(1))
+    rates = run.stats.get("acceptance_rate", np.zeros(1))
+    possible = np.sum(counts >= 0) + np.sum(np.abs(rates - 0.5) <= 0.5 + _TOLD_ERROR)
+    impossible = counts.size + rates.size - possible
+    if not impossible:
+        return []
+    return [
+        below(
+            "told",
+            float(impossible),
+            1,
+            "numbers of gradients below 0 and acceptance rates outside of 0 to 1",
+            "The kernel counts wrongly, so that its costs and rates mean nothing: repair the info "
+            "that its step returns.",
             BETANCOURT,
         )
     ]
@@ -358,6 +381,7 @@ CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     energy_excess,
     virial_convergence,
     acceptance,
+    told,
     divergences,
     energy,
     ladder_fluctuation,

@@ -11,7 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sltprob.diagnostics.base import STEIN, VEHTARI, Check, Run, above, below, ratio, statistic
+from sltprob.diagnostics.base import (
+    HIGHAM,
+    STEIN,
+    VEHTARI,
+    Check,
+    Run,
+    above,
+    below,
+    ratio,
+    statistic,
+)
 from sltprob.local_estimate import LocalEstimate, local_estimate
 
 __all__ = ["LOCAL_CHECKS", "estimate_of"]
@@ -34,6 +44,8 @@ _NOISE_LIMIT = 0.05
 # How far halves of chains may be apart, where R-hat says that they are.
 _SPREAD_LIMIT = 0.04
 _VIRIAL_LIMIT = 0.05
+# What the spacing of floating point at θ* may do to λ̂: beside steps that are resolved it is 1e-6.
+_RESOLUTION_LIMIT = 0.02
 _BLOCKS = 20
 
 
@@ -320,6 +332,29 @@ def virial(run: Run) -> list[Check]:
     ]
 
 
+def resolution(run: Run) -> list[Check]:
+    """Bound what rounding of the parameters does to λ̂, where θ* is large beside the basin.
+
+    A displacement is kept on its own; the loss sees it added to θ*, as a multiple of the spacing of
+    floating point there.
+    """
+    if "parameter_rounding" not in run.stats:
+        return []
+    dtype = run.attributes.get("dtype", "floating point")
+    wider = "" if dtype == "float64" else "write local(..., dtype='float64'), or "
+    return [
+        below(
+            "local_resolution",
+            ratio(float(np.mean(run.stats["parameter_rounding"])), run.scale),
+            _RESOLUTION_LIMIT,
+            f"what rounding θ to {dtype} adds to λ̂, at most, relative",
+            f"The basin is about as narrow as the spacing of {dtype} at the trained parameters: "
+            f"{wider}shift or scale inputs so that the parameters are smaller.",
+            HIGHAM,
+        )
+    ]
+
+
 def _times(factor: float) -> str:
     return f"{math.ceil(min(max(factor, 2.0), 1e6)):,} times"
 
@@ -343,4 +378,5 @@ LOCAL_CHECKS: tuple[Callable[[Run], list[Check]], ...] = (
     chains_agree,
     record_noise,
     virial,
+    resolution,
 )

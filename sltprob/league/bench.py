@@ -121,14 +121,17 @@ def bench(
        inference algorithms", AISTATS 2025, for scores against reference values.
     """
     chosen = [_problem(model, data) for model in models]
-    made = [
-        registry.get(kernel) if isinstance(kernel, str) else kernel
-        for kernel in samplers or registry.registry.types()[0]
-    ]
+    made = [registry.as_sampler(kernel) for kernel in samplers or registry.registry.types()[0]]
     if not chosen or not betas or not seeds:
         raise ValueError(
             f"{len(chosen)} models, {len(betas)} betas, {len(seeds)} seeds: there must be at "
             "least one of each, such as bench(['regular'], ['hmc'], [10.0], seeds=[0, 1, 2, 3])"
+        )
+    names = [registry.specification(kernel) for kernel in made]
+    if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+        raise ValueError(
+            f"two of the samplers are called {twice}, and their rows would look the same; leave "
+            "one out, or give its class another name"
         )
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds={list(seeds)}: one of them comes twice, which is no new run")

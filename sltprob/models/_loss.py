@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from sltprob.arguments import as_array
 from sltprob.data import Data
 from sltprob.models._potential import Potential
-from sltprob.models._row_losses import RowLosses, read_loss, site_name
+from sltprob.models._row_losses import RowLosses, not_trained, read_loss, site_name
 from sltprob.models.base import Model, Truth
 
 __all__ = ["LossModel", "from_loss"]
@@ -88,7 +88,8 @@ def from_loss(
         slower, and is checked to be one: at random parameters and on random rows.
     params : pytree of arrays
         The trained parameters. Python floats are parameters too. Leaves that are no real
-        numbers of floating point stay as they are, and are named in `frozen` of the model.
+        numbers of floating point, and the running statistics of Flax's batch norm, stay as they
+        are, and are named in `frozen` of the model.
     data : pytree of arrays
         All with the same first axis.
     prior : float or callable
@@ -117,10 +118,11 @@ def from_loss(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"params has two leaves of the name {twice!r}; rename one")
     values = [jnp.asarray(leaf) if isinstance(leaf, float) else leaf for _, leaf in leaves]
+    fixed = not_trained(params)
     sampled = tuple(
         name
         for name, value in zip(names, values, strict=True)
-        if _is_parameter(value) and not (frozen is not None and frozen(name))
+        if _is_parameter(value) and name not in fixed and not (frozen is not None and frozen(name))
     )
     if not sampled:
         kinds = ", ".join(

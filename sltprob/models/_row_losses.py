@@ -18,7 +18,7 @@ import numpy as np
 
 from sltprob.fingerprint import fingerprint
 
-__all__ = ["RowLosses", "read_loss", "site_name"]
+__all__ = ["RowLosses", "not_trained", "read_loss", "site_name"]
 
 _INSTEAD = "return one value per row, shape (rows,)"
 # Rows of the two random subsets on which a loss is checked, and how far the means may differ.
@@ -94,6 +94,31 @@ def site_name(path: Any) -> str:
         str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path
     ]
     return ".".join(parts) or "params"
+
+
+def not_trained(params: Any) -> frozenset[str]:
+    """Name the leaves of Flax that are no parameters, such as the running statistics of batches.
+
+    Linen has them in the collection ``batch_stats``; a variable of NNX says it by its type.
+    """
+    found = set()
+    for path, leaf in jax.tree.leaves_with_path(params, is_leaf=_is_variable):
+        if any(getattr(key, "key", None) == "batch_stats" for key in path) or (
+            _is_variable(leaf) and not _is_of_nnx(leaf, "Param")
+        ):
+            inner = jax.tree.leaves_with_path(leaf)
+            found |= {site_name((*path, *rest)) for rest, _ in inner}
+    return frozenset(found)
+
+
+def _is_variable(leaf: Any) -> bool:
+    return _is_of_nnx(leaf, "Variable")
+
+
+def _is_of_nnx(leaf: Any, name: str) -> bool:
+    """Look at the type without importing Flax, which may not be there."""
+    kinds = type(leaf).__mro__
+    return any(kind.__name__ == name and kind.__module__.startswith("flax.nnx") for kind in kinds)
 
 
 def _digest(value: Any) -> Any:

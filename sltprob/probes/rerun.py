@@ -46,6 +46,11 @@ class StoredRun:
     ) -> StoredRun:
         """Make the posterior and the sampler of a run again."""
         schema.check(draws)
+        if draws.attrs.get("local", 0):
+            raise ValueError(
+                "the run is around trained parameters, and what is probed is a tempered posterior; "
+                "probe it by sampling again, with half_step=True, init='both' or another seed"
+            )
         tuned = draws["constant_data"] if "constant_data" in draws.children else None
         if tuned is None or "site_dimension" not in tuned:
             raise ValueError(

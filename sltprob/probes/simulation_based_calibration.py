@@ -170,7 +170,7 @@ def simulation_based_calibration(
     if chains * draws < _KEPT:
         raise ValueError(f"draws={draws} of {chains} chains: there must be at least {_KEPT} in all")
     begin = time.perf_counter()
-    kernel = samplers.get(sampler) if isinstance(sampler, str) else sampler
+    kernel = samplers.as_sampler(sampler)
     posterior = _template(model, data, n)
     arguments_of_sites = _arguments_of_sites(posterior)
     simulate = jax.jit(lambda key, posterior: _simulate(key, posterior, arguments_of_sites))

@@ -180,9 +180,9 @@ class Sampler(abc.ABC):
         -------
         state : pytree
         info : dict of str to array, shape ()
-            At least ``num_gradients``; ``acceptance_rate``, ``diverging`` and ``energy`` (ArviZ's
-            names) where the kernel has them. Of an unadjusted kernel also what the check
-            ``step_bias`` needs: see `sltprob.draws`.
+            At least ``num_gradients``, which is not negative; ``acceptance_rate`` from 0 to 1,
+            ``diverging`` and ``energy`` (ArviZ's names) where the kernel has them. Of an unadjusted
+            kernel also what the check ``step_bias`` needs: see `sltprob.draws`.
         """
 
     def evaluate(self, posterior: TemperedPosterior, state: Any) -> Evaluation:
@@ -197,7 +197,19 @@ class Sampler(abc.ABC):
         Returns
         -------
         Evaluation
+
+        Raises
+        ------
+        TypeError
+            If a field is missing.
         """
+        missing = [name for name in Evaluation._fields if not hasattr(state, name)]
+        if missing:
+            raise TypeError(
+                f"the states of {type(self).__name__} have no {' and no '.join(missing)}; give the "
+                "class an evaluate, such as one that returns evaluate_position(posterior, "
+                "state.position)"
+            )
         return Evaluation(state.position, state.logdensity, state.logdensity_grad)
 
     def placed(self, posterior: TemperedPosterior, state: Any, position: Any) -> Any:

@@ -117,6 +117,7 @@ def _statistics(
             "loss_virial": record["loss_slope"],
             "squared_distance": record["distance"],
             "squared_gradient": record["square"].sum(axis=-1),
+            "parameter_rounding": record["parameter_rounding"],
             "num_gradients": np.full(record["paired"].shape, per_draw),
         }
     if "cooled" in record:

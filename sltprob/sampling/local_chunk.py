@@ -69,7 +69,8 @@ def run_local_chunk(
 
     def seen_at(place: Any, slopes: Any, memory: Any) -> dict[str, Any]:
         motion = sampler.local_motion(memory, parameters)
-        return _products(posterior, place, slopes, scaled(scaled(place)), motion)
+        seen = _products(posterior, place, slopes, scaled(scaled(place)), motion)
+        return seen | {"parameter_rounding": _rounding(posterior, tuned, slopes)}
 
     def step(state: LocalState, key: Any, given: Fed | None, recorded: Any) -> tuple[Any, Any]:
         key_rows, key_move = keys_of(key, 2)
@@ -198,6 +199,20 @@ def _products(
         seen["momentum_loss_slope"] = jnp.sum(pushed)
         seen["friction"] = friction
     return seen
+
+
+def _rounding(posterior: LocalPosterior, tuned: Tuned, slopes: Any) -> Any:
+    """Bound what rounding θ* + s u adds to λ̂: nβ/2 Σ h δ²/12, δ the spacing at θ*, h curvatures.
+
+    Where the chain is stationary nβ h is at most E ĝ², coordinate by coordinate.
+    """
+    total = jnp.zeros((), posterior.nbeta.dtype)
+    for site, center in posterior.center.items():
+        # Nothing here may be an array of its own: large networks fit only so often.
+        spacing = jnp.finfo(center.dtype).eps * jnp.exp2(jnp.floor(jnp.log2(jnp.abs(center))))
+        slope = slopes[site] if tuned.scale is None else slopes[site] / tuned.scale[site]
+        total += jnp.sum((posterior.nbeta * slope * spacing) ** 2)
+    return total / 24
 
 
 def _all_rows(posterior: LocalPosterior, place: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import jax
+import numpy as np
 import numpyro.distributions as dist
 import xarray as xr
 
@@ -17,6 +17,7 @@ from sltprob.data import Data
 from sltprob.local_posterior import LocalPosterior, by_row
 from sltprob.models._loss import from_loss
 from sltprob.posterior import TemperedPosterior
+from sltprob.printable import shortened
 from sltprob.samplers import Sampler
 from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.checkpoint import Checkpoint
@@ -81,6 +82,15 @@ def as_tempered(posterior: LocalPosterior) -> TemperedPosterior:
     return temper(model, beta=float(posterior.nbeta), minimum_loss=posterior.minimum_loss)
 
 
+def _is_between(value: Any, low: float, high: float) -> bool:
+    if isinstance(value, bool | str) or np.ndim(value):
+        return False
+    try:
+        return low < float(value) < high
+    except (TypeError, ValueError):
+        return False
+
+
 def sample_around(
     posterior: LocalPosterior,
     sampler: Sampler | str,
@@ -103,7 +113,7 @@ def sample_around(
     checkpoint: Checkpoint | None,
 ) -> xr.DataTree:
     """Draw from a posterior around trained parameters by minibatches."""
-    kernel = samplers.get(sampler) if isinstance(sampler, str) else sampler
+    kernel = samplers.as_sampler(sampler)
     if not isinstance(kernel, StochasticGradientSampler):
         raise TypeError(f"{samplers.specification(kernel)} takes no minibatches")
     defaults = type(kernel)()
@@ -122,12 +132,16 @@ def sample_around(
         ("batch_size", batch_size, _BATCH_SIZE),
         ("steps_per_draw", steps_per_draw, _STEPS_PER_DRAW),
     ):
-        if not isinstance(value, Integral) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name}={value!r}: it must be a whole number >= 1, such as {example}")
     step_size = kernel.step_size if step_size is None else step_size
-    wrong = isinstance(step_size, str) or (step_size is not None and not 0 < step_size < math.inf)
-    if wrong:
-        raise ValueError(f"step_size={step_size!r}: it must be positive, or None to be found")
+    if step_size is not None and not _is_between(step_size, 0, math.inf):
+        raise ValueError(
+            f"step_size={shortened(step_size)}: it must be a positive number, or None to be found"
+        )
+    for name, flag in (("half_step", half_step), ("vectorized", vectorized)):
+        if flag is not None and not isinstance(flag, bool | np.bool_):
+            raise ValueError(f"{name}={flag!r}: it must be True, False, or None to decide it")
     if (record := record or "paired") not in ("paired", "all"):
         raise ValueError(
             f"record={record!r}: it must be 'paired', or 'all' for all data at every draw"
@@ -142,12 +156,14 @@ def sample_around(
     if init != "optimum" and float(posterior.gamma) <= 0:
         raise ValueError(f"init={init!r} needs γ > 0; write init='optimum'")
     rho = _TARGET_RHO if target_rho is None else target_rho
-    if not 0 < rho < 0.3:
-        raise ValueError(f"target_rho={rho}: it must be between 0 and 0.3, such as 0.08")
+    if not _is_between(rho, 0, 0.3):
+        raise ValueError(
+            f"target_rho={shortened(rho)}: it must be a number between 0 and 0.3, such as 0.08"
+        )
     options = LocalOptions(
-        batch_size=min(int(batch_size), rows) if rows else int(batch_size),
+        batch_size=int(min(batch_size, rows) if rows else batch_size),
         steps_per_draw=int(steps_per_draw),
-        step_size=step_size,
+        step_size=None if step_size is None else float(step_size),
         draws=draws,
         warmup=warmup,
         chains=chains,
@@ -156,8 +172,8 @@ def sample_around(
         record=record,
         keep=keep or "loss",
         vectorized=vectorized,
-        half_step=half_step,
-        target_rho=rho,
+        half_step=None if half_step is None else bool(half_step),
+        target_rho=float(rho),
     )
     # What the options above decide is not decided by the sampler, and compiles once.
     plain = replace(kernel, batch_size=None, steps_per_draw=1, step_size=None)

@@ -112,7 +112,8 @@ def sample(
         If an argument is out of range, if the sampler does not apply to the posterior, or in a
         fork of a process that has computed.
     TypeError
-        If the posterior was not made by `temper`.
+        If the posterior was not made by `temper`, or the sampler is none or does not return what
+        its contract says.
     """
     refuse_forked()
     around: dict[str, Any] = {
@@ -126,8 +127,7 @@ def sample(
     }
     target = None if target_mcse is None else Target.read(target_mcse)
     if isinstance(posterior, LocalPosterior):
-        if isinstance(sampler, str):
-            sampler = samplers.get(sampler)
+        sampler = samplers.as_sampler(sampler)
         if isinstance(sampler, StochasticGradientSampler):
             _check_counts(draws, warmup, chains, seed, keep or "loss")
             return sample_around(
@@ -163,8 +163,7 @@ def sample(
             f"target_mcse={target_mcse}: a part of lambda-hat needs L*, which is not known; give "
             "temper(..., minimum_loss=...), or an absolute target such as 0.02"
         )
-    if isinstance(sampler, str):
-        sampler = samplers.get(sampler)
+    sampler = samplers.as_sampler(sampler)
     _check_counts(draws, warmup, chains, seed, keep)
     refuse_changed(posterior)
     if (reason := sampler.applies_to(posterior)) is not None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from sltprob.chance import key_of
 from sltprob.posterior import TemperedPosterior
 from sltprob.samplers.base import Sampler, in_groups
+from sltprob.sampling.contract import checked_step, checked_warmup
 from sltprob.sampling.record import Typical, record_draw
 
 __all__ = ["Warmed", "run_chunk", "run_warmup"]
@@ -32,7 +33,8 @@ def run_warmup(
     posterior: TemperedPosterior, positions: Any, key: Any, *, sampler: Sampler, num_steps: int
 ) -> Warmed:
     """Warm all chains up together."""
-    warmup = sampler.warmup(key, posterior, positions, num_steps)
+    chains = len(jax.tree.leaves(positions)[0])
+    warmup = checked_warmup(sampler, sampler.warmup(key, posterior, positions, num_steps), chains)
     evaluation = in_groups(lambda state: sampler.evaluate(posterior, state), warmup.states)
 
     def squares(gradient: Any) -> Any:
@@ -74,7 +76,8 @@ def run_chunk(
 
     def draw(key: Any, state: Any, index: Any) -> tuple[Any, Any]:
         key = key_of(key, index)
-        state, info = sampler.step(key, posterior, state, parameters)
+        made = sampler.step(key, posterior, state, parameters)
+        state, info = checked_step(sampler, state, made)
         evaluation = sampler.evaluate(posterior, state)
         return state, record_draw(key, posterior, evaluation, info, typical, keep)
 

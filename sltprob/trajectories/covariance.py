@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from sltprob.diagnostics.base import Run
+from sltprob.diagnostics.local_checks import estimate_of
+
 __all__ = ["LossCovariance", "loss_covariance"]
 
 
@@ -21,11 +24,20 @@ class LossCovariance:
     mcse : array, shape (first, second)
         Standard errors, from the differences between chains.
     nbeta : float, dimensionless
+    bias : array, shape (first, second)
+        By how much the step may have moved them: 2ρ √(Var Var), ρ the part of λ̂ that the step
+        adds. Where rows see the stiffest directions alone it may be more.
     """
 
     value: np.ndarray
     mcse: np.ndarray
     nbeta: float
+    bias: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        """Give the standard error with the bias of the step; never below mcse."""
+        return np.hypot(self.mcse, self.bias)
 
     @property
     def influence(self) -> np.ndarray:
@@ -39,6 +51,10 @@ class LossCovariance:
 
 def loss_covariance(draws: xr.DataTree, first: str, second: str | None = None) -> LossCovariance:
     """Estimate the covariances of the losses of rows over the posterior.
+
+    The step widens the posterior: a variance over it by 1/(1 - ρ) and so the variance of what is
+    quadratic in the parameters by 1/(1 - ρ)², which is 2ρ of it; that of a covariance is bounded
+    by the two variances (Cauchy and Schwarz). A run with a smaller `target_rho` has less.
 
     Parameters
     ----------
@@ -66,6 +82,9 @@ def loss_covariance(draws: xr.DataTree, first: str, second: str | None = None) -
        2504.18274 (2025).
     """
     one, other = _recorded(draws, first), _recorded(draws, first if second is None else second)
+    found = estimate_of(Run.of(draws))
+    # Of the step at which the rows were recorded, not of half of it.
+    rho = abs(found.bias) / found.raw if found.raw > 0 else np.nan
     chains, count = one.shape[:2]
     if chains < 2:
         raise ValueError(
@@ -75,10 +94,12 @@ def loss_covariance(draws: xr.DataTree, first: str, second: str | None = None) -
     # Within chains: what differs between them is their means, which have not mixed.
     centred = [values - values.mean(axis=1, keepdims=True) for values in (one, other)]
     by_chain = np.einsum("cdi,cdj->cij", *centred) / (count - 1)
+    spreads = [np.sqrt(np.mean(values**2, axis=(0, 1))) for values in centred]
     return LossCovariance(
         by_chain.mean(axis=0),
         by_chain.std(axis=0, ddof=1) / np.sqrt(chains),
         float(draws.attrs["beta"]),
+        2 * rho * np.outer(*spreads),
     )
 
 

@@ -34,15 +34,18 @@ class Row:
     seconds: float
 
 
-def row_of(name: str, run: xr.DataTree) -> Row:
-    """Judge a run, and put what it says in a row."""
+def row_of(name: str, run: xr.DataTree, gamma: float | None = None) -> Row:
+    """Judge a run, and put what it says in a row.
+
+    A run on all data has the localisation as its prior, so that its γ must be told.
+    """
     found, verdict = estimate(run), diagnose(run)
     rho = next((c.value for c in verdict.checks if c.name == "local_step_bias"), math.nan)
     attributes = run.attrs
     return Row(
         name,
         float(attributes["beta"]),
-        float(attributes["localization"]),
+        float(attributes["localization"]) if gamma is None else gamma,
         float(attributes["step_size"]),
         float(attributes["minimum_loss"]),
         found.value,

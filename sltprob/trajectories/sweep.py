@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sltprob.local_posterior import LocalPosterior
 from sltprob.notebook import heading
 from sltprob.notebook import table as html_table
 from sltprob.report.figures import DASHES, SERIES, Figure, axis, line, rule
 from sltprob.report.sheet import SheetTable, write_sheet
+from sltprob.samplers import as_sampler
+from sltprob.samplers._stochastic import StochasticGradientSampler
 from sltprob.sampling.run import sample
 from sltprob.trajectories.row import Row, rho_of, row_of, status_of, table
 
@@ -223,20 +227,30 @@ def local_sweep(
             "local_sweep(sltprob.local(loss, params, data))"
         )
     own_gamma = float(posterior.gamma) or 1.0
-    nbetas = nbetas or [factor * float(posterior.nbeta) for factor in _NBETAS]
-    gammas = gammas or [factor * own_gamma for factor in _GAMMAS]
-    options.setdefault("half_step", False)
+    nbetas = _numbers("nbetas", nbetas, [factor * float(posterior.nbeta) for factor in _NBETAS])
+    gammas = _numbers("gammas", gammas, [factor * own_gamma for factor in _GAMMAS])
+    steps = _numbers("step_sizes", step_sizes, [None])
+    if isinstance(as_sampler(sampler), StochasticGradientSampler):
+        options.setdefault("half_step", False)
     rows: list[Row] = []
-    steps: list[float | None] = [None] if step_sizes is None else list(step_sizes)
     for gamma in gammas:
         for nbeta in sorted(nbetas):
             for step in steps:
                 at = posterior.at(nbeta=nbeta, gamma=gamma)
                 run = sample(at, sampler, step_size=step, **options)
-                rows.append(row_of(f"nβ={nbeta:g} γ={gamma:g}", run))
+                rows.append(row_of(f"nβ={nbeta:g} γ={gamma:g}", run, float(gamma)))
                 if progress is not None:
                     progress(rows[-1])
     return Sweep(tuple(rows), _plateau(rows))
+
+
+def _numbers(name: str, given: Any, default: list[Any]) -> list[Any]:
+    """Read a list of settings, each of which is checked where it is used."""
+    if given is None:
+        return default
+    if isinstance(given, str) or np.ndim(given) != 1 or not len(given):
+        raise ValueError(f"{name}={given!r}: it must be a list of numbers, such as [100.0, 1000.0]")
+    return list(given)
 
 
 def _plateau(rows: Sequence[Row]) -> tuple[Row, ...]:

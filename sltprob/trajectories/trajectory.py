@@ -225,7 +225,7 @@ def trajectory(
                     {"sampler": sampler, **options},
                     lambda at: sample(at, sampler, **options),
                 )
-            rows[part].append(row_of(name, run))
+            rows[part].append(row_of(name, run, gamma))
             if progress is not None:
                 progress(rows[part][-1])
     return Trajectory(
