@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["fingerprint"]
+if TYPE_CHECKING:
+    from sltprob.posterior import TemperedPosterior
+
+__all__ = ["fingerprint", "program_fingerprint"]
 
 # Python's objects are shown with their address, which is another one in every trace.
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -48,6 +52,27 @@ def fingerprint(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any
         digest.update(f"{values.dtype} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest(), form
+
+
+def program_fingerprint(posterior: TemperedPosterior) -> str:
+    """Stand for what a program computes, with all that it reads outside its arguments.
+
+    Parameters
+    ----------
+    posterior : TemperedPosterior
+
+    Returns
+    -------
+    str
+    """
+    # All that may change without compiling again is an argument of the trace.
+    held = replace(posterior, structure=replace(posterior.structure, fingerprint=""))
+    place = {name: jnp.zeros(shape) for name, shape in posterior.structure.shapes}
+    forms = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (held, place))
+    found, _ = fingerprint(
+        lambda some, where: some.minibatch_logdensity(where, some.arguments), *forms
+    )
+    return found
 
 
 def _constants(program: Any) -> Iterator[Any]:

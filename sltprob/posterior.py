@@ -19,6 +19,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 
 from sltprob.description import Described, described
+from sltprob.fingerprint import program_fingerprint
 from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
@@ -400,5 +401,11 @@ class TemperedPosterior(Described):
 @partial(jax.jit, inline=True)
 def _parts(posterior: TemperedPosterior, position: Position) -> tuple[Any, Any]:
     """Give the density, but for a likelihood that is apart, and the loss; a run traces it once."""
+    known = posterior.structure.fingerprint
+    if known and known != program_fingerprint(posterior):
+        raise ValueError(
+            f"the program {posterior.name} reads values outside its arguments, and they are others "
+            "than in temper(...); call temper again, or pass them as data"
+        )
     log_density, likelihoods, _ = posterior._evaluate(position, posterior.arguments)
     return log_density, posterior._mean_loss(likelihoods, posterior.weights)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sltprob.arguments import FixedArray, check_call, split_arguments
 from sltprob.data import Data
-from sltprob.fingerprint import fingerprint
+from sltprob.fingerprint import program_fingerprint
 from sltprob.indexing import refuse_missing_entries
 from sltprob.models._loss import LossModel
 from sltprob.models.base import Model
@@ -24,7 +24,7 @@ from sltprob.reading import columns_of, named_data
 from sltprob.reparameterise import base_name
 from sltprob.structure import Structure, inspect_program
 
-__all__ = ["refuse_changed", "temper"]
+__all__ = ["temper"]
 
 
 def temper(
@@ -184,37 +184,9 @@ def temper(
     return posterior
 
 
-def refuse_changed(posterior: TemperedPosterior) -> None:
-    """Refuse a program that reads other values than when it was tempered.
-
-    Parameters
-    ----------
-    posterior : TemperedPosterior
-
-    Raises
-    ------
-    ValueError
-        If a global, a closure or an attribute that the program reads has changed.
-    """
-    known = posterior.structure.fingerprint
-    if known and known != _fingerprint(posterior):
-        raise ValueError(
-            f"the program {posterior.name} reads values outside its arguments, and they are others "
-            "than in temper(...); call temper again, or pass them as data"
-        )
-
-
 def _fingerprint(posterior: TemperedPosterior) -> str:
-    position = {
-        name: jax.ShapeDtypeStruct(shape, posterior.beta.dtype)
-        for name, shape in posterior.structure.shapes
-    }
-    # All that may change without compiling again is an argument of the trace.
-    known = replace(posterior, structure=replace(posterior.structure, fingerprint=""))
     try:
-        return fingerprint(
-            lambda held, place: held.minibatch_logdensity(place, held.arguments), known, position
-        )[0]
+        return program_fingerprint(posterior)
     except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(

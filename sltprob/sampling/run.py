@@ -21,7 +21,6 @@ from sltprob.sampling.minibatches import check_minibatches
 from sltprob.sampling.progress import Progress, Target
 from sltprob.sampling.tempered_run import RunOptions
 from sltprob.sampling.tempered_sample import sample_tempered
-from sltprob.tempering import refuse_changed
 
 __all__ = ["sample"]
 
@@ -165,7 +164,6 @@ def sample(
         )
     sampler = samplers.as_sampler(sampler)
     _check_counts(draws, warmup, chains, seed, keep)
-    refuse_changed(posterior)
     if (reason := sampler.applies_to(posterior)) is not None:
         raise ValueError(
             f"{samplers.specification(sampler)} does not apply to {model_name(posterior)}: "
