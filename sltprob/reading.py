@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,14 @@ def named_data(
 
 def columns_of(frame: Any) -> dict[str, Any]:
     """Give the columns of a data frame of pandas or polars as arrays."""
+    _refuse_twice([str(name) for name in frame.columns])
     return {str(name): frame[name].to_numpy() for name in frame.columns}
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the data have two columns of the name {twice[0]!r}; rename one")
 
 
 def _listed(columns: Mapping[str, Any]) -> str:
@@ -91,6 +98,9 @@ def _csv(path: Path) -> dict[str, Any]:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     # A column without a name is the index that pandas and R write.
     frame = pd.read_csv(path, sep=separator, skipinitialspace=True)
+    # pandas would call the second one "x.1".
+    header = pd.read_csv(path, sep=separator, skipinitialspace=True, header=None, nrows=1)
+    _refuse_twice([str(name) for name in header.iloc[0].dropna()])
     return columns_of(frame.loc[:, ~frame.columns.str.startswith("Unnamed: ")])
 
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from sltprob.problem import problem
-from sltprob.reading import named_data, read_data
+from sltprob.reading import columns_of, named_data, read_data
 
 X = np.array([0.5, -1.25, 2.0])
 COUNTS = np.array([1, 0, 3])
@@ -95,3 +95,11 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, words):
     assert words in str(raised.value)
     assert name in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_two_columns_of_a_name_are_refused(tmp_path):
+    (tmp_path / "twice.csv").write_text("x,x,y\n1,2,3\n")
+    with pytest.raises(ValueError, match="two columns of the name 'x'"):
+        read_data(tmp_path / "twice.csv")
+    with pytest.raises(ValueError, match="two columns of the name 'a'"):
+        columns_of(pd.DataFrame([[1, 2]], columns=["a", "a"]))
