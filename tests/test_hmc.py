@@ -131,3 +131,25 @@ def test_a_factor_of_the_step_is_uniform_and_knows_nothing_of_the_momentum():
     momenta = jax.vmap(lambda key: jax.random.normal(jax.random.split(key)[0]))(keys)
     for other in (momenta, momenta**2, np.roll(factors, 1)):
         assert abs(np.corrcoef(factors, other)[0, 1]) < 5 / np.sqrt(len(keys))
+
+
+@pytest.mark.turns
+def test_a_warmup_on_many_data_has_no_longer_trajectories_than_it_must():
+    """It took 31 gradients for each draw that a warm-up may have, and takes 13."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(30_000, 3))
+    y = x @ [0.3, -0.2, 0.5] + generator.normal(size=len(x))
+
+    def regression(x, y=None):
+        slopes = numpyro.sample("slopes", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        numpyro.sample("y", dist.Normal(x @ slopes, scale), obs=y)
+
+    posterior = sltprob.temper(regression, {"x": x, "y": y}, beta=float(len(x)))
+    run = sltprob.sample(posterior, "hmc", draws=400, warmup=500, seed=1)
+    assert run.attrs["warmup_gradients"] / (4 * 500) < 20
+    least = np.linalg.lstsq(x, y)[0]
+    # The posterior is normal, with this width: at 1,600 draws, one false alarm in 5,000.
+    width = np.std(y - x @ least) / np.sqrt(len(x))
+    found = run["posterior"]["slopes"].mean(("chain", "draw")).values
+    assert np.all(np.abs(found - least) < 4 * width / np.sqrt(400))

@@ -35,6 +35,8 @@ _RATIO = 4
 _LEVELS = 4
 # Steps of the lowest level at least, unless the highest has fewer: what a draw costs besides.
 _SHORT_STEPS = 64
+# Dimension times data from which a gradient takes longer than all else, a tenth of a millisecond.
+_COSTLY = 100_000
 # The last of the trajectories that follow has at least so many steps.
 _LEAST_STEPS = 4
 # Its multiples, but for the whole part, are as evenly spread as can be.
@@ -100,11 +102,19 @@ class HMC(WindowedSampler):
     target_acceptance_rate: AcceptanceRate = STIFF_ACCEPTANCE
     #: Not an option: whether the steps of a trajectory have forces in single precision.
     single_forces: bool = field(default=False, init=False, repr=False)
+    #: Not an option: whether trajectories of a warm-up are no longer than they must be.
+    frugal: bool = field(default=False, init=False, repr=False)
 
     def prepared(self, rng_key: Any, posterior: TemperedPosterior) -> tuple[Sampler, float]:
-        """Let the steps of trajectories have forces in single precision, where that pays."""
+        """Let the steps of trajectories have forces in single precision, where that pays.
+
+        Where data are many, a warm-up of longer trajectories than the metric asks for would take
+        ten times as long as the draws.
+        """
         made = copy.copy(self)
         object.__setattr__(made, "single_forces", pays(posterior))
+        work = posterior.dimension * len(posterior.weights)
+        object.__setattr__(made, "frugal", work >= _COSTLY)
         return made, 0.0
 
     def _parameters(self, step_size: Any, metric: dict[str, Any], long: Any) -> dict[str, Any]:
@@ -150,9 +160,10 @@ class HMC(WindowedSampler):
     def _warming_parameters_at(
         self, step_size: Any, metric: dict[str, Any], window: Any
     ) -> dict[str, Any]:
-        longest = _LONGEST_AT_FIRST * 2 ** jnp.maximum(window, 0)
-        whole = jnp.minimum(self._whole(step_size, 1.0), longest)
-        return self._parameters(step_size, metric, jnp.where(window < 0, _SHORT_STEPS, whole))
+        first = _SHORT_STEPS if self.frugal else _LONGEST_AT_FIRST
+        whole = jnp.minimum(self._whole(step_size, 1.0), first * 2 ** jnp.maximum(window, 0))
+        hot = whole if self.frugal else _SHORT_STEPS
+        return self._parameters(step_size, metric, jnp.where(window < 0, hot, whole))
 
     def warmup(
         self, rng_key: Any, posterior: TemperedPosterior, positions: Any, num_steps: int
