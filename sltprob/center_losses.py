@@ -20,6 +20,7 @@ __all__ = ["in_type", "with_baseline", "with_checked_loss"]
 
 # Rows whose losses are evaluated at once, so that memory does not grow with n.
 _MICROBATCH = 1024
+_NAMES = {"bf16": "bfloat16", "f16": "float16"}
 # Rows on which a loss is checked, and how far their losses may depend on their neighbours.
 _PROBE, _TOLERANCE = 8, 1e-3
 
@@ -45,7 +46,7 @@ def with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPoste
         rows = [array[:_PROBE] for array in posterior.data]
     weights = None if posterior.weights is None else posterior.weights[:_PROBE]
     try:
-        found, form = fingerprint(
+        traced = fingerprint(
             lambda shared, some: posterior.structure.loss_rows(
                 shared.parameters(shared.center),
                 jax.tree.unflatten(posterior.structure.batch_tree, some),
@@ -67,7 +68,7 @@ def with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPoste
         raise ValueError(
             f"the loss fails on {len(rows[0])} rows ({first}); it must {wanted}"
         ) from cause
-    form = form[0] if isinstance(form, tuple | list) else form
+    form = traced.form[0] if isinstance(traced.form, tuple | list) else traced.form
     shape = getattr(form, "shape", None)
     size = len(rows[0])
     if not shape or shape[0] != size:
@@ -84,7 +85,9 @@ def with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPoste
             f"the loss of {size} rows has shape {shape} and their weights {weights.shape}; give a "
             "weight for every row, or for every token"
         )
-    posterior = replace(posterior, structure=replace(posterior.structure, fingerprint=found))
+    coarse = posterior.structure.dtype if traced.coarse is None else _NAMES[traced.coarse]
+    structure = replace(posterior.structure, fingerprint=traced.fingerprint, loss_dtype=coarse)
+    posterior = replace(posterior, structure=structure)
     if size < 2:
         return posterior
     arguments = (posterior.traced(), tuple(rows), weights)

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,33 @@ import numpy as np
 if TYPE_CHECKING:
     from sltprob.posterior import TemperedPosterior
 
-__all__ = ["fingerprint", "program_fingerprint"]
+__all__ = ["Trace", "fingerprint", "program_fingerprint"]
 
 # Python's objects are shown with their address, which is another one in every trace.
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+# Types that are coarser than single precision, the coarsest first, as a trace shows them.
+_COARSE = ("bf16", "f16")
 
 
-def fingerprint(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
+class Trace(NamedTuple):
+    """What a trace of a function says.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Two of the same operations on the same constants are equal, in one version of JAX.
+    form : pytree of jax.ShapeDtypeStruct
+        What the function gives.
+    coarse : str or None
+        The coarsest floating type below single precision in which something is computed.
+    """
+
+    fingerprint: str
+    form: Any
+    coarse: str | None
+
+
+def fingerprint(function: Callable[..., Any], *arguments: Any) -> Trace:
     """Trace a function, and hash its operations and all constants in them.
 
     Parameters
@@ -35,23 +55,22 @@ def fingerprint(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any
 
     Returns
     -------
-    fingerprint : str
-        Two of the same operations on the same constants are equal, in one version of JAX.
-    form : pytree of jax.ShapeDtypeStruct
-        What the function gives.
+    Trace
     """
 
     def afresh(*given: Any) -> Any:  # JAX remembers its traces by function
         return function(*given)
 
     traced, form = jax.make_jaxpr(afresh, return_shape=True)(*arguments)
-    digest = hashlib.sha256(_ADDRESS.sub("", str(traced.jaxpr)).encode())
+    text = _ADDRESS.sub("", str(traced.jaxpr))
+    digest = hashlib.sha256(text.encode())
     for constant in _constants(traced):
         is_key = jnp.issubdtype(getattr(constant, "dtype", np.float64), jax.dtypes.prng_key)
         values = np.asarray(jax.random.key_data(constant) if is_key else constant)
         digest.update(f"{values.dtype} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest(), form
+    coarse = next((name for name in _COARSE if re.search(rf"\b{name}\[", text)), None)
+    return Trace(digest.hexdigest(), form, coarse)
 
 
 def program_fingerprint(posterior: TemperedPosterior) -> str:
@@ -69,10 +88,9 @@ def program_fingerprint(posterior: TemperedPosterior) -> str:
     held = replace(posterior, structure=replace(posterior.structure, fingerprint=""))
     place = {name: jnp.zeros(shape) for name, shape in posterior.structure.shapes}
     forms = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (held, place))
-    found, _ = fingerprint(
+    return fingerprint(
         lambda some, where: some.minibatch_logdensity(where, some.arguments), *forms
-    )
-    return found
+    ).fingerprint
 
 
 def _constants(program: Any) -> Iterator[Any]:

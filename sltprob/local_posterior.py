@@ -41,6 +41,7 @@ class LocalStructure:
     title: str
     # Leaves that are no parameters, as running statistics
     not_trained: frozenset[str] = frozenset()
+    loss_dtype: str = "float32"  # the coarsest floating type in which the loss computes
     fingerprint: str = ""  # of the loss with all that it reads
 
 

@@ -489,6 +489,24 @@ def test_parameters_that_floating_point_does_not_resolve_are_found_out(line, sam
     assert "local_resolution" not in failed(near)
 
 
+def test_a_loss_in_half_precision_is_no_smooth_function():
+    """λ̂ of the quadratic is 10: rounding to bfloat16 adds a quarter, which no trace shows."""
+    generator = np.random.default_rng(0)
+    x = 10 * generator.normal(size=(2000, 20))
+    w = np.asarray(jnp.asarray(generator.normal(size=20), jnp.bfloat16), np.float32)
+    y = x @ w + generator.normal(size=2000)
+
+    def rows(params, batch):
+        seen = params["w"].astype(jnp.bfloat16).astype(jnp.float32)
+        return 0.5 * (batch[0] @ seen - batch[1]) ** 2
+
+    options = {"draws": 100, "warmup": 100, "half_step": False}
+    run = sltprob.sample(sltprob.local(rows, {"w": w}, (x, y), nbeta=480.0), "sgld", **options)
+    assert run.attrs["loss_dtype"] == "bfloat16"
+    assert "local_resolution" in failed(run)
+    assert "let the loss compute in float32" in str(sltprob.diagnose(run))
+
+
 def test_a_run_is_saved_and_judged_again_the_same(line, tmp_path):
     run = sltprob.sample(around(line), "sgld", draws=100, warmup=100, half_step=True)
     sltprob.save(run, tmp_path / "run.nc")

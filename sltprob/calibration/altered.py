@@ -8,7 +8,7 @@ another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import blackjax.mcmc.mala as mala
@@ -88,6 +88,7 @@ class AlteredPosterior(TemperedPosterior):
         """What the kernel samples."""
         same = {field.name: getattr(self, field.name) for field in fields(TemperedPosterior)}
         same["beta"] = self.beta * self.beta_factor
+        same["structure"] = replace(self.structure, fingerprint="")  # it is not the program's
         return _Sampled(
             **same, prior_factor=self.prior_factor, jacobian_factor=self.jacobian_factor
         )

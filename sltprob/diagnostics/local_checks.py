@@ -340,8 +340,11 @@ def resolution(run: Run) -> list[Check]:
     """
     if "parameter_rounding" not in run.stats:
         return []
-    dtype = run.attributes.get("dtype", "floating point")
-    wider = "" if dtype == "float64" else "write local(..., dtype='float64'), or "
+    dtype = str(run.attributes.get("loss_dtype", "float32"))
+    wider = {
+        "float64": "",
+        "float32": "write local(..., dtype='float64'), or ",
+    }.get(dtype, "let the loss compute in float32, or ")
     return [
         below(
             "local_resolution",

@@ -68,8 +68,8 @@ def read_loss(
     losses: RowLosses, trained: Mapping[str, Any], arguments: Mapping[str, Any], count: int
 ) -> RowLosses:
     """Find out whether a function gives rows or their mean, and check that it does."""
-    found, form = fingerprint(losses.whole, trained, arguments)
-    losses = replace(losses, fingerprint=found)
+    traced = fingerprint(losses.whole, trained, arguments)
+    form, losses = traced.form, replace(losses, fingerprint=traced.fingerprint)
     shape = form.shape
     if not jnp.issubdtype(form.dtype, jnp.floating):
         raise ValueError(

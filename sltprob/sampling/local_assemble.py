@@ -77,6 +77,7 @@ def assemble_local(
             "data_error": 0.0,
             "dimension": posterior.dimension,
             "dtype": posterior.structure.dtype,
+            "loss_dtype": posterior.structure.loss_dtype,
             "init": options.init,
             "keep": options.keep,
             **cost,
