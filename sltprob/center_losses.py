@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sltprob.arguments import in_precision
-from sltprob.fingerprint import fingerprint
+from sltprob.fingerprint import trace_of
 from sltprob.local_posterior import LocalPosterior
 from sltprob.sampling.compilation import Clock, compiled
 from sltprob.streams import ArrayStream
@@ -46,7 +46,7 @@ def with_checked_loss(posterior: LocalPosterior, number_type: Any) -> LocalPoste
         rows = [array[:_PROBE] for array in posterior.data]
     weights = None if posterior.weights is None else posterior.weights[:_PROBE]
     try:
-        traced = fingerprint(
+        traced = trace_of(
             lambda shared, some: posterior.structure.loss_rows(
                 shared.parameters(shared.center),
                 jax.tree.unflatten(posterior.structure.batch_tree, some),

@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sltprob.posterior import TemperedPosterior
 
-__all__ = ["Trace", "fingerprint", "program_fingerprint"]
+__all__ = ["Trace", "trace_of", "trace_of_program"]
 
 # Python's objects are shown with their address, which is another one in every trace.
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -38,14 +38,17 @@ class Trace(NamedTuple):
         What the function gives.
     coarse : str or None
         The coarsest floating type below single precision in which something is computed.
+    indexes : bool
+        Whether entries of an array are taken by numbers that are computed or given.
     """
 
     fingerprint: str
     form: Any
     coarse: str | None
+    indexes: bool
 
 
-def fingerprint(function: Callable[..., Any], *arguments: Any) -> Trace:
+def trace_of(function: Callable[..., Any], *arguments: Any) -> Trace:
     """Trace a function, and hash its operations and all constants in them.
 
     Parameters
@@ -70,11 +73,12 @@ def fingerprint(function: Callable[..., Any], *arguments: Any) -> Trace:
         digest.update(f"{values.dtype} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     coarse = next((name for name in _COARSE if re.search(rf"\b{name}\[", text)), None)
-    return Trace(digest.hexdigest(), form, coarse)
+    indexes = re.search(r"\b(gather|dynamic_slice)\[", text) is not None
+    return Trace(digest.hexdigest(), form, coarse, indexes)
 
 
-def program_fingerprint(posterior: TemperedPosterior) -> str:
-    """Stand for what a program computes, with all that it reads outside its arguments.
+def trace_of_program(posterior: TemperedPosterior) -> Trace:
+    """Trace what a program computes, with all that it reads outside its arguments.
 
     Parameters
     ----------
@@ -82,15 +86,13 @@ def program_fingerprint(posterior: TemperedPosterior) -> str:
 
     Returns
     -------
-    str
+    Trace
     """
     # All that may change without compiling again is an argument of the trace.
     held = replace(posterior, structure=replace(posterior.structure, fingerprint=""))
     place = {name: jnp.zeros(shape) for name, shape in posterior.structure.shapes}
     forms = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (held, place))
-    return fingerprint(
-        lambda some, where: some.minibatch_logdensity(where, some.arguments), *forms
-    ).fingerprint
+    return trace_of(lambda some, where: some.minibatch_logdensity(where, some.arguments), *forms)
 
 
 def _constants(program: Any) -> Iterator[Any]:

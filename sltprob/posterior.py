@@ -19,7 +19,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to
 
 from sltprob.description import Described, described
-from sltprob.fingerprint import program_fingerprint
+from sltprob.fingerprint import trace_of_program
 from sltprob.precision import checked_beta
 from sltprob.reparameterise import ReadoutReparam, base_name, reparameterised
 from sltprob.structure import Structure
@@ -402,7 +402,7 @@ class TemperedPosterior(Described):
 def _parts(posterior: TemperedPosterior, position: Position) -> tuple[Any, Any]:
     """Give the density, but for a likelihood that is apart, and the loss; a run traces it once."""
     known = posterior.structure.fingerprint
-    if known and known != program_fingerprint(posterior):
+    if known and known != trace_of_program(posterior).fingerprint:
         raise ValueError(
             f"the program {posterior.name} reads values outside its arguments, and they are others "
             "than in temper(...); call temper again, or pass them as data"

@@ -13,7 +13,7 @@ import numpy as np
 
 from sltprob.arguments import FixedArray, check_call, split_arguments
 from sltprob.data import Data
-from sltprob.fingerprint import program_fingerprint
+from sltprob.fingerprint import Trace, trace_of_program
 from sltprob.indexing import refuse_missing_entries
 from sltprob.models._loss import LossModel
 from sltprob.models.base import Model
@@ -173,9 +173,11 @@ def temper(
         minimum_loss_error=jnp.asarray(0.0),
     )
     if not _is_own(built_in):
-        structure = replace(posterior.structure, fingerprint=_fingerprint(posterior))
+        trace = _traced(posterior)
+        structure = replace(posterior.structure, fingerprint=trace.fingerprint)
         posterior = replace(posterior, structure=structure)
-        refuse_missing_entries(posterior)
+        if trace.indexes:
+            refuse_missing_entries(posterior)
     if center is not None:
         posterior.unconstrain(posterior.center)
     if at_truth and built_in is not None:
@@ -184,9 +186,9 @@ def temper(
     return posterior
 
 
-def _fingerprint(posterior: TemperedPosterior) -> str:
+def _traced(posterior: TemperedPosterior) -> Trace:
     try:
-        return program_fingerprint(posterior)
+        return trace_of_program(posterior)
     except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sltprob.fingerprint import fingerprint
+from sltprob.fingerprint import trace_of
 
 __all__ = ["RowLosses", "not_trained", "read_loss", "site_name"]
 
@@ -68,7 +68,7 @@ def read_loss(
     losses: RowLosses, trained: Mapping[str, Any], arguments: Mapping[str, Any], count: int
 ) -> RowLosses:
     """Find out whether a function gives rows or their mean, and check that it does."""
-    traced = fingerprint(losses.whole, trained, arguments)
+    traced = trace_of(losses.whole, trained, arguments)
     form, losses = traced.form, replace(losses, fingerprint=traced.fingerprint)
     shape = form.shape
     if not jnp.issubdtype(form.dtype, jnp.floating):
