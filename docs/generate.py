@@ -30,6 +30,7 @@ _GROUPS = (
             "posterior.py",
             "structure.py",
             "observed.py",
+            "indexing.py",
             "optimum.py",
             "program.py",
             "problem.py",
@@ -41,7 +42,7 @@ _GROUPS = (
     ),
     (
         "Trained networks",
-        ("local", "center_losses.py", "streams.py", "sampling/local", "trajectories/"),
+        ("local", "center_losses.py", "masks.py", "streams.py", "sampling/local", "trajectories/"),
     ),
     ("Samplers and sampling", ("samplers/", "sampling/")),
     ("Files and runs", ("draws.py", "foreign.py", "estimation.py", "ladders.py")),
