@@ -210,19 +210,11 @@ def _rounding(posterior: LocalPosterior, tuned: Tuned, slopes: Any) -> Any:
     total = jnp.zeros((), posterior.nbeta.dtype)
     for site, center in posterior.center.items():
         # Nothing here may be an array of its own: large networks fit only so often.
-        spacing = _power_of_two(center) * jnp.finfo(posterior.structure.loss_dtype).eps
+        power = jnp.exp2(jnp.floor(jnp.log2(jnp.abs(center))))
+        spacing = power * jnp.finfo(posterior.structure.loss_dtype).eps
         slope = slopes[site] if tuned.scale is None else slopes[site] / tuned.scale[site]
         total += jnp.sum((posterior.nbeta * slope * spacing) ** 2)
     return total / 24
-
-
-def _power_of_two(numbers: Any) -> Any:
-    """Give the largest power of two that is not above |x|: x without sign and mantissa."""
-    form = jnp.finfo(numbers.dtype)
-    whole = jnp.dtype(f"int{form.bits}")
-    exponent = 2 ** (form.bits - 1) - 2**form.nmant
-    bits = jax.lax.bitcast_convert_type(numbers, whole) & whole.type(exponent)
-    return jax.lax.bitcast_convert_type(bits, numbers.dtype)
 
 
 def _all_rows(posterior: LocalPosterior, place: Any) -> Any:
