@@ -7,7 +7,6 @@ compiles.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import reprlib
@@ -17,6 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from sltprob.fingerprint import content_of
 
 __all__ = ["FixedArray", "as_array", "check_call", "in_precision", "split_arguments"]
 
@@ -32,18 +33,16 @@ class FixedArray:
 
     def __init__(self, values: Any) -> None:
         self.values = np.asarray(values)
-        content = np.ascontiguousarray(self.values).tobytes()
-        form = f"{self.values.dtype.str} {self.values.shape} {hashlib.sha256(content).hexdigest()}"
-        self._form = form
+        self._content = content_of(self.values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FixedArray) and self._form == other._form
+        return isinstance(other, FixedArray) and self._content == other._content
 
     def __hash__(self) -> int:
-        return hash(self._form)
+        return hash(self._content)
 
     def __repr__(self) -> str:
-        return f"FixedArray({self._form})"
+        return f"FixedArray({self._content})"
 
 
 def split_arguments(

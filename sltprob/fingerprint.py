@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sltprob.posterior import TemperedPosterior
 
-__all__ = ["Trace", "trace_of", "trace_of_program"]
+__all__ = ["Trace", "content_of", "trace_of", "trace_of_program"]
 
 # Python's objects are shown with their address, which is another one in every trace.
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -68,13 +68,28 @@ def trace_of(function: Callable[..., Any], *arguments: Any) -> Trace:
     text = _ADDRESS.sub("", str(traced.jaxpr))
     digest = hashlib.sha256(text.encode())
     for constant in _constants(traced):
-        is_key = jnp.issubdtype(getattr(constant, "dtype", np.float64), jax.dtypes.prng_key)
-        values = np.asarray(jax.random.key_data(constant) if is_key else constant)
-        digest.update(f"{values.dtype} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(content_of(constant).encode())
     coarse = next((name for name in _COARSE if re.search(rf"\b{name}\[", text)), None)
     indexes = re.search(r"\b(gather|dynamic_slice)\[", text) is not None
     return Trace(digest.hexdigest(), form, coarse, indexes)
+
+
+def content_of(array: Any) -> str:
+    """Stand for an array: its type, its shape and a hash of its bytes.
+
+    Parameters
+    ----------
+    array : array or PRNG keys
+
+    Returns
+    -------
+    str
+    """
+    if jnp.issubdtype(getattr(array, "dtype", np.float64), jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    values = np.asarray(array)
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes())
+    return f"{values.dtype} {values.shape} {digest.hexdigest()}"
 
 
 def trace_of_program(posterior: TemperedPosterior) -> Trace:

@@ -7,7 +7,6 @@ another loss, and is refused by name.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sltprob.fingerprint import trace_of
+from sltprob.fingerprint import content_of, trace_of
 
 __all__ = ["RowLosses", "not_trained", "read_loss", "site_name"]
 
@@ -125,8 +124,7 @@ def _digest(value: Any) -> Any:
     """Stand for a leaf that is compiled in: its bytes, or itself where it is no array."""
     if not hasattr(value, "dtype"):
         return repr(value)
-    array = np.asarray(value)
-    return array.shape, str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest()
+    return content_of(value)
 
 
 def _first(value: Any) -> Any:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from sltprob import draws as schema
+from sltprob.fingerprint import content_of
 from sltprob.local_posterior import LocalPosterior
 from sltprob.models._row_losses import site_name
 
@@ -122,10 +122,7 @@ def _content(value: Any) -> str:
         return repr(value)
     if not hasattr(value, "dtype"):
         return str(getattr(value, "__qualname__", type(value).__qualname__))
-    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        value = jax.random.key_data(value)
-    array = np.ascontiguousarray(value)
-    return f"{array.dtype} {np.shape(value)} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    return content_of(value)
 
 
 def _losses(posterior: LocalPosterior) -> dict[str, list[float]]:
